@@ -1,0 +1,76 @@
+// Call: one call of an op from Python. It turns arrays into Views, makes the outputs and the scratch, releases the GIL
+// and launches the kernel. A wrong dtype is an error, never a silent copy; a misaligned array is read through an
+// aligned copy, since no kernel may touch it.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../check.h"
+#include "../cpu/launch.h"
+#include "../cpu/memory.h"
+#include "nogil.h"
+
+namespace nnfast {
+namespace py = pybind11;
+using Shape = std::vector<py::ssize_t>;
+
+const py::dtype& dtype_object(DType);
+std::optional<DType> dtype_of(const py::array&);  // nothing: a dtype that no kernel takes
+DType dtype_from(const py::object& name);         // from what Python users write: "float32", np.float32, ...
+py::array new_array(const Shape&, DType, bool for_life = false);
+void* block_under(py::handle array);              // where the allocator's block begins, or nullptr
+
+class Call {
+ public:
+  explicit Call(const char* op) : op_(op) {}
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  ~Call();
+
+  View in(py::handle array, const char* name);                 // any dtype
+  View in_float(py::handle array, const char* name);           // float32 or float64
+  View in_like(py::handle array, const char* name, const View& other);  // the dtype of `other`
+  View in_dtype(py::handle array, const char* name, DType dtype);
+  View in_or_absent(py::handle array, const char* name);       // None gives an absent View
+  // What a kernel changes in place: writable, aligned, and no copy. Raises the version of the Variable that it belongs to.
+  View inout(py::handle array, const char* name);
+  // out=None makes a new array; otherwise `out` must fit, be writable, and overlap no input.
+  py::array out(py::handle out, const Shape& shape, DType dtype, View& view);
+  void* scratch(size_t bytes);                                 // lives until the call ends
+  Status* status(py::handle array);                            // None: this call's own, checked when the kernel is done
+
+  template <class... Parts> void require(bool holds, const Parts&... parts) const {
+    if (!holds) throw std::invalid_argument(message(parts...));
+  }
+  template <class... Parts> [[noreturn]] void type_error(const Parts&... parts) const { throw py::type_error(message(parts...)); }
+  template <class... Parts> std::string message(const Parts&... parts) const {
+    return "[" + std::string(op_) + "] " + (text(parts) + ...);
+  }
+  const char* op() const { return op_; }
+
+  template <class Kernel> void run(const Kernel& kernel) {
+    {
+      NoGil nogil;
+      launch(kernel);
+    }
+    for (int64_t* version : versions_) ++*version;
+    if (own_status_ && own_status_->code != OK) raise(*own_status_);
+  }
+
+ private:
+  View view(py::handle array, const char* name, bool may_copy);
+  [[noreturn]] void raise(const Status&) const;
+
+  const char* op_;
+  std::vector<View> inputs_;        // what an out= may not overlap
+  std::vector<py::object> copies_;  // aligned copies
+  std::vector<void*> scratch_;
+  std::vector<int64_t*> versions_;
+  Status* own_status_ = nullptr;
+};
+
+}  // namespace nnfast

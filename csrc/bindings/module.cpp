@@ -1,0 +1,12 @@
+// Table of contents of a device module. Each family of ops has a file beside this one.
+#include "module.h"
+
+#include "nogil.h"
+
+PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
+  using namespace nnfast;
+  m.doc() = "Kernels of nnfast on the CPU. Every function takes and returns NumPy arrays.";
+  register_at_exit();
+  bind_runtime(m);
+  bind_gemm(m);
+}

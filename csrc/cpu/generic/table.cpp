@@ -1,0 +1,18 @@
+// The KernelTable of the ISA that this object is compiled for.
+#include "../kernels.h"
+#include "vec.h"
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+namespace nnfast::NNFAST_ISA {
+extern const GemmKernels<float> gemm_f32;
+extern const GemmKernels<double> gemm_f64;
+
+extern const KernelTable table;
+constinit const KernelTable table = {
+    TEXT(NNFAST_ISA),
+    VECTOR_BYTES,
+    {&gemm_f32, &gemm_f64},
+};
+}  // namespace nnfast::NNFAST_ISA

@@ -1,0 +1,3 @@
+// AVX-512 F, BW, VL, DQ: 64-byte vectors, 32 registers.
+#pragma once
+enum : int { VECTOR_BYTES = 64, GEMM_MR = 14, GEMM_NV = 2 };

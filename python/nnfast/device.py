@@ -1,0 +1,57 @@
+"""Which module runs the kernels. The only file that imports a device module.
+
+`kernels` is that module: `_cpu`, or `reference`, its NumPy twin. They have the same functions with the same signatures,
+so that switching the device is switching the module.
+"""
+
+import importlib
+from types import ModuleType
+
+from nnfast import _cpu
+
+kernels: ModuleType = _cpu
+_name = "cpu"
+_modules = {"cpu": "nnfast._cpu", "reference": "nnfast.reference"}
+
+
+def set_device(name: str) -> None:
+    """Chooses what computes: `"cpu"` (the C++ kernels) or `"reference"` (plain NumPy, slow and obvious).
+
+    >>> import nnfast
+    >>> nnfast.set_device("reference")
+    >>> nnfast.ops.exp(0.0).item()
+    1.0
+    >>> nnfast.set_device("cpu")
+    """
+    global kernels, _name
+    if name not in _modules:
+        known = ", ".join(repr(n) for n in _modules)
+        raise ValueError(f"[set_device] unknown device. Known: {known}. Received: {name!r}")
+    kernels = importlib.import_module(_modules[name])
+    _name = name
+
+
+def get_device() -> str:
+    """The name of the device in use."""
+    return _name
+
+
+def set_num_threads(n: int) -> None:
+    """How many threads kernels may use from now on, the calling one included. Results do not depend on it."""
+    _cpu.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads kernels may use. At the start: `NNFAST_NUM_THREADS`, `OMP_NUM_THREADS`, or the cores that this
+    process may run on (affinity and control group)."""
+    return _cpu.num_threads()
+
+
+def empty_cache() -> int:
+    """Gives the memory that no array uses back to the system. Returns how many bytes that were."""
+    return _cpu.empty_cache()
+
+
+def runtime_info() -> dict[str, object]:
+    """ISA in use, ISAs that this CPU can run, threads, and the allocator's bytes."""
+    return {"isa": _cpu.isa(), "isas": _cpu.isas(), "threads": _cpu.num_threads(), "memory": _cpu.memory()}

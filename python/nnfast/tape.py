@@ -1,0 +1,264 @@
+"""The tape: how gradients find their way back.
+
+A tensor that depends on something differentiable carries its `Node`: the op that made it, the inputs, what the op saved.
+Nodes are numbered as they are made, so walking them by falling number visits every consumer before its producer.
+Nothing global holds a node: drop the result and its history is gone.
+"""
+
+import heapq
+import itertools
+import threading
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnfast import device
+
+if TYPE_CHECKING:
+    from nnfast.tensor import Tensor
+
+_numbers = itertools.count()
+
+
+class Node:
+    """How a tensor was made. A leaf (a trainable Variable, a watched tensor) has no op."""
+
+    __slots__ = ("inputs", "number", "op", "saved", "versions")
+
+    def __init__(self, op: Any = None, inputs: Sequence[Any] = (), saved: Any = None, versions: Sequence[Any] = ()):
+        self.op, self.inputs, self.saved, self.versions = op, inputs, saved, versions
+        self.number = next(_numbers)
+
+
+class _SecondDerivative:
+    """Stands where the gradient of a gradient would begin."""
+
+    name = "gradient"
+
+    def gradient(self, dy: Any, saved: Any, needs: Any) -> Any:
+        raise NotImplementedError(
+            "[gradient] second derivatives are not supported: this value depends on a gradient that was itself taken "
+            "inside an open GradientTape. Take the first gradient outside, or under nnfast.no_grad()."
+        )
+
+
+_second_derivative = _SecondDerivative()
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.recording = True
+        self.tapes = 0  # open GradientTapes of this thread
+
+
+local = _Local()
+
+
+@contextmanager
+def no_grad():
+    """Inside, results carry no history, so nothing can be differentiated and nothing is kept.
+
+    >>> import nnfast
+    >>> w = nnfast.Variable([2.0])
+    >>> with nnfast.no_grad():
+    ...     y = w * w
+    >>> y.node is None
+    True
+    """
+    before, local.recording = local.recording, False
+    try:
+        yield
+    finally:
+        local.recording = before
+
+
+def walk(target: "Tensor", seed: Any, wanted: Sequence[Node], keep: bool, first: int = -1, last: int | None = None) -> dict[Node, Any]:
+    """Gradients of sum(seed * target) for the nodes in `wanted`, by node; a node that target does not depend on is absent.
+
+    Nodes numbered outside [first, last) count as constants. Unless `keep`, what each node saved is dropped on the way.
+    """
+    if target.node is None:
+        return {}
+    found: dict[Node, Any] = {}
+    want = set(wanted)
+    oldest = min((n.number for n in want), default=0)
+    pending: dict[Node, Any] = {target.node: seed}
+    todo = [(-target.node.number, target.node)]
+    k = device.kernels
+    while todo:
+        number, node = heapq.heappop(todo)
+        dy = pending.pop(node)
+        if node in want:
+            found[node] = dy
+        if node.op is None or -number < first or (last is not None and -number >= last) or -number < oldest:
+            continue
+        if node.inputs is None:
+            raise RuntimeError(
+                f"[gradient] the history of '{node.op.name}' was used up by an earlier backward pass. "
+                "Use GradientTape(persistent=True), or backward(persistent=True), to go back more than once."
+            )
+        for variable, version in node.versions:
+            if k.version(variable.data) != version:
+                raise RuntimeError(
+                    f"[gradient] the Variable {variable.name!r} was changed between the forward and the backward pass of "
+                    f"'{node.op.name}', so its gradient would be wrong. Take the gradient before changing it."
+                )
+        needs = [x is not None and x.node is not None for x in node.inputs]
+        grads = node.op.gradient(dy, node.saved, needs)
+        for x, g, need in zip(node.inputs, grads, needs):
+            if not need or g is None:
+                continue
+            if x.node in pending:
+                pending[x.node] = k.add(pending[x.node], g)
+            else:
+                pending[x.node] = g
+                heapq.heappush(todo, (-x.node.number, x.node))
+        if not keep:
+            node.inputs = node.saved = None
+        del grads, dy
+    return found
+
+
+def backward(target: "Tensor", gradient: Any = None, persistent: bool = False) -> None:
+    """Adds d target / d v to `v.grad` of every trainable Variable (and watched tensor) that target depends on."""
+    if target.node is None:
+        raise RuntimeError(
+            "[backward] this tensor depends on no trainable Variable, so there is nothing to differentiate. "
+            "Was it computed under no_grad(), or from Variables with trainable=False?"
+        )
+    if gradient is None and target.size != 1:
+        raise ValueError(
+            f"[backward] without gradient= the tensor must be a scalar. Received: shape {target.shape}. "
+            "Reduce it first, e.g. loss.mean().backward()"
+        )
+    leaves = _leaves(target.node)
+    found = walk(target, _seed(target, gradient), list(leaves), persistent)
+    for node, owner in leaves.items():
+        if node in found:
+            owner._accumulate_grad(found[node])
+
+
+def _leaves(root: Node) -> dict[Node, Any]:
+    """The leaf nodes below root, each with the tensor that it belongs to."""
+    leaves: dict[Node, Any] = {}
+    seen, stack = {root}, [root]
+    while stack:
+        node = stack.pop()
+        for x in node.inputs or ():
+            if x is None or x.node is None:
+                continue
+            if x.node.op is None:
+                leaves[x.node] = x
+            elif x.node not in seen:
+                seen.add(x.node)
+                stack.append(x.node)
+    return leaves
+
+
+def _seed(target: "Tensor", gradient: Any) -> Any:
+    if gradient is None:
+        return np.ones(target.shape, target.dtype)
+    data = np.asarray(getattr(gradient, "data", gradient), target.dtype)
+    if data.shape != target.shape:
+        raise ValueError(f"[gradient] the output gradient must have the shape of the target. Received: {data.shape}, target {target.shape}")
+    return data
+
+
+class GradientTape:
+    """Records what is computed inside `with`, and differentiates it (the interface of TensorFlow's tape).
+
+    Args:
+        persistent: may `gradient` be called more than once?
+        watch_accessed_variables: if False, only what `watch` names can be differentiated.
+
+    >>> import nnfast
+    >>> w = nnfast.Variable(3.0)
+    >>> with nnfast.GradientTape() as tape:
+    ...     y = w * w
+    >>> tape.gradient(y, w).item()
+    6.0
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True):
+        self.persistent, self.watch_accessed_variables = persistent, watch_accessed_variables
+        self._watched: set[Node] = set()
+        self._first, self._last, self._used, self._open = 0, 0, False, False
+
+    def __enter__(self) -> "GradientTape":
+        if self._open:
+            raise RuntimeError("[GradientTape] this tape is already open")
+        self._first, self._used, self._open = next(_numbers), False, True
+        local.tapes += 1
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._last, self._open = next(_numbers), False
+        local.tapes -= 1
+
+    def watch(self, tensor: Any) -> None:
+        """Makes a tensor (or a list of them) something to differentiate by."""
+        for x in tensor if isinstance(tensor, (list, tuple)) else (tensor,):
+            if not hasattr(x, "node"):
+                raise TypeError(f"[GradientTape.watch] only Tensors can be watched. Received: {type(x).__name__}. Wrap it: nnfast.Tensor(x)")
+            if x.dtype.kind != "f":
+                raise TypeError(f"[GradientTape.watch] only float tensors can be differentiated by. Received: {x.dtype}")
+            if x.node is None:
+                x.node = Node()
+            self._watched.add(x.node)
+
+    @contextmanager
+    def stop_recording(self):
+        """Inside, nothing is recorded."""
+        with no_grad():
+            yield
+
+    def reset(self) -> None:
+        """Forgets what was recorded so far."""
+        self._first, self._used = next(_numbers), False
+        self._watched.clear()
+
+    def gradient(self, target: Any, sources: Any, output_gradients: Any = None) -> Any:
+        """d sum(target) / d source for each source: a Tensor, or None where target does not depend on it.
+
+        Args:
+            target: a Tensor, or a list of Tensors whose gradients are added.
+            sources: a Tensor or Variable, or a list, tuple or dict of them; the result has the same structure.
+            output_gradients: weights of the target's elements, of its shape. Default: ones.
+        """
+        from nnfast.tensor import Tensor, Variable
+
+        if self._used and not self.persistent:
+            raise RuntimeError(
+                "[GradientTape.gradient] a tape that is not persistent gives its gradients once. "
+                "Use GradientTape(persistent=True) to ask again."
+            )
+        self._used = True
+        flat = list(sources.values()) if isinstance(sources, dict) else list(sources) if isinstance(sources, (list, tuple)) else [sources]
+        for s in flat:
+            if not isinstance(s, Tensor):
+                raise TypeError(f"[GradientTape.gradient] sources must be Tensors or Variables. Received: {type(s).__name__}")
+        usable = [
+            s.node is not None and (self.watch_accessed_variables or not isinstance(s, Variable) or s.node in self._watched)
+            for s in flat
+        ]
+        wanted = [s.node for s, ok in zip(flat, usable) if ok]
+        targets = target if isinstance(target, (list, tuple)) else [target]
+        seeds = output_gradients if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
+        total: dict[Node, Any] = {}
+        for i, (t, g) in enumerate(zip(targets, seeds)):
+            keep = self.persistent or i + 1 < len(targets)
+            for node, grad in walk(t, _seed(t, g), wanted, keep, self._first, None if self._open else self._last).items():
+                total[node] = device.kernels.add(total[node], grad) if node in total else grad
+        grads = [self._result(total.get(s.node)) if ok else None for s, ok in zip(flat, usable)]
+        if isinstance(sources, dict):
+            return dict(zip(sources, grads))
+        return grads if isinstance(sources, (list, tuple)) else grads[0]
+
+    def _result(self, grad: Any) -> Any:
+        from nnfast.tensor import Tensor
+
+        if grad is None:
+            return None
+        return Tensor(grad, Node(_second_derivative) if local.tapes and local.recording else None)

@@ -1,0 +1,263 @@
+"""Tensor: an array and, if it can be differentiated, its history. Variable: a Tensor that keeps its address and can change.
+
+The operators (`+`, `@`, slicing, reductions, ...) are attached by `nnfast.ops`; this file knows no op.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nnfast import config, device
+from nnfast.tape import Node, backward
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
+    """A NumPy array that kernels take: bool, integer, float32 or float64 of native byte order.
+
+    Python floats become `config.floatx()`; arrays keep their dtype. Anything else (complex, strings, objects, ragged
+    lists) is a TypeError or ValueError under the tag `name`.
+    """
+    if isinstance(value, Tensor):
+        value = value.data
+    weak = not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__")
+    try:
+        a = np.asarray(value)
+    except ValueError as e:
+        raise ValueError(f"[{name}] the rows of a nested list must have one length. {e}") from None
+    if a.dtype.kind not in "biuf" or a.dtype.itemsize not in (1, 2, 4, 8):
+        raise TypeError(f"[{name}] expects numbers: bool, integers, float32 or float64. Received: dtype {a.dtype}")
+    if a.dtype.kind == "f" and a.dtype.itemsize == 2:
+        raise TypeError(f"[{name}] float16 is not supported. Received: dtype float16. Use astype('float32')")
+    if dtype is None and weak and a.dtype == np.float64:
+        dtype = config.floatx()
+    if dtype is not None or not a.dtype.isnative:
+        a = a.astype(dtype or a.dtype.newbyteorder("="), copy=False)
+    return a
+
+
+class Tensor:
+    """An n-dimensional array of numbers that remembers how it was computed.
+
+    Args:
+        value: a number, a (nested) list, a NumPy array, a Tensor, or anything with `__array__`.
+            A NumPy array is not copied. Python floats become `nnfast.config.floatx()`.
+        dtype: convert to this dtype.
+
+    >>> import nnfast
+    >>> x = nnfast.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> (x @ x).numpy()
+    array([[ 7., 10.],
+           [15., 22.]], dtype=float32)
+    """
+
+    __slots__ = ("__weakref__", "data", "grad", "node")
+    __array_ufunc__ = None  # NumPy's operators give way to ours
+    name: str | None = None
+
+    data: np.ndarray
+    node: Node | None
+    grad: "Tensor | None"
+
+    def __init__(self, data: Any, node: Node | None = None):
+        self.data = data
+        self.node = node
+
+    # ---- shape and type ----
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy dtype of the elements."""
+        return self.data.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.data.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the elements."""
+        return self.data.nbytes
+
+    # ---- values ----
+    def numpy(self) -> np.ndarray:
+        """A copy of the values as a NumPy array."""
+        return np.array(self.data)
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"[item] only a tensor with one element is a number. Received: shape {self.shape}")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """The values as (nested) Python lists."""
+        return self.data.tolist()
+
+    def detach(self) -> "Tensor":
+        """The same values without history."""
+        return Tensor(self.data)
+
+    def backward(self, gradient: Any = None, persistent: bool = False) -> None:
+        """Adds the gradient of this scalar to `.grad` of every Variable that it depends on.
+
+        Args:
+            gradient: weights of the elements, if this is no scalar.
+            persistent: keep what is needed to call it again.
+        """
+        backward(self, gradient, persistent)
+
+    def _accumulate_grad(self, g: Any) -> None:
+        old = getattr(self, "grad", None)
+        self.grad = Tensor(g if old is None else device.kernels.add(old.data, g))
+
+    # ---- protocols ----
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if dtype is not None and np.dtype(dtype) != self.dtype:
+            if copy is False:
+                raise ValueError(f"[__array__] a cast from {self.dtype} to {np.dtype(dtype)} needs a copy")
+            return self.data.astype(dtype)
+        return np.array(self.data) if copy else self.data
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("[len] a tensor without dimensions has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator["Tensor"]:
+        if self.ndim == 0:
+            raise TypeError("[iter] a tensor without dimensions cannot be iterated over")
+        return (self[i] for i in range(self.shape[0]))  # type: ignore[index]
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}. Use ops.all or ops.any")
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"[index] only an integer tensor can be an index. Received: {self.dtype}")
+        return int(self.item())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise TypeError("[setitem] tensors do not change. Build a new one, e.g. with ops.where, or use Variable.assign")
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        return f"Tensor({values}, dtype={self.dtype})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(str(self), spec)
+
+
+class Variable(Tensor):
+    """A Tensor that layers and optimizers change in place. It keeps one address for life.
+
+    Args:
+        value: initial values; copied.
+        trainable: is it differentiated by default?
+        dtype: default: that of value (Python floats: `nnfast.config.floatx()`).
+        name: shown in errors and summaries.
+
+    >>> import nnfast
+    >>> v = nnfast.Variable([1.0, 2.0], name="v")
+    >>> v.assign([3.0, 4.0])
+    >>> v.numpy()
+    array([3., 4.], dtype=float32)
+    """
+
+    __slots__ = ("name", "path", "regularizer", "constraint")
+
+    def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
+        a = as_array(value, dtype, "Variable")
+        data = device.kernels.empty(list(a.shape), a.dtype, for_life=True)
+        data[...] = a  # initialising is no step of a computation: it bypasses the kernels
+        super().__init__(data)
+        self.name, self.path, self.regularizer, self.constraint = name or "Variable", name or "Variable", None, None
+        self.trainable = trainable
+
+    @property
+    def trainable(self) -> bool:
+        """Is it differentiated by default?"""
+        return self.node is not None
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        if value and self.dtype.kind != "f":
+            raise TypeError(f"[Variable] only float Variables are trainable. Received: {self.name!r} of dtype {self.dtype}")
+        if bool(value) != self.trainable:
+            self.node = Node() if value else None
+
+    @property
+    def version(self) -> int:
+        """How often kernels have written to it."""
+        return device.kernels.version(self.data)
+
+    def assign(self, value: Any) -> None:
+        """Copies new values into it, converted to its dtype. Shapes must be equal."""
+        a = as_array(value, self.dtype, "assign")
+        if a.shape != self.shape:
+            raise ValueError(f"[assign] {self.name!r} has shape {self.shape}. Received: shape {a.shape}")
+        device.kernels.copy(a, self.data)
+
+    def assign_add(self, value: Any) -> None:
+        """Adds to it, element by element."""
+        self.assign(self.data + as_array(value, self.dtype, "assign_add"))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtracts from it, element by element."""
+        self.assign(self.data - as_array(value, self.dtype, "assign_sub"))
+
+    @property
+    def value(self) -> "Variable":
+        """Itself (Keras's spelling)."""
+        return self
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return super().__array__(dtype, True if copy is None else copy)  # it will change: share only if asked to
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.data, separator=", ")
+        return f"<Variable name={self.name!r} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>\n{values}"
+
+
+def tensor(value: Any, dtype: Any = None) -> Tensor:
+    """A Tensor of numbers, lists or arrays. Python floats become `nnfast.config.floatx()`; NumPy arrays are not copied.
+
+    >>> import nnfast
+    >>> nnfast.tensor([1, 2, 3]).dtype
+    dtype('int64')
+    """
+    return Tensor(as_array(value, dtype))
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A Tensor over the memory of any CPU array that speaks DLPack (PyTorch, JAX, NumPy), without a copy."""
+    return Tensor(as_array(np.from_dlpack(x)))
