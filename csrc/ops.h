@@ -18,8 +18,8 @@ enum class Activation : int { linear, relu, leaky_relu, elu, selu, sigmoid, tanh
 // ---- gemm ----
 // y[...,M,N] = activation(alpha * a[...,M,K] * b[...,K,N] + beta * y + bias[N]); beta == 0 never reads y; K == 0 gives
 // activation(beta * y + bias). slope: of leaky_relu and elu.
-void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation, double slope,
-          const View& y, void* scratch);
+void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
+          double slope, const View& y, void* scratch);
 size_t gemm_scratch(const View& a, const View& b, const View& y);
 
 }  // namespace nnfast

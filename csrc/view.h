@@ -6,9 +6,19 @@
 namespace nnfast {
 
 enum class DType : int8_t {
-  boolean, int8, uint8, int16, uint16, int32, uint32, int64, uint64,
-  float16, bfloat16,  // reserved: no kernel takes them yet
-  float32, float64,
+  boolean,
+  int8,
+  uint8,
+  int16,
+  uint16,
+  int32,
+  uint32,
+  int64,
+  uint64,
+  float16,
+  bfloat16,  // reserved: no kernel takes them yet
+  float32,
+  float64,
 };
 
 constexpr int MAX_DIMS = 8;
@@ -21,7 +31,10 @@ struct View {
   DType dtype = DType::float32;
 
   bool given() const { return ndim >= 0; }
-  template <class T> T* as() const { return static_cast<T*>(data); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
   int64_t size() const {
     int64_t n = 1;
     for (int i = 0; i < ndim; ++i) n *= shape[i];
@@ -38,27 +51,43 @@ struct View {
 };
 static_assert(std::is_trivially_copyable_v<View>);
 
-template <class T> struct TypeTag { using type = T; };
+template <class T>
+struct TypeTag {
+  using type = T;
+};
 
 // fn(TypeTag<T>) with the C++ type of a floating dtype. The binding has checked that it is one of these two.
-template <class F> auto visit_float(DType dtype, const F& fn) {
+template <class F>
+auto visit_float(DType dtype, const F& fn) {
   return dtype == DType::float64 ? fn(TypeTag<double>{}) : fn(TypeTag<float>{});
 }
 
 // The same for every dtype that an array may have.
-template <class F> auto visit_dtype(DType dtype, const F& fn) {
+template <class F>
+auto visit_dtype(DType dtype, const F& fn) {
   switch (dtype) {
-    case DType::boolean: return fn(TypeTag<bool>{});
-    case DType::int8: return fn(TypeTag<int8_t>{});
-    case DType::uint8: return fn(TypeTag<uint8_t>{});
-    case DType::int16: return fn(TypeTag<int16_t>{});
-    case DType::uint16: return fn(TypeTag<uint16_t>{});
-    case DType::int32: return fn(TypeTag<int32_t>{});
-    case DType::uint32: return fn(TypeTag<uint32_t>{});
-    case DType::int64: return fn(TypeTag<int64_t>{});
-    case DType::uint64: return fn(TypeTag<uint64_t>{});
-    case DType::float64: return fn(TypeTag<double>{});
-    default: return fn(TypeTag<float>{});
+    case DType::boolean:
+      return fn(TypeTag<bool>{});
+    case DType::int8:
+      return fn(TypeTag<int8_t>{});
+    case DType::uint8:
+      return fn(TypeTag<uint8_t>{});
+    case DType::int16:
+      return fn(TypeTag<int16_t>{});
+    case DType::uint16:
+      return fn(TypeTag<uint16_t>{});
+    case DType::int32:
+      return fn(TypeTag<int32_t>{});
+    case DType::uint32:
+      return fn(TypeTag<uint32_t>{});
+    case DType::int64:
+      return fn(TypeTag<int64_t>{});
+    case DType::uint64:
+      return fn(TypeTag<uint64_t>{});
+    case DType::float64:
+      return fn(TypeTag<double>{});
+    default:
+      return fn(TypeTag<float>{});
   }
 }
 

@@ -21,7 +21,9 @@ const py::dtype* dtype_objects() {
 }
 
 // Lowest and highest address that a view reaches, in bytes.
-struct Extent { intptr_t low, high; };
+struct Extent {
+  intptr_t low, high;
+};
 Extent extent(const View& v) {
   const auto item = static_cast<int64_t>(dtype_objects()[static_cast<int>(v.dtype)].itemsize());
   auto low = reinterpret_cast<intptr_t>(v.data), high = low + item;
@@ -43,7 +45,8 @@ std::optional<DType> dtype_of(const py::array& a) {
   const auto* descr = py::detail::array_descriptor_proxy(py::detail::array_proxy(a.ptr())->descr);
   if (descr->byteorder == (std::endian::native == std::endian::little ? '>' : '<')) return {};
   switch (descr->kind) {
-    case 'b': return DType::boolean;
+    case 'b':
+      return DType::boolean;
     case 'f': {
       const auto size = a.itemsize();
       if (size == 4) return DType::float32;
@@ -52,18 +55,26 @@ std::optional<DType> dtype_of(const py::array& a) {
     }
     case 'i':
       switch (a.itemsize()) {
-        case 1: return DType::int8;
-        case 2: return DType::int16;
-        case 4: return DType::int32;
-        case 8: return DType::int64;
+        case 1:
+          return DType::int8;
+        case 2:
+          return DType::int16;
+        case 4:
+          return DType::int32;
+        case 8:
+          return DType::int64;
       }
       return {};
     case 'u':
       switch (a.itemsize()) {
-        case 1: return DType::uint8;
-        case 2: return DType::uint16;
-        case 4: return DType::uint32;
-        case 8: return DType::uint64;
+        case 1:
+          return DType::uint8;
+        case 2:
+          return DType::uint16;
+        case 4:
+          return DType::uint32;
+        case 8:
+          return DType::uint64;
       }
       return {};
   }
@@ -76,7 +87,8 @@ DType dtype_from(const py::object& name) {
     const auto d = static_cast<DType>(i);
     if (d != DType::float16 && d != DType::bfloat16 && wanted.equal(dtype_object(d))) return d;
   }
-  throw py::type_error("[dtype] nnfast has bool, integers, float32 and float64. Received: " + std::string(py::str(wanted)));
+  throw py::type_error("[dtype] nnfast has bool, integers, float32 and float64. Received: " +
+                       std::string(py::str(wanted)));
 }
 
 py::array new_array(const Shape& shape, DType dtype, bool for_life) {
@@ -89,7 +101,8 @@ py::array new_array(const Shape& shape, DType dtype, bool for_life) {
   for (const auto s : shape) empty |= s == 0;
   for (const auto s : shape)
     if (!empty && (s < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(s), &bytes) || bytes > PTRDIFF_MAX))
-      throw std::overflow_error("[empty] an array of shape " + shape_text(shape, shape.size()) + " does not fit in memory");
+      throw std::overflow_error("[empty] an array of shape " + shape_text(shape, shape.size()) +
+                                " does not fit in memory");
   if (empty) bytes = 0;
   void* data = for_life ? allocate_for_life(bytes) : allocate(bytes);
   PyObject* home = PyCapsule_New(data, CAPSULE, [](PyObject* c) { release(PyCapsule_GetPointer(c, CAPSULE)); });
@@ -98,9 +111,9 @@ py::array new_array(const Shape& shape, DType dtype, bool for_life) {
     throw py::error_already_set();
   }
   constexpr int flags = py::detail::npy_api::NPY_ARRAY_WRITEABLE_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  PyObject* array = numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, py::dtype(descr).release().ptr(),
-                                                static_cast<int>(shape.size()), const_cast<Py_intptr_t*>(shape.data()),
-                                                nullptr, data, flags, nullptr);
+  PyObject* array =
+      numpy.PyArray_NewFromDescr_(numpy.PyArray_Type_, py::dtype(descr).release().ptr(), static_cast<int>(shape.size()),
+                                  const_cast<Py_intptr_t*>(shape.data()), nullptr, data, flags, nullptr);
   if (!array) {
     Py_DECREF(home);
     throw py::error_already_set();
@@ -127,7 +140,8 @@ View Call::view(py::handle object, const char* name, bool may_copy) {
     type_error(name, " has dtype ", std::string(py::str(array.dtype())),
                ". nnfast computes with bool, integers, float32 and float64 of native byte order: use astype()");
   if (array.ndim() > MAX_DIMS)
-    throw std::invalid_argument(message(name, " has ", array.ndim(), " dimensions, at most ", MAX_DIMS, " are possible"));
+    throw std::invalid_argument(
+        message(name, " has ", array.ndim(), " dimensions, at most ", MAX_DIMS, " are possible"));
   const auto item = array.itemsize();
   bool aligned = array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   for (py::ssize_t i = 0; i < array.ndim(); ++i) aligned &= array.strides(i) % item == 0;
@@ -199,12 +213,15 @@ py::array Call::out(py::handle given, const Shape& shape, DType dtype, View& v) 
   v = inout(given, "out");
   bool fits = static_cast<size_t>(v.ndim) == shape.size();
   for (int i = 0; fits && i < v.ndim; ++i) fits = v.shape[i] == shape[static_cast<size_t>(i)];
-  require(fits, "out must have the shape of the result, ", shape_text(shape, shape.size()), ". Received: out.shape=", v);
+  require(fits, "out must have the shape of the result, ", shape_text(shape, shape.size()),
+          ". Received: out.shape=", v);
   if (v.dtype != dtype) type_error("out must have the dtype of the result, ", dtype, ". Received: ", v.dtype);
   for (const View& input : inputs_)
-    require(v.size() == 0 || input.size() == 0 || !overlap(v, input), "out overlaps an input. Give it memory of its own");
+    require(v.size() == 0 || input.size() == 0 || !overlap(v, input),
+            "out overlaps an input. Give it memory of its own");
   for (int i = 0; i < v.ndim; ++i)
-    require(v.shape[i] == 1 || v.stride[i] != 0 || v.size() == 0, "out repeats its elements (stride 0) and cannot be written");
+    require(v.shape[i] == 1 || v.stride[i] != 0 || v.size() == 0,
+            "out repeats its elements (stride 0) and cannot be written");
   return py::reinterpret_borrow<py::array>(given);
 }
 
@@ -220,7 +237,8 @@ Status* Call::status(py::handle array) {
     return own_status_;
   }
   const View v = view(array, "status", false);
-  require(v.dtype == DType::int64 && v.ndim == 1 && v.shape[0] == 5 && v.contiguous(), "status must be int64 of shape (5,)");
+  require(v.dtype == DType::int64 && v.ndim == 1 && v.shape[0] == 5 && v.contiguous(),
+          "status must be int64 of shape (5,)");
   return v.as<Status>();
 }
 
@@ -236,7 +254,8 @@ void Call::raise(const Status& s) const {
     case BAD_LABEL_FLOAT:
       throw std::invalid_argument(message("the label of sample ", s.sample, " is ", number, ", which is not a class"));
     case BAD_LABEL_ROW:
-      throw std::invalid_argument(message("the label row of sample ", s.sample, " holds ", number, ", which is no probability"));
+      throw std::invalid_argument(
+          message("the label row of sample ", s.sample, " holds ", number, ", which is no probability"));
     default:
       throw std::invalid_argument(message("the loss is not finite at sample ", s.sample));
   }

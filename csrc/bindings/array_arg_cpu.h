@@ -4,6 +4,7 @@
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <optional>
 #include <string>
@@ -22,7 +23,7 @@ const py::dtype& dtype_object(DType);
 std::optional<DType> dtype_of(const py::array&);  // nothing: a dtype that no kernel takes
 DType dtype_from(const py::object& name);         // from what Python users write: "float32", np.float32, ...
 py::array new_array(const Shape&, DType, bool for_life = false);
-void* block_under(py::handle array);              // where the allocator's block begins, or nullptr
+void* block_under(py::handle array);  // where the allocator's block begins, or nullptr
 
 class Call {
  public:
@@ -31,28 +32,39 @@ class Call {
   Call& operator=(const Call&) = delete;
   ~Call();
 
-  View in(py::handle array, const char* name);                 // any dtype
-  View in_float(py::handle array, const char* name);           // float32 or float64
+  View in(py::handle array, const char* name);                          // any dtype
+  View in_float(py::handle array, const char* name);                    // float32 or float64
   View in_like(py::handle array, const char* name, const View& other);  // the dtype of `other`
   View in_dtype(py::handle array, const char* name, DType dtype);
-  View in_or_absent(py::handle array, const char* name);       // None gives an absent View
-  // What a kernel changes in place: writable, aligned, and no copy. Raises the version of the Variable that it belongs to.
+  View in_or_absent(py::handle array, const char* name);  // None gives an absent View
+  // What a kernel changes in place: writable, aligned, and no copy. Raises the version of the Variable that it belongs
+  // to.
   View inout(py::handle array, const char* name);
   // out=None makes a new array; otherwise `out` must fit, be writable, and overlap no input.
   py::array out(py::handle out, const Shape& shape, DType dtype, View& view);
-  void* scratch(size_t bytes);                                 // lives until the call ends
-  Status* status(py::handle array);                            // None: this call's own, checked when the kernel is done
+  void* scratch(size_t bytes);       // lives until the call ends
+  Status* status(py::handle array);  // None: this call's own, checked when the kernel is done
 
-  template <class... Parts> void require(bool holds, const Parts&... parts) const {
+  template <class... Parts>
+  void require(bool holds, const Parts&... parts) const {
     if (!holds) throw std::invalid_argument(message(parts...));
   }
-  template <class... Parts> [[noreturn]] void type_error(const Parts&... parts) const { throw py::type_error(message(parts...)); }
-  template <class... Parts> std::string message(const Parts&... parts) const {
-    return "[" + std::string(op_) + "] " + (text(parts) + ...);
+  template <class... Parts>
+  [[noreturn]] void type_error(const Parts&... parts) const {
+    throw py::type_error(message(parts...));
+  }
+  template <class... Parts>
+  std::string message(const Parts&... parts) const {
+    std::string s = "[";
+    s += op_;
+    s += "] ";
+    ((s += text(parts)), ...);
+    return s;
   }
   const char* op() const { return op_; }
 
-  template <class Kernel> void run(const Kernel& kernel) {
+  template <class Kernel>
+  void run(const Kernel& kernel) {
     {
       NoGil nogil;
       launch(kernel);

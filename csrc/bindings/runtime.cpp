@@ -6,27 +6,49 @@
 namespace nnfast {
 
 void bind_runtime(py::module_& m) {
-  m.def("empty", [](const Shape& shape, const py::object& dtype, bool for_life) { return new_array(shape, dtype_from(dtype), for_life); },
-        py::arg("shape"), py::arg("dtype"), py::arg("for_life") = false,
-        "A new array, not initialised. for_life: the memory of a Variable, which keeps its address and has a version.");
-  m.def("version", [](py::handle array) { void* b = block_under(array); return b ? version_of(b) : int64_t{0}; }, py::arg("array"),
-        "How often kernels have written to the Variable that owns this memory.");
+  m.def(
+      "empty",
+      [](const Shape& shape, const py::object& dtype, bool for_life) {
+        return new_array(shape, dtype_from(dtype), for_life);
+      },
+      py::arg("shape"), py::arg("dtype"), py::arg("for_life") = false,
+      "A new array, not initialised. for_life: the memory of a Variable, which keeps its address and has a version.");
+  m.def(
+      "version",
+      [](py::handle array) {
+        void* b = block_under(array);
+        return b ? version_of(b) : int64_t{0};
+      },
+      py::arg("array"), "How often kernels have written to the Variable that owns this memory.");
   m.def("isa", [] { return kernels().name; }, "Name of the instruction set in use.");
-  m.def("isas", [] {
-    std::vector<std::string> names;
-    for (int i = 0; i < isa_count; ++i) if (isa_rows[i].runs_here()) names.emplace_back(isa_rows[i].table->name);
-    return names;
-  }, "Instruction sets that this CPU can run, best first.");
-  m.def("use_isa", [](const std::string& name) { use_isa(name.c_str()); }, py::arg("name"), "Switch the instruction set (tests, benchmarks).");
-  m.def("set_num_threads", [](int n) {
-    require(n >= 1, "[set_num_threads] at least one thread is needed. Received: ", n);
-    set_num_threads(n);
-  }, py::arg("n"));
+  m.def(
+      "isas",
+      [] {
+        std::vector<std::string> names;
+        for (int i = 0; i < isa_count; ++i)
+          if (isa_rows[i].runs_here()) names.emplace_back(isa_rows[i].table->name);
+        return names;
+      },
+      "Instruction sets that this CPU can run, best first.");
+  m.def(
+      "use_isa", [](const std::string& name) { use_isa(name.c_str()); }, py::arg("name"),
+      "Switch the instruction set (tests, benchmarks).");
+  m.def(
+      "set_num_threads",
+      [](int n) {
+        require(n >= 1, "[set_num_threads] at least one thread is needed. Received: ", n);
+        set_num_threads(n);
+      },
+      py::arg("n"));
   m.def("num_threads", num_threads);
-  m.def("memory", [] {
-    const auto s = memory_stats();
-    return py::dict(py::arg("live") = s.live, py::arg("used") = s.used, py::arg("resting") = s.resting, py::arg("peak") = s.peak);
-  }, "Blocks in use; bytes in use, at rest in the cache, and at the highest.");
+  m.def(
+      "memory",
+      [] {
+        const auto s = memory_stats();
+        return py::dict(py::arg("live") = s.live, py::arg("used") = s.used, py::arg("resting") = s.resting,
+                        py::arg("peak") = s.peak);
+      },
+      "Blocks in use; bytes in use, at rest in the cache, and at the highest.");
   m.def("empty_cache", empty_cache, "Gives the memory at rest back to the system; returns how many bytes.");
 }
 

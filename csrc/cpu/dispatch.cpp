@@ -9,11 +9,19 @@
 
 namespace nnfast {
 
-namespace portable { extern const KernelTable table; }
-namespace simulated { extern const KernelTable table; }
+namespace portable {
+extern const KernelTable table;
+}
+namespace simulated {
+extern const KernelTable table;
+}
 #if defined(__x86_64__)
-namespace avx2 { extern const KernelTable table; }
-namespace avx512 { extern const KernelTable table; }
+namespace avx2 {
+extern const KernelTable table;
+}
+namespace avx512 {
+extern const KernelTable table;
+}
 #endif
 
 namespace {
@@ -33,7 +41,8 @@ const KernelTable* find(const char* name) {
     const IsaRow& row = isa_rows[i];
     if (std::strcmp(row.table->name, name) == 0) {
       if (row.runs_here()) return row.table;
-      throw std::invalid_argument(std::string("[isa] this CPU cannot run '") + name + "'. Leave NNFAST_ISA unset to take the best.");
+      throw std::invalid_argument(std::string("[isa] this CPU cannot run '") + name +
+                                  "'. Leave NNFAST_ISA unset to take the best.");
     }
     known += std::string(known.empty() ? "" : ", ") + row.table->name;
   }

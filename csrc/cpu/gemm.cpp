@@ -1,4 +1,5 @@
-// gemm: pack both operands into micro-panels (any strides become unit strides), then one micro-kernel call per tile of y.
+// gemm: pack both operands into micro-panels (any strides become unit strides), then one micro-kernel call per tile of
+// y.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,28 +13,40 @@ namespace {
 
 int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-template <class T> T activate(T x, Activation activation, T slope) {
+template <class T>
+T activate(T x, Activation activation, T slope) {
   switch (activation) {
-    case Activation::relu: return x > 0 || std::isnan(x) ? x : T(0);
-    case Activation::leaky_relu: return x > 0 ? x : slope * x;
-    case Activation::elu: return x > 0 ? x : slope * std::expm1(x);
-    case Activation::selu: return T(1.0507009873554805) * (x > 0 ? x : T(1.6732632423543772) * std::expm1(x));
-    case Activation::sigmoid: return 1 / (1 + std::exp(-x));
-    case Activation::tanh: return std::tanh(x);
-    case Activation::softplus: return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
-    case Activation::exp: return std::exp(x);
-    default: return x;
+    case Activation::relu:
+      return x > 0 || std::isnan(x) ? x : T(0);
+    case Activation::leaky_relu:
+      return x > 0 ? x : slope * x;
+    case Activation::elu:
+      return x > 0 ? x : slope * std::expm1(x);
+    case Activation::selu:
+      return T(1.0507009873554805) * (x > 0 ? x : T(1.6732632423543772) * std::expm1(x));
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::softplus:
+      return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
+    case Activation::exp:
+      return std::exp(x);
+    default:
+      return x;
   }
 }
 
 // to[panel][k][width] = from[row, k], rows of a panel side by side, zeros beyond the last row.
-template <class T> void pack(const T* from, int64_t rows, int64_t row_stride, int64_t k, int64_t k_stride, int64_t width, T* to) {
+template <class T>
+void pack(const T* from, int64_t rows, int64_t row_stride, int64_t k, int64_t k_stride, int64_t width, T* to) {
   for (int64_t r = 0; r < rows; r += width)
     for (int64_t p = 0; p < k; ++p)
       for (int64_t i = 0; i < width; ++i) *to++ = r + i < rows ? from[(r + i) * row_stride + p * k_stride] : T(0);
 }
 
-template <class T> struct Problem {
+template <class T>
+struct Problem {
   int64_t M, N, K;
   const T *a, *b, *bias;
   int64_t a_row, a_col, b_row, b_col, y_row, y_col, bias_stride;
@@ -42,7 +55,8 @@ template <class T> struct Problem {
   T* y;
 };
 
-template <class T> void gemm_one(const Problem<T>& p, T* scratch) {
+template <class T>
+void gemm_one(const Problem<T>& p, T* scratch) {
   const GemmKernels<T>& kernel = kernels().gemm.get<T>();
   const int64_t MR = kernel.mr, NR = kernel.nr;
   T* packed_a = scratch;
@@ -87,15 +101,28 @@ size_t gemm_scratch(const View& a, const View& b, const View& y) {
   });
 }
 
-void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation, double slope,
-          const View& y, void* scratch) {
+void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
+          double slope, const View& y, void* scratch) {
   visit_float(a.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    Problem<T> p{y.shape[y.ndim - 2], y.shape[y.ndim - 1], a.shape[a.ndim - 1], nullptr, nullptr,
+    Problem<T> p{y.shape[y.ndim - 2],
+                 y.shape[y.ndim - 1],
+                 a.shape[a.ndim - 1],
+                 nullptr,
+                 nullptr,
                  bias.given() ? bias.as<T>() : nullptr,
-                 a.stride[a.ndim - 2], a.stride[a.ndim - 1], b.stride[b.ndim - 2], b.stride[b.ndim - 1],
-                 y.stride[y.ndim - 2], y.stride[y.ndim - 1], bias.given() ? bias.stride[0] : 0,
-                 T(alpha), T(beta), T(slope), activation, nullptr};
+                 a.stride[a.ndim - 2],
+                 a.stride[a.ndim - 1],
+                 b.stride[b.ndim - 2],
+                 b.stride[b.ndim - 1],
+                 y.stride[y.ndim - 2],
+                 y.stride[y.ndim - 1],
+                 bias.given() ? bias.stride[0] : 0,
+                 T(alpha),
+                 T(beta),
+                 T(slope),
+                 activation,
+                 nullptr};
     int64_t batch = 1;
     for (int i = 0; i < y.ndim - 2; ++i) batch *= y.shape[i];
     for (int64_t i = 0; i < batch; ++i) {

@@ -7,19 +7,24 @@
 namespace nnfast {
 
 // ---- gemm ----
-template <class T> struct GemmKernels {
+template <class T>
+struct GemmKernels {
   int mr, nr;  // micro-tile
   // C[mr,nr] (+)= A[k,mr packed] * B[k,nr packed]; accumulate == false never reads C
   void (*micro)(ptrdiff_t k, const T* a, const T* b, T* c, ptrdiff_t ldc, bool accumulate);
 };
 
 // One pointer to a family's kernels for each floating dtype.
-template <template <class> class Family> struct ByType {
+template <template <class> class Family>
+struct ByType {
   const Family<float>* f32;
   const Family<double>* f64;
-  template <class T> const Family<T>& get() const {
-    if constexpr (sizeof(T) == sizeof(double)) return *f64;
-    else return *f32;
+  template <class T>
+  const Family<T>& get() const {
+    if constexpr (sizeof(T) == sizeof(double))
+      return *f64;
+    else
+      return *f32;
   }
 };
 
@@ -29,10 +34,14 @@ struct KernelTable {
   ByType<GemmKernels> gemm;
 };
 
-const KernelTable& kernels();      // the ISA in use: the best that this CPU runs, or NNFAST_ISA
-void use_isa(const char* name);    // for tests and benchmarks; throws if this CPU cannot run it
-struct IsaRow { const KernelTable* table; bool (*runs_here)(); bool chosen_by_default; };
-extern const IsaRow isa_rows[];    // best first
+const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA
+void use_isa(const char* name);  // for tests and benchmarks; throws if this CPU cannot run it
+struct IsaRow {
+  const KernelTable* table;
+  bool (*runs_here)();
+  bool chosen_by_default;
+};
+extern const IsaRow isa_rows[];  // best first
 extern const int isa_count;
 
 }  // namespace nnfast

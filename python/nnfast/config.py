@@ -52,7 +52,5 @@ def standardize_data_format(name: str, data_format: str | None) -> str:
     if data_format is None:
         return _image_data_format
     if data_format not in ("channels_last", "channels_first"):
-        raise ValueError(
-            f"[{name}] data_format must be 'channels_last' or 'channels_first'. Received: {data_format!r}"
-        )
+        raise ValueError(f"[{name}] data_format must be 'channels_last' or 'channels_first'. Received: {data_format!r}")
     return data_format

@@ -74,7 +74,9 @@ def no_grad():
         local.recording = before
 
 
-def walk(target: "Tensor", seed: Any, wanted: Sequence[Node], keep: bool, first: int = -1, last: int | None = None) -> dict[Node, Any]:
+def walk(
+    target: "Tensor", seed: Any, wanted: Sequence[Node], keep: bool, first: int = -1, last: int | None = None
+) -> dict[Node, Any]:
     """Gradients of sum(seed * target) for the nodes in `wanted`, by node; a node that target does not depend on is absent.
 
     Nodes numbered outside [first, last) count as constants. Unless `keep`, what each node saved is dropped on the way.
@@ -162,7 +164,9 @@ def _seed(target: "Tensor", gradient: Any) -> Any:
         return np.ones(target.shape, target.dtype)
     data = np.asarray(getattr(gradient, "data", gradient), target.dtype)
     if data.shape != target.shape:
-        raise ValueError(f"[gradient] the output gradient must have the shape of the target. Received: {data.shape}, target {target.shape}")
+        raise ValueError(
+            f"[gradient] the output gradient must have the shape of the target. Received: {data.shape}, target {target.shape}"
+        )
     return data
 
 
@@ -201,9 +205,13 @@ class GradientTape:
         """Makes a tensor (or a list of them) something to differentiate by."""
         for x in tensor if isinstance(tensor, (list, tuple)) else (tensor,):
             if not hasattr(x, "node"):
-                raise TypeError(f"[GradientTape.watch] only Tensors can be watched. Received: {type(x).__name__}. Wrap it: nnfast.Tensor(x)")
+                raise TypeError(
+                    f"[GradientTape.watch] only Tensors can be watched. Received: {type(x).__name__}. Wrap it: nnfast.Tensor(x)"
+                )
             if x.dtype.kind != "f":
-                raise TypeError(f"[GradientTape.watch] only float tensors can be differentiated by. Received: {x.dtype}")
+                raise TypeError(
+                    f"[GradientTape.watch] only float tensors can be differentiated by. Received: {x.dtype}"
+                )
             if x.node is None:
                 x.node = Node()
             self._watched.add(x.node)
@@ -235,12 +243,21 @@ class GradientTape:
                 "Use GradientTape(persistent=True) to ask again."
             )
         self._used = True
-        flat = list(sources.values()) if isinstance(sources, dict) else list(sources) if isinstance(sources, (list, tuple)) else [sources]
+        flat = (
+            list(sources.values())
+            if isinstance(sources, dict)
+            else list(sources)
+            if isinstance(sources, (list, tuple))
+            else [sources]
+        )
         for s in flat:
             if not isinstance(s, Tensor):
-                raise TypeError(f"[GradientTape.gradient] sources must be Tensors or Variables. Received: {type(s).__name__}")
+                raise TypeError(
+                    f"[GradientTape.gradient] sources must be Tensors or Variables. Received: {type(s).__name__}"
+                )
         usable = [
-            s.node is not None and (self.watch_accessed_variables or not isinstance(s, Variable) or s.node in self._watched)
+            s.node is not None
+            and (self.watch_accessed_variables or not isinstance(s, Variable) or s.node in self._watched)
             for s in flat
         ]
         wanted = [s.node for s, ok in zip(flat, usable) if ok]
@@ -249,7 +266,9 @@ class GradientTape:
         total: dict[Node, Any] = {}
         for i, (t, g) in enumerate(zip(targets, seeds)):
             keep = self.persistent or i + 1 < len(targets)
-            for node, grad in walk(t, _seed(t, g), wanted, keep, self._first, None if self._open else self._last).items():
+            for node, grad in walk(
+                t, _seed(t, g), wanted, keep, self._first, None if self._open else self._last
+            ).items():
                 total[node] = device.kernels.add(total[node], grad) if node in total else grad
         grads = [self._result(total.get(s.node)) if ok else None for s, ok in zip(flat, usable)]
         if isinstance(sources, dict):
@@ -257,8 +276,8 @@ class GradientTape:
         return grads if isinstance(sources, (list, tuple)) else grads[0]
 
     def _result(self, grad: Any) -> Any:
-        from nnfast.tensor import Tensor
+        from nnfast.tensor import wrap
 
         if grad is None:
             return None
-        return Tensor(grad, Node(_second_derivative) if local.tapes and local.recording else None)
+        return wrap(grad, Node(_second_derivative) if local.tapes and local.recording else None)

@@ -61,9 +61,9 @@ class Tensor:
     node: Node | None
     grad: "Tensor | None"
 
-    def __init__(self, data: Any, node: Node | None = None):
-        self.data = data
-        self.node = node
+    def __init__(self, value: Any, dtype: Any = None):
+        self.data = as_array(value, dtype)
+        self.node = None
 
     # ---- shape and type ----
     @property
@@ -108,7 +108,7 @@ class Tensor:
 
     def detach(self) -> "Tensor":
         """The same values without history."""
-        return Tensor(self.data)
+        return wrap(self.data)
 
     def backward(self, gradient: Any = None, persistent: bool = False) -> None:
         """Adds the gradient of this scalar to `.grad` of every Variable that it depends on.
@@ -121,7 +121,7 @@ class Tensor:
 
     def _accumulate_grad(self, g: Any) -> None:
         old = getattr(self, "grad", None)
-        self.grad = Tensor(g if old is None else device.kernels.add(old.data, g))
+        self.grad = wrap(g if old is None else device.kernels.add(old.data, g))
 
     # ---- protocols ----
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -149,7 +149,9 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}. Use ops.all or ops.any")
+            raise ValueError(
+                f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}. Use ops.all or ops.any"
+            )
         return bool(self.data)
 
     def __float__(self) -> float:
@@ -177,6 +179,14 @@ class Tensor:
         return format(self.item(), spec) if spec and self.size == 1 else format(str(self), spec)
 
 
+def wrap(data: np.ndarray, node: Node | None = None) -> Tensor:
+    """A Tensor over an array that a kernel made, unchecked."""
+    t = Tensor.__new__(Tensor)
+    t.data = data
+    t.node = node
+    return t
+
+
 class Variable(Tensor):
     """A Tensor that layers and optimizers change in place. It keeps one address for life.
 
@@ -197,9 +207,9 @@ class Variable(Tensor):
 
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")
-        data = device.kernels.empty(list(a.shape), a.dtype, for_life=True)
-        data[...] = a  # initialising is no step of a computation: it bypasses the kernels
-        super().__init__(data)
+        self.data = device.kernels.empty(list(a.shape), a.dtype, for_life=True)
+        self.data[...] = a  # initialising is no step of a computation: it bypasses the kernels
+        self.node = None
         self.name, self.path, self.regularizer, self.constraint = name or "Variable", name or "Variable", None, None
         self.trainable = trainable
 
@@ -211,7 +221,9 @@ class Variable(Tensor):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         if value and self.dtype.kind != "f":
-            raise TypeError(f"[Variable] only float Variables are trainable. Received: {self.name!r} of dtype {self.dtype}")
+            raise TypeError(
+                f"[Variable] only float Variables are trainable. Received: {self.name!r} of dtype {self.dtype}"
+            )
         if bool(value) != self.trainable:
             self.node = Node() if value else None
 
@@ -229,11 +241,11 @@ class Variable(Tensor):
 
     def assign_add(self, value: Any) -> None:
         """Adds to it, element by element."""
-        self.assign(self.data + as_array(value, self.dtype, "assign_add"))
+        self.assign(device.kernels.add(self.data, as_array(value, self.dtype, "assign_add")))
 
     def assign_sub(self, value: Any) -> None:
         """Subtracts from it, element by element."""
-        self.assign(self.data - as_array(value, self.dtype, "assign_sub"))
+        self.assign(device.kernels.sub(self.data, as_array(value, self.dtype, "assign_sub")))
 
     @property
     def value(self) -> "Variable":
@@ -245,7 +257,9 @@ class Variable(Tensor):
 
     def __repr__(self) -> str:
         values = np.array2string(self.data, separator=", ")
-        return f"<Variable name={self.name!r} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>\n{values}"
+        return (
+            f"<Variable name={self.name!r} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>\n{values}"
+        )
 
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:

@@ -4,7 +4,8 @@
 
 namespace nnfast::NNFAST_ISA {
 
-template <class T> static void gemm_micro(ptrdiff_t k, const T* a, const T* b, T* c, ptrdiff_t ldc, bool accumulate) {
+template <class T>
+static void gemm_micro(ptrdiff_t k, const T* a, const T* b, T* c, ptrdiff_t ldc, bool accumulate) {
   constexpr int MR = GEMM_MR, NV = GEMM_NV, L = LANES<T>;
   Vec<T> acc[MR][NV] = {};
   for (ptrdiff_t p = 0; p < k; ++p, a += MR, b += NV * L) {

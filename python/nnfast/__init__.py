@@ -1,0 +1,24 @@
+"""nnfast: neural networks on fast, readable kernels, with Keras's names."""
+
+from nnfast import config, ops
+from nnfast.device import empty_cache, get_device, get_num_threads, set_device, set_num_threads
+from nnfast.tape import GradientTape, no_grad
+from nnfast.tensor import Tensor, Variable, from_dlpack, tensor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "GradientTape",
+    "Tensor",
+    "Variable",
+    "config",
+    "empty_cache",
+    "from_dlpack",
+    "get_device",
+    "get_num_threads",
+    "no_grad",
+    "ops",
+    "set_device",
+    "set_num_threads",
+    "tensor",
+]

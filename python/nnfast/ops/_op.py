@@ -1,0 +1,90 @@
+"""What all ops share: from inputs to arrays, from the result to a tensor that remembers."""
+
+from typing import Any
+
+import numpy as np
+
+from nnfast import config, device
+from nnfast.tape import Node, local
+from nnfast.tensor import Tensor, Variable, as_array, wrap
+
+ndarray = np.ndarray
+
+
+class Op:
+    """One op: `forward` and, just under it, `gradient`.
+
+    forward(k, *arrays, **options) -> (result, saved): `k` is the module of kernels, `saved` is what the gradient needs.
+    gradient(dy, saved, needs) -> one array or None per input; `needs[i]` says whether input i wants it.
+    output_shape(*shapes, **options) -> shape of the result, without computing it.
+    """
+
+    name = ""
+
+    def forward(self, k: Any, *arrays: Any, **options: Any) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+    def output_shape(self, *shapes: Any, **options: Any) -> tuple[int | None, ...]:
+        raise NotImplementedError
+
+    def apply(self, *inputs: Any, **options: Any) -> Tensor:
+        """Runs forward and records it. Inputs are Tensors, arrays that kernels take as they are, or None."""
+        arrays = []
+        tracked = False
+        versions = None
+        for x in inputs:
+            if isinstance(x, Tensor):
+                arrays.append(x.data)
+                if x.node is not None:
+                    tracked = True
+                if x.__class__ is Variable:
+                    versions = [x] if versions is None else [*versions, x]
+            else:
+                arrays.append(x)
+        k = device.kernels
+        out, saved = self.forward(k, *arrays, **options)
+        if not (tracked and local.recording):
+            return wrap(out)
+        seen = [(v, k.version(v.data)) for v in versions] if versions else ()
+        inputs = tuple(x if isinstance(x, Tensor) else None for x in inputs)
+        return wrap(out, Node(self, inputs, saved, seen))
+
+
+def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
+    """The inputs with one float dtype, as Tensors or arrays; None stays None.
+
+    float32 with float64 is a TypeError that names both. Numbers and lists are weak: they take the dtype of the others,
+    and so do integer and bool arrays. If nobody is a float, everything becomes `config.floatx()`.
+    """
+    dtype = None
+    uniform = True
+    for x in inputs:
+        if x is None:
+            continue
+        if isinstance(x, (Tensor, ndarray)) and x.dtype.kind == "f" and x.ndim >= 0:
+            if dtype is None:
+                dtype = x.dtype
+            elif x.dtype is not dtype and x.dtype != dtype:
+                raise TypeError(
+                    f"[{name}] all operands must have one float dtype. Received: {dtype} and {x.dtype}. "
+                    f"Cast one of them, e.g. ops.cast(x, '{dtype}')"
+                )
+        else:
+            uniform = False
+    if uniform and dtype is not None and dtype.isnative and dtype.itemsize in (4, 8):
+        return inputs
+    return tuple(None if x is None else _to_float(name, x, dtype or np.dtype(config.floatx())) for x in inputs)
+
+
+def _to_float(name: str, x: Any, dtype: np.dtype) -> Any:
+    if isinstance(x, Tensor):
+        if x.dtype == dtype:
+            return x
+        return wrap(device.kernels.cast(x.data, dtype.name))
+    a = as_array(x, name=name)
+    if a.dtype == dtype:
+        return a
+    return device.kernels.cast(a, dtype.name) if a.ndim else a.astype(dtype)

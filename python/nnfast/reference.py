@@ -1,0 +1,1021 @@
+"""The NumPy twin of `_cpu`: the same functions with the same signatures, slow and obvious.
+
+This file is the specification of the kernels: the tests hold every device to it, and a lesson can run on it with
+`nnfast.set_device("reference")`. Formulas are written for reading; where a naive formula loses digits, the stable one
+stands here, because the kernels are held to it.
+
+Conventions: images are (N, H, W, C) unless channels_first; filters are (R, S, C / groups, F); the gradient of x is dx;
+`pads` is ((top, bottom), (left, right)); a `key` is an int64 array (seed, draw) that names a stream of random numbers;
+a `status` is the int64 array (code, step, sample, value, now) of csrc/view.h.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+Array = np.ndarray
+
+# ---- arrays ----
+
+_versions: dict[int, int] = {}  # by address: how often kernels have written to the memory of a Variable
+
+
+def empty(shape: Any, dtype: Any, for_life: bool = False) -> Array:
+    """A new array, not initialised. for_life: the memory of a Variable, which has a version."""
+    a = np.empty(shape, dtype)
+    if for_life:
+        _versions[a.ctypes.data] = 0
+    return a
+
+
+def version(array: Array) -> int:
+    """How often kernels have written to the Variable that owns this memory."""
+    return _versions.get(array.ctypes.data, 0)
+
+
+def _written(*arrays: Array) -> None:
+    for a in arrays:
+        if a.ctypes.data in _versions:
+            _versions[a.ctypes.data] += 1
+
+
+def _result(value: Any, out: Array | None) -> Array:
+    if out is None:
+        return np.asarray(value)
+    out[...] = value
+    return out
+
+
+# ---- gemm ----
+
+_ACTIVATIONS = ("linear", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "exp")
+
+
+def _activate(z: Array, activation: int, slope: float) -> Array:
+    name = _ACTIVATIONS[activation]
+    if name == "linear":
+        return z
+    if name in ("leaky_relu", "elu"):
+        return globals()[name](z, slope)
+    return globals()[name](z)
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    activation: int = 0,
+    slope: float = 0.0,
+    out: Array | None = None,
+) -> Array:
+    """y[...,M,N] = activation(alpha * a[...,M,K] @ b[...,K,N] + beta * out + bias[N]); beta == 0 never reads out."""
+    z = a.dtype.type(alpha) * np.matmul(a, b)
+    if beta:
+        z = z + a.dtype.type(beta) * out
+    if bias is not None:
+        z = z + bias
+    return _result(_activate(z, activation, slope), out)
+
+
+def bias_activation_gradient(
+    dy: Array, y: Array | None, *, activation: int = 0, slope: float = 0.0, axis: int = -1, needs_db: bool = True
+) -> tuple[Array, Array | None]:
+    """Backwards through y = activation(z + bias): dz, and the sum of dz over all axes but `axis` (db).
+
+    y is the result of the activation (None where activation is 0: then dz is dy itself).
+    """
+    dz = dy if activation == 0 else dy * _activation_slope(y, activation, slope)
+    others = tuple(i for i in range(dy.ndim) if i != axis % dy.ndim)
+    return dz, (dz.sum(others) if needs_db else None)
+
+
+def gemm_gradient(
+    a: Array, b: Array, y: Array | None = None, *, activation: int = 0, slope: float = 0.0, needs_sum: bool = False
+) -> tuple[Array, Array | None]:
+    """d = (a[M,K] @ b[K,N]) * activation'(from its result y[M,N]), and the sum of d over its rows, (N,) or None."""
+    d = np.matmul(a, b)
+    if activation:
+        d = d * _activation_slope(y, activation, slope)
+    return d, (d.sum(0) if needs_sum else None)
+
+
+def _activation_slope(y: Any, activation: int, slope: float) -> Array:
+    """d activation(z) / d z, from y = activation(z)."""
+    one = y.dtype.type(1)
+    slope = y.dtype.type(slope)
+    name = _ACTIVATIONS[activation]
+    if name == "relu":
+        return np.where(y > 0, one, 0 * one)
+    if name == "leaky_relu":
+        return np.where(y > 0, one, slope)
+    if name == "elu":
+        return np.where(y > 0, one, y + slope)
+    if name == "selu":
+        return np.where(y > 0, _SELU_SCALE * one, y + _SELU_SCALE * _SELU_ALPHA * one)
+    if name == "sigmoid":
+        return y * (1 - y)
+    if name == "tanh":
+        return 1 - y * y
+    if name == "softplus":
+        return -np.expm1(-y)
+    return y  # exp
+
+
+# ---- element-wise: one operand ----
+# For every op f there is f(x, *parameters, out=None) and f_gradient(dy, s, *parameters), where s is the result y for
+# the ops in GRADIENT_FROM_RESULT and the operand x for the others.
+
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+_erf = np.vectorize(math.erf, otypes=[float])
+
+
+def _np_erf(x: Array) -> Array:
+    return _erf(x).astype(x.dtype) if x.size else x.copy()
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _gelu(x: Array, approximate: float) -> Array:
+    if approximate:
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + _np_erf(x / math.sqrt(2)))
+
+
+def _gelu_slope(x: Array, approximate: float) -> Array:
+    if approximate:
+        c = math.sqrt(2 / math.pi)
+        t = np.tanh(c * (x + 0.044715 * x**3))
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
+    return 0.5 * (1 + _np_erf(x / math.sqrt(2))) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+# name: (forward(x, *parameters), slope(s, *parameters): dx / dy)
+UNARY: dict[str, tuple[Any, Any]] = {
+    "neg": (lambda x: -x, lambda x: -np.ones_like(x)),
+    "abs": (np.abs, np.sign),
+    "exp": (np.exp, lambda y: y),
+    "log": (np.log, lambda x: 1 / x),
+    "sqrt": (np.sqrt, lambda y: 0.5 / y),
+    "rsqrt": (lambda x: 1 / np.sqrt(x), lambda y: -0.5 * y * y * y),
+    "square": (lambda x: x * x, lambda x: 2 * x),
+    "reciprocal": (lambda x: 1 / x, lambda y: -y * y),
+    "sign": (np.sign, lambda x: np.zeros_like(x)),
+    "erf": (_np_erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
+    "clip": (lambda x, low, high: np.minimum(np.maximum(x, low), high), lambda x, low, high: (x >= low) & (x <= high)),
+    "relu": (lambda x: np.maximum(x, 0), lambda y: y > 0),
+    "leaky_relu": (lambda x, slope: np.where(x > 0, x, slope * x), lambda x, slope: np.where(x > 0, 1, slope)),
+    "elu": (
+        lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        lambda x, alpha: np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0))),
+    ),
+    "selu": (
+        lambda x: _SELU_SCALE * np.where(x > 0, x, _SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+        lambda y: np.where(y > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA),
+    ),
+    "sigmoid": (_sigmoid, lambda y: y * (1 - y)),
+    "tanh": (np.tanh, lambda y: 1 - y * y),
+    "softplus": (_softplus, _sigmoid),
+    "silu": (lambda x: x * _sigmoid(x), lambda x: _sigmoid(x) * (1 + x * (1 - _sigmoid(x)))),
+    "gelu": (_gelu, _gelu_slope),
+    "softsign": (lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2),
+    "hard_sigmoid": (
+        lambda x: np.minimum(np.maximum(x / 6 + 0.5, 0), 1),
+        lambda x: np.where((x > -3) & (x < 3), 1 / 6, 0),
+    ),
+}
+GRADIENT_FROM_RESULT = {"exp", "sqrt", "rsqrt", "reciprocal", "relu", "selu", "sigmoid", "tanh"}
+
+# ---- element-wise: two operands, broadcast ----
+# f(a, b, out=None) and f_gradient(dy, a, b, needs_a, needs_b) -> (da or None, db or None), each of its operand's shape.
+# Where both are equal, maximum and minimum give half of dy to each.
+
+_half = lambda picked, tie: np.where(tie, 0.5, picked)  # noqa: E731
+
+# name: (forward(a, b), slope of a, slope of b)
+BINARY: dict[str, tuple[Any, Any, Any]] = {
+    "add": (np.add, lambda a, b: 1, lambda a, b: 1),
+    "sub": (np.subtract, lambda a, b: 1, lambda a, b: -1),
+    "mul": (np.multiply, lambda a, b: b, lambda a, b: a),
+    "div": (np.divide, lambda a, b: 1 / b, lambda a, b: -a / (b * b)),
+    "pow": (
+        np.power,
+        lambda a, b: np.where(b == 0, 0, b * np.power(a, b - 1)),
+        lambda a, b: np.where(a > 0, np.power(a, b) * np.log(np.where(a > 0, a, 1)), np.where(np.isnan(a), a, 0)),
+    ),
+    "maximum": (np.maximum, lambda a, b: _half(a > b, a == b), lambda a, b: _half(b > a, a == b)),
+    "minimum": (np.minimum, lambda a, b: _half(a < b, a == b), lambda a, b: _half(b < a, a == b)),
+}
+COMPARISONS: dict[str, Any] = {
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "less": np.less,
+    "less_equal": np.less_equal,
+    "greater": np.greater,
+    "greater_equal": np.greater_equal,
+}
+
+
+def _quiet(f: Any, *args: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return f(*args)
+
+
+def _make_unary(name: str) -> None:
+    forward, slope = UNARY[name]
+
+    def f(x: Array, *parameters: float, out: Array | None = None) -> Array:
+        return _result(np.asarray(_quiet(forward, x, *parameters), x.dtype), out)
+
+    def f_gradient(dy: Array, s: Array, *parameters: float) -> Array:
+        return np.asarray(dy * np.asarray(_quiet(slope, s, *parameters), s.dtype), s.dtype)
+
+    globals()[name], globals()[name + "_gradient"] = f, f_gradient
+
+
+def _make_binary(name: str) -> None:
+    forward, slope_a, slope_b = BINARY[name]
+
+    def f(a: Array, b: Array, out: Array | None = None) -> Array:
+        return _result(np.asarray(_quiet(forward, a, b), a.dtype), out)
+
+    def f_gradient(
+        dy: Array, a: Array, b: Array, needs_a: bool = True, needs_b: bool = True
+    ) -> tuple[Array | None, Array | None]:
+        da = sum_to(np.asarray(dy * _quiet(slope_a, a, b), a.dtype), a.shape) if needs_a else None
+        db = sum_to(np.asarray(dy * _quiet(slope_b, a, b), a.dtype), b.shape) if needs_b else None
+        return da, db
+
+    globals()[name], globals()[name + "_gradient"] = f, f_gradient
+
+
+def _make_comparison(name: str) -> None:
+    def f(a: Array, b: Array, out: Array | None = None) -> Array:
+        return _result(COMPARISONS[name](a, b), out)
+
+    globals()[name] = f
+
+
+for _name in UNARY:
+    _make_unary(_name)
+for _name in BINARY:
+    _make_binary(_name)
+for _name in COMPARISONS:
+    _make_comparison(_name)
+
+
+def where(condition: Array, a: Array, b: Array, out: Array | None = None) -> Array:
+    """a where condition (bool) holds, else b; all three broadcast."""
+    return _result(np.where(condition, a, b), out)
+
+
+def where_gradient(
+    dy: Array, condition: Array, a: Array, b: Array, needs_a: bool = True, needs_b: bool = True
+) -> tuple[Array | None, Array | None]:
+    """dy where condition holds is da, the rest is db; each of its operand's shape."""
+    zero = dy.dtype.type(0)
+    da = sum_to(np.where(condition, dy, zero), a.shape) if needs_a else None
+    db = sum_to(np.where(condition, zero, dy), b.shape) if needs_b else None
+    return da, db
+
+
+# ---- reductions ----
+# axes: a tuple of non-negative, distinct axes. Nothing to reduce over: sum 0, prod 1, mean and var NaN; max, min, argmax
+# and argmin of nothing raise.
+
+
+def sum_to(x: Array, shape: Any) -> Array:
+    """Undoes broadcasting: sums x over the axes along which an array of `shape` was repeated."""
+    shape = tuple(shape)
+    if x.shape == shape:
+        return x
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
+    return np.asarray(x.sum(axes, keepdims=True).reshape(shape), x.dtype)
+
+
+def _count(x: Array, axes: tuple[int, ...]) -> int:
+    return math.prod(x.shape[i] for i in axes)
+
+
+def _expand(y: Array, x_ndim: int, axes: tuple[int, ...]) -> Array:
+    """y with the reduced axes back as size 1."""
+    return y if y.ndim == x_ndim else np.expand_dims(y, axes)
+
+
+def sum(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    return np.asarray(x.sum(tuple(axes), keepdims=keepdims), x.dtype)
+
+
+def mean(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    return np.asarray(_quiet(np.divide, x.sum(tuple(axes), keepdims=keepdims), x.dtype.type(_count(x, axes))), x.dtype)
+
+
+def max(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    return np.asarray(x.max(tuple(axes), keepdims=keepdims))
+
+
+def min(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    return np.asarray(x.min(tuple(axes), keepdims=keepdims))
+
+
+def prod(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    return np.asarray(x.prod(tuple(axes), keepdims=keepdims), x.dtype)
+
+
+def var(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    """Mean squared distance from the mean (biased, as NumPy's var)."""
+    d = x - mean(x, axes, True)
+    return mean(d * d, axes, keepdims)
+
+
+def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    """log(sum(exp(x))), shifted by the largest element so that nothing overflows."""
+    top = x.max(tuple(axes), keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+    y = _quiet(lambda: np.log(np.exp(x - top).sum(tuple(axes), keepdims=True)) + top)
+    return np.asarray(y if keepdims else y.reshape([n for i, n in enumerate(x.shape) if i not in axes]), x.dtype)
+
+
+def argmax(x: Array, axis: int, keepdims: bool = False) -> Array:
+    """Index (int64) of the first largest element along axis; the first NaN wins."""
+    return np.asarray(np.argmax(x, axis, keepdims=keepdims), np.int64)
+
+
+def argmin(x: Array, axis: int, keepdims: bool = False) -> Array:
+    """Index (int64) of the first smallest element along axis; the first NaN wins."""
+    return np.asarray(np.argmin(x, axis, keepdims=keepdims), np.int64)
+
+
+def extremum_gradient(dy: Array, x: Array, y: Array, axes: tuple[int, ...]) -> Array:
+    """dx of max or min: dy, shared equally among the elements that equal the result."""
+    hit = x == _expand(y, x.ndim, axes)
+    return np.asarray(_quiet(lambda: hit * _expand(dy, x.ndim, axes) / hit.sum(tuple(axes), keepdims=True)), x.dtype)
+
+
+def prod_gradient(dy: Array, x: Array, axes: tuple[int, ...]) -> Array:
+    """dx of prod: dy times the product of all the others, also where elements are zero."""
+    axes = tuple(axes)
+    zeros = (x == 0).sum(axes, keepdims=True)
+    others = np.where(x == 0, 1, x).prod(axes, keepdims=True)
+    slope = _quiet(lambda: np.where(zeros == 0, others / x, np.where((zeros == 1) & (x == 0), others, 0)))
+    return np.asarray(_expand(dy, x.ndim, axes) * slope, x.dtype)
+
+
+def var_gradient(dy: Array, x: Array, axes: tuple[int, ...]) -> Array:
+    return np.asarray(_expand(dy, x.ndim, axes) * 2 * (x - mean(x, axes, True)) / _count(x, axes), x.dtype)
+
+
+def logsumexp_gradient(dy: Array, x: Array, y: Array, axes: tuple[int, ...]) -> Array:
+    return np.asarray(_quiet(lambda: _expand(dy, x.ndim, axes) * np.exp(x - _expand(y, x.ndim, axes))), x.dtype)
+
+
+# ---- conv2d ----
+
+
+def _last(x: Array, channels_first: bool) -> Array:
+    return x.transpose(0, 2, 3, 1) if channels_first else x
+
+
+def _back(y: Array, channels_first: bool) -> Array:
+    return np.ascontiguousarray(y.transpose(0, 3, 1, 2)) if channels_first else y
+
+
+def _windows(x: Array, kernel: Any, strides: Any, dilation: Any, out: Any) -> Array:
+    """A view (N, P, Q, R, S, C) of the windows of a padded (N, H, W, C)."""
+    n, h, w, c = x.strides
+    return as_strided(
+        x,
+        (x.shape[0], *out, *kernel, x.shape[3]),
+        (n, h * strides[0], w * strides[1], h * dilation[0], w * dilation[1], c),
+    )
+
+
+def _padded(x: Array, pads: Any, value: float = 0.0) -> Array:
+    return np.pad(x, ((0, 0), pads[0], pads[1], (0, 0)), constant_values=value)
+
+
+def _out_size(n: int, k: int, stride: int, pad: Any, dilation: int) -> int:
+    return (n + pad[0] + pad[1] - (k - 1) * dilation - 1) // stride + 1
+
+
+def conv2d(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    *,
+    strides: Any = (1, 1),
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    channels_first: bool = False,
+    activation: int = 0,
+    slope: float = 0.0,
+    out: Array | None = None,
+) -> Array:
+    """y[n,p,q,f] = activation(sum_{r,s,c} x[n, p*stride + r*dilation - top, q*stride + s*dilation - left, c] w[r,s,c,f] + b[f]).
+
+    x (N, H, W, C) or, channels_first, (N, C, H, W); w (R, S, C / groups, F); y (N, P, Q, F) or (N, F, P, Q).
+    """
+    x = _last(x, channels_first)
+    size = [_out_size(x.shape[1 + i], w.shape[i], strides[i], pads[i], dilation[i]) for i in (0, 1)]
+    win = _windows(_padded(x, pads), w.shape[:2], strides, dilation, size)
+    cg, fg = w.shape[2], w.shape[3] // groups
+    y = np.concatenate(
+        [
+            np.einsum(
+                "npqrsc,rscf->npqf", win[..., g * cg : (g + 1) * cg], w[..., g * fg : (g + 1) * fg], optimize=True
+            )
+            for g in range(groups)
+        ],
+        axis=-1,
+    )
+    y = np.asarray(_activate(y if b is None else y + b, activation, slope), x.dtype)
+    return _result(_back(y, channels_first), out)
+
+
+def conv2d_input_gradient(
+    dz: Array,
+    w: Array,
+    x_shape: Any,
+    *,
+    strides: Any = (1, 1),
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    channels_first: bool = False,
+) -> Array:
+    """dx of conv2d, of shape x_shape, from dz = the gradient of the sum before the activation."""
+    dz = _last(dz, channels_first)
+    n, h, wd, c = (x_shape[0], *x_shape[2:], x_shape[1]) if channels_first else x_shape
+    dx = np.zeros((n, h + pads[0][0] + pads[0][1], wd + pads[1][0] + pads[1][1], c), dz.dtype)
+    win = _windows(dx, w.shape[:2], strides, dilation, dz.shape[1:3])
+    cg, fg = w.shape[2], w.shape[3] // groups
+    for g, r, s in itertools.product(range(groups), range(w.shape[0]), range(w.shape[1])):
+        win[:, :, :, r, s, g * cg : (g + 1) * cg] += (
+            dz[..., g * fg : (g + 1) * fg] @ w[r, s, :, g * fg : (g + 1) * fg].T
+        )
+    return _back(np.ascontiguousarray(dx[:, pads[0][0] : pads[0][0] + h, pads[1][0] : pads[1][0] + wd]), channels_first)
+
+
+def conv2d_filter_gradient(
+    x: Array,
+    dz: Array,
+    w_shape: Any,
+    *,
+    strides: Any = (1, 1),
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    groups: int = 1,
+    channels_first: bool = False,
+) -> Array:
+    """dw of conv2d, of shape w_shape."""
+    x, dz = _last(x, channels_first), _last(dz, channels_first)
+    win = _windows(_padded(x, pads), w_shape[:2], strides, dilation, dz.shape[1:3])
+    cg, fg = w_shape[2], w_shape[3] // groups
+    return np.concatenate(
+        [
+            np.einsum(
+                "npqrsc,npqf->rscf", win[..., g * cg : (g + 1) * cg], dz[..., g * fg : (g + 1) * fg], optimize=True
+            )
+            for g in range(groups)
+        ],
+        axis=-1,
+    ).astype(x.dtype)
+
+
+# ---- pool2d ----
+
+
+def pool_output_size(n: int, k: int, stride: int, pad: Any, dilation: int, ceil_mode: bool) -> int:
+    """Windows along one axis. With ceil_mode a last window may hang over, but must begin inside the input or the
+    padding before it."""
+    span = n + pad[0] + pad[1] - (k - 1) * dilation - 1
+    size = (-(-span // stride) if ceil_mode else span // stride) + 1
+    if ceil_mode and (size - 1) * stride >= n + pad[0]:
+        size -= 1
+    return size
+
+
+def _pool_windows(x: Array, pool: Any, strides: Any, pads: Any, dilation: Any, ceil_mode: bool, fill: float) -> Array:
+    size = [pool_output_size(x.shape[1 + i], pool[i], strides[i], pads[i], dilation[i], ceil_mode) for i in (0, 1)]
+    need = [(size[i] - 1) * strides[i] + (pool[i] - 1) * dilation[i] + 1 for i in (0, 1)]
+    after = [need[i] - x.shape[1 + i] - pads[i][0] for i in (0, 1)]
+    grown = _padded(x, [(pads[i][0], after[i] if after[i] > 0 else 0) for i in (0, 1)], fill)
+    return _windows(grown, pool, strides, dilation, size)
+
+
+def max_pool2d(
+    x: Array,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    ceil_mode: bool = False,
+    channels_first: bool = False,
+    indices: bool = False,
+) -> Any:
+    """The largest of each window; padding never wins, NaN always does.
+
+    indices: also the position h * W + w (int64) in the input of each winner, the first of equals.
+    """
+    xl = _last(x, channels_first)
+    win = _pool_windows(xl, pool, strides, pads, dilation, ceil_mode, -np.inf)
+    y = _back(np.asarray(win.max((3, 4))), channels_first)
+    return (y, _back(_winners(xl, pool, strides, pads, dilation, ceil_mode), channels_first)) if indices else y
+
+
+def _winners(x: Array, pool: Any, strides: Any, pads: Any, dilation: Any, ceil_mode: bool) -> Array:
+    """Positions h * W + w of the winners, (N, P, Q, C): the first of equals inside the input; padding never wins."""
+    win = _pool_windows(x, pool, strides, pads, dilation, ceil_mode, -np.inf)
+    inside = _pool_windows(np.ones(x.shape, x.dtype), pool, strides, pads, dilation, ceil_mode, 0.0) > 0
+    flat = lambda v: v.transpose(0, 1, 2, 5, 3, 4).reshape(*v.shape[:3], v.shape[5], -1)  # noqa: E731
+    candidates = np.where(np.isnan(flat(win)), np.inf, flat(win))
+    score = np.where(flat(inside), candidates, -np.inf)
+    best = np.where(flat(inside) & (score == score.max(-1, keepdims=True)), 1, 0)
+    nan = np.isnan(flat(win))
+    k = np.where(nan.any(-1), np.argmax(nan, -1), np.argmax(best, -1))
+    r, s = np.divmod(k, pool[1])
+    p = np.arange(win.shape[1])[:, None, None]
+    q = np.arange(win.shape[2])[None, :, None]
+    h = p * strides[0] + r * dilation[0] - pads[0][0]
+    w = q * strides[1] + s * dilation[1] - pads[1][0]
+    return np.asarray(h * x.shape[2] + w, np.int64)
+
+
+def max_pool2d_gradient(
+    dy: Array,
+    x: Array,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    ceil_mode: bool = False,
+    channels_first: bool = False,
+) -> Array:
+    """dx of max_pool2d: dy goes to the winner of each window."""
+    xl, dyl = _last(x, channels_first), _last(dy, channels_first)
+    at = _winners(xl, pool, strides, pads, dilation, ceil_mode)
+    n, _, _, c = np.indices(at.shape)
+    dx = np.zeros(xl.shape, x.dtype)
+    np.add.at(dx, (n, at // xl.shape[2], at % xl.shape[2], c), dyl)
+    return _back(dx, channels_first)
+
+
+def _pool_counts(
+    shape: Any, pool: Any, strides: Any, pads: Any, dilation: Any, ceil_mode: bool, count_include_pad: bool
+) -> Array:
+    """By how many cells each window's sum is divided, (P, Q). Padding counts if asked; what hangs over never does."""
+    cells = np.ones((1, shape[1], shape[2], 1))
+    if count_include_pad:
+        cells = np.ones((1, shape[1] + pads[0][0] + pads[0][1], shape[2] + pads[1][0] + pads[1][1], 1))
+        size = [pool_output_size(shape[1 + i], pool[i], strides[i], pads[i], dilation[i], ceil_mode) for i in (0, 1)]
+        need = [(size[i] - 1) * strides[i] + (pool[i] - 1) * dilation[i] + 1 - cells.shape[1 + i] for i in (0, 1)]
+        grown = _padded(cells, [(0, n if n > 0 else 0) for n in need])
+        return _windows(grown, pool, strides, dilation, size).sum((3, 4))[0, :, :, 0]
+    return _pool_windows(cells, pool, strides, pads, dilation, ceil_mode, 0.0).sum((3, 4))[0, :, :, 0]
+
+
+def avg_pool2d(
+    x: Array,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    channels_first: bool = False,
+) -> Array:
+    """The mean of each window, over the cells inside the input (or, count_include_pad, over the padding too)."""
+    x = _last(x, channels_first)
+    win = _pool_windows(x, pool, strides, pads, dilation, ceil_mode, 0.0)
+    counts = _pool_counts(x.shape, pool, strides, pads, dilation, ceil_mode, count_include_pad)
+    return _back(np.asarray(win.sum((3, 4)) / counts[:, :, None], x.dtype), channels_first)
+
+
+def avg_pool2d_gradient(
+    dy: Array,
+    x_shape: Any,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ((0, 0), (0, 0)),
+    dilation: Any = (1, 1),
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    channels_first: bool = False,
+) -> Array:
+    """dx of avg_pool2d: each cell of a window gets dy / count."""
+    dy = _last(dy, channels_first)
+    shape = (x_shape[0], *x_shape[2:], x_shape[1]) if channels_first else tuple(x_shape)
+    counts = _pool_counts(shape, pool, strides, pads, dilation, ceil_mode, count_include_pad)
+    share = dy / counts[:, :, None]
+    dx = np.zeros(shape, dy.dtype)
+    for p, q, r, s in itertools.product(range(dy.shape[1]), range(dy.shape[2]), range(pool[0]), range(pool[1])):
+        h, w = p * strides[0] + r * dilation[0] - pads[0][0], q * strides[1] + s * dilation[1] - pads[1][0]
+        if 0 <= h < shape[1] and 0 <= w < shape[2]:
+            dx[:, h, w] += share[:, p, q].astype(dy.dtype)
+    return _back(dx, channels_first)
+
+
+# ---- softmax ----
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """exp(x - max) / sum."""
+    e = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf)) if x.size else x.copy()
+    return np.asarray(e / e.sum(axis, keepdims=True), x.dtype)
+
+
+def softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
+    return np.asarray(y * (dy - (dy * y).sum(axis, keepdims=True)), y.dtype)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    if not x.size:
+        return x.copy()
+    shifted = x - x.max(axis, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)), x.dtype)
+
+
+def log_softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
+    return np.asarray(dy - np.exp(y) * dy.sum(axis, keepdims=True), y.dtype)
+
+
+# Status codes of csrc/view.h.
+BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS = 1, 2, 3, 4, 5
+
+
+def _report(op: str, status: Array | None, code: int, sample: int, value: Any, error: type[Exception]) -> None:
+    """Writes the first problem to the status word or, if the caller keeps none, raises."""
+    if status is None:
+        raise error(f"[{op}] sample {sample} holds {value}, which is out of range")
+    if status[0] == 0:
+        bits = int(value) if isinstance(value, (int, np.integer)) else int(np.float64(value).view(np.int64))
+        status[:4] = code, status[4], sample, bits
+
+
+def softmax_xent(
+    logits: Array,
+    labels: Array,
+    *,
+    sample_weight: Array | None = None,
+    class_weight: Array | None = None,
+    ignore_class: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    status: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """loss_i = weight_i * -sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows.
+
+    logits (N, C); labels (N,) of any integer or float dtype with integral values, or a row of probabilities (N, C) in
+    the dtype of the logits. weight_i = sample_weight_i * class_weight[label_i] (soft labels: sum_c t_ic class_weight_c).
+    label_smoothing e: t = (1 - e) t + e / C. Rows of ignore_class have no loss, no gradient, and leave N.
+    reduction: "mean" divides by the rows that count, "sum", or "none": losses (N,), gradient of their sum.
+    A correct row has its largest logit (the first of equals) at its label (soft: at its largest probability).
+    """
+    n, c = logits.shape
+    counted = np.ones(n, bool)
+    if labels.ndim == 1:
+        values = np.asarray(labels)
+        if ignore_class is not None:
+            counted = values != ignore_class
+        integral = np.isfinite(values) & (values == np.floor(values)) if values.dtype.kind == "f" else np.ones(n, bool)
+        bad = counted & ~(integral & (values >= 0) & (values < c))
+        if bad.any():
+            i = int(np.argmax(bad))
+            _report(
+                "softmax_xent",
+                status,
+                BAD_LABEL_FLOAT if values.dtype.kind == "f" else BAD_LABEL,
+                i,
+                values[i],
+                ValueError,
+            )
+        hit = np.where(counted & ~bad, values, 0).astype(np.int64)
+        target = np.zeros((n, c), logits.dtype)
+        target[np.arange(n), hit] = 1
+        weight = np.ones(n, logits.dtype) if class_weight is None else class_weight[hit]
+    else:
+        bad = ~np.isfinite(labels).all(1) | (labels < 0).any(1)
+        if bad.any():
+            i = int(np.argmax(bad))
+            _report(
+                "softmax_xent",
+                status,
+                BAD_LABEL_ROW,
+                i,
+                labels[i][~(np.isfinite(labels[i]) & (labels[i] >= 0))][0],
+                ValueError,
+            )
+        target, hit = labels, (np.argmax(labels, 1) if c else np.zeros(n, np.int64))
+        weight = np.ones(n, logits.dtype) if class_weight is None else labels @ class_weight
+    correct = np.asarray(((np.argmax(logits, 1) if c else hit) == hit)[counted].sum(), np.int64)
+    if label_smoothing:
+        target = ((1 - label_smoothing) * target + label_smoothing / c).astype(logits.dtype)
+    if sample_weight is not None:
+        weight = weight * sample_weight
+    weight = np.where(counted, weight, 0).astype(logits.dtype)
+    log_p = log_softmax(logits)
+    losses = weight * -np.where(target != 0, target * log_p, 0).sum(1)
+    gradient = weight[:, None] * (np.exp(log_p) * target.sum(1, keepdims=True) - target)
+    losses, gradient = np.where(counted, losses, 0), np.where(counted[:, None], gradient, 0)
+    if reduction == "none":
+        return losses.astype(logits.dtype), gradient.astype(logits.dtype), correct
+    rows = counted.sum() if reduction == "mean" else 1
+    scale = 1 / rows if rows else 0.0
+    return np.asarray(losses.sum() * scale, logits.dtype), np.asarray(gradient * scale, logits.dtype), correct
+
+
+# ---- optimizer steps ----
+# In place, for lists of variables at once, by Keras's rules. lr is a float64 array (), step an int64 array () that
+# counts the steps done before this one. weight_decay: w -= w * weight_decay * lr first. With a status set, nothing happens.
+
+
+def _stopped(status: Array | None) -> bool:
+    return status is not None and bool(status[0])
+
+
+def sgd(
+    ws: list[Array],
+    gs: list[Array],
+    ms: list[Array] | None,
+    lr: Array,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g. Without momentum ms is None."""
+    if _stopped(status):
+        return
+    for i, (w, g) in enumerate(zip(ws, gs)):
+        rate = w.dtype.type(lr)
+        w -= w * w.dtype.type(weight_decay) * rate
+        if ms is None:
+            w -= rate * g
+        else:
+            ms[i][...] = w.dtype.type(momentum) * ms[i] - rate * g
+            w += w.dtype.type(momentum) * ms[i] - rate * g if nesterov else ms[i]
+        _written(w)
+
+
+def rmsprop(
+    ws: list[Array],
+    gs: list[Array],
+    vs: list[Array],
+    ms: list[Array] | None,
+    means: list[Array] | None,
+    lr: Array,
+    *,
+    rho: float = 0.9,
+    momentum: float = 0.0,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v [- mean^2] + epsilon); w -= step, or m = momentum m + step; w -= m.
+
+    means (centered): mean = rho mean + (1 - rho) g.
+    """
+    if _stopped(status):
+        return
+    for i, (w, g, v) in enumerate(zip(ws, gs, vs)):
+        t = w.dtype.type
+        w -= w * t(weight_decay) * t(lr)
+        v[...] = t(rho) * v + t(1 - rho) * g * g
+        spread = v
+        if means is not None:
+            means[i][...] = t(rho) * means[i] + t(1 - rho) * g
+            spread = v - means[i] * means[i]
+        move = t(lr) * g / np.sqrt(spread + t(epsilon))
+        if ms is not None:
+            ms[i][...] = t(momentum) * ms[i] + move
+            move = ms[i]
+        w -= move
+        _written(w)
+
+
+def adam(
+    ws: list[Array],
+    gs: list[Array],
+    ms: list[Array],
+    vs: list[Array],
+    vhats: list[Array] | None,
+    lr: Array,
+    step: Array,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon), t = step + 1.
+
+    vhats (amsgrad): the largest v so far takes v's place.
+    """
+    if _stopped(status):
+        return
+    count = int(step) + 1
+    alpha = float(lr) * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
+    for i, (w, g, m, v) in enumerate(zip(ws, gs, ms, vs)):
+        t = w.dtype.type
+        w -= w * t(weight_decay) * t(lr)
+        m += t(1 - beta_1) * (g - m)
+        v += t(1 - beta_2) * (g * g - v)
+        spread = v
+        if vhats is not None:
+            vhats[i][...] = np.maximum(vhats[i], v)
+            spread = vhats[i]
+        w -= t(alpha) * m / (np.sqrt(spread) + t(epsilon))
+        _written(w)
+
+
+# ---- what a step writes at its end ----
+
+
+def accumulate(
+    sums: Array, values: Array, weights: Array | None = None, *, scale: float = 1.0, status: Array | None = None
+) -> None:
+    """sums (float64, (2,)) += (scale * sum(weights * values), scale * sum(weights)); without weights, each counts 1."""
+    if _stopped(status):
+        return
+    v = np.asarray(values, np.float64)
+    w = np.ones(v.shape) if weights is None else np.broadcast_to(np.asarray(weights, np.float64), v.shape)
+    sums += scale * np.array([(v * w).sum(), w.sum()])
+    _written(sums)
+
+
+def advance(counter: Array, amount: int = 1, *, status: Array | None = None) -> None:
+    """counter (int64) += amount."""
+    if not _stopped(status):
+        counter += amount
+        _written(counter)
+
+
+def check_finite(x: Array, *, status: Array) -> None:
+    """Sets the status if x holds NaN or Inf."""
+    bad = ~np.isfinite(x).ravel()
+    if bad.any():
+        i = int(np.argmax(bad))
+        _report("check_finite", status, NON_FINITE_LOSS, i, float(np.asarray(x).ravel()[i]), ValueError)
+
+
+# ---- random ----
+# Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). key = (seed, draw): the seed is
+# Philox's key; block i of a draw is the counter (i low, i high, draw low, draw high). Block i gives the four 32-bit words
+# that element 4i .. 4i + 3 (float32) or 2i, 2i + 1 (float64: low word first) are made of.
+
+_M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
+
+
+def philox(key: Array, blocks: int) -> Array:
+    """uint32 words (blocks, 4)."""
+    u64 = np.uint64
+    low, shift = u64(0xFFFFFFFF), u64(32)
+    seed, draw = (u64(int(v) & 0xFFFFFFFFFFFFFFFF) for v in key)
+    i = np.arange(blocks, dtype=u64)
+    c0, c1 = i & low, i >> shift
+    c2, c3 = np.full_like(i, draw & low), np.full_like(i, draw >> shift)
+    k0, k1 = int(seed & low), int(seed >> shift)
+    for _ in range(10):
+        p0, p1 = c0 * u64(_M0), c2 * u64(_M1)
+        c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ u64(k0), p1 & low, (p0 >> shift) ^ c3 ^ u64(k1), p0 & low
+        k0, k1 = (k0 + _W0) & 0xFFFFFFFF, (k1 + _W1) & 0xFFFFFFFF
+    return np.stack([c0, c1, c2, c3], 1).astype(np.uint32)
+
+
+def _unit(key: Array, n: int, dtype: np.dtype) -> Array:
+    """n numbers in [0, 1): the top 24 bits of a word (float32), the top 53 of two words (float64)."""
+    if dtype == np.float32:
+        words = philox(key, -(-n // 4)).ravel()[:n]
+        return (words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+    words = philox(key, -(-n // 2)).reshape(-1, 2).astype(np.uint64)[:n]
+    return ((words[:, 0] | (words[:, 1] << np.uint64(32))) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def random_uniform(shape: Any, dtype: Any, key: Array, *, low: float = 0.0, high: float = 1.0) -> Array:
+    """low + (high - low) u, u in [0, 1)."""
+    t = np.dtype(dtype).type
+    u = _unit(key, math.prod(shape), np.dtype(dtype))
+    return (t(low) + t(high - low) * u).reshape(shape)
+
+
+def random_normal(shape: Any, dtype: Any, key: Array, *, mean: float = 0.0, stddev: float = 1.0) -> Array:
+    """Box-Muller on pairs of uniforms (u, v): sqrt(-2 log(1 - u)) times cos and sin of 2 pi v."""
+    n, t = math.prod(shape), np.dtype(dtype).type
+    u = _unit(key, n + n % 2, np.dtype(dtype)).reshape(-1, 2)
+    radius, angle = np.sqrt(t(-2) * np.log(t(1) - u[:, 0])), t(2 * math.pi) * u[:, 1]
+    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).ravel()[:n]
+    return np.asarray(t(mean) + t(stddev) * z, dtype).reshape(shape)
+
+
+def random_truncated_normal(shape: Any, dtype: Any, key: Array, *, mean: float = 0.0, stddev: float = 1.0) -> Array:
+    """Normals within two standard deviations: the first of the draws (seed, draw + 2^32 j), j = 0, 1, ..., that is inside."""
+    z = random_normal(shape, dtype, key)
+    for j in itertools.count(1):
+        outside = np.abs(z) > 2
+        if not outside.any():
+            break
+        again = np.array([key[0], int(key[1]) + (j << 32)], np.int64)
+        z = np.where(outside, random_normal(shape, dtype, again), z)
+    t = np.dtype(dtype).type
+    return np.asarray(t(mean) + t(stddev) * z, dtype)
+
+
+def permutation(n: int, key: Array) -> Array:
+    """0 .. n - 1 (int64) in the order of their 64-bit random words (two of a Philox block, low first), equal ones by number."""
+    words = philox(key, -(-n // 2)).reshape(-1, 2).astype(np.uint64)[:n]
+    return np.argsort(words[:, 0] | (words[:, 1] << np.uint64(32)), kind="stable").astype(np.int64)
+
+
+def dropout(x: Array, key: Array, *, rate: float, noise_shape: Any = None) -> Array:
+    """x / (1 - rate) where u >= rate, else 0; u is the float32 uniform of the element (of noise_shape, broadcast).
+
+    The gradient is the same function of dy with the same key.
+    """
+    shape = x.shape if noise_shape is None else tuple(noise_shape)
+    u = _unit(key, math.prod(shape), np.dtype(np.float32)).reshape(shape)
+    keep = u >= np.float32(rate)
+    scale = x.dtype.type(1 / (1 - rate)) if rate < 1 else x.dtype.type(0)
+    return np.where(keep, x * scale, x.dtype.type(0))
+
+
+# ---- data movement ----
+
+
+def copy(source: Array, target: Array) -> None:
+    """target[...] = source, of one shape, converted to the target's dtype."""
+    target[...] = source
+    _written(target)
+
+
+def full(shape: Any, dtype: Any, value: float) -> Array:
+    """An array of one value."""
+    return np.full(shape, value, dtype)
+
+
+def contiguous(x: Array) -> Array:
+    """x in C order; x itself if it is already."""
+    return np.asarray(x, order="C")
+
+
+def cast(x: Array, dtype: Any, scale: float = 1.0) -> Array:
+    """x in another dtype, times scale (in the new dtype). Floats to integers truncate; anything but 0 is True."""
+    y = _quiet(lambda: np.array(x, dtype))
+    return y if scale == 1 else y * y.dtype.type(scale)
+
+
+def take_rows(x: Array, indices: Array, *, dtype: Any = None, scale: float = 1.0, status: Array | None = None) -> Array:
+    """y[i] = scale * x[indices[i]], converted to dtype. An index outside [0, rows) is an error; it reads nothing."""
+    bad = (indices < 0) | (indices >= x.shape[0])
+    if bad.any():
+        i = int(np.argmax(bad))
+        _report("take_rows", status, BAD_INDEX, i, indices[i], IndexError)
+    rows = np.where(bad, 0, indices)
+    taken = x[rows] if x.shape[0] else np.zeros((len(indices), *x.shape[1:]), x.dtype)
+    if bad.any():
+        taken[bad] = 0
+    return cast(taken, dtype or x.dtype, scale)
+
+
+def take_rows_gradient(dy: Array, indices: Array, rows: int) -> Array:
+    """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices."""
+    dx = np.zeros((rows, *dy.shape[1:]), dy.dtype)
+    np.add.at(dx, indices, dy)
+    return dx
+
+
+def concat(arrays: list[Array], axis: int) -> Array:
+    """Arrays one after another along axis."""
+    return np.concatenate(arrays, axis)
+
+
+def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
+    """x with widths[i] = (before, after) cells of `value` added to axis i."""
+    return np.pad(x, widths, constant_values=value)
+
+
+def one_hot(indices: Array, classes: int, dtype: Any, *, status: Array | None = None) -> Array:
+    """(..., classes): 1 at the index, else 0. An index outside [0, classes) is an error."""
+    bad = ((indices < 0) | (indices >= classes)).ravel()
+    if bad.any():
+        i = int(np.argmax(bad))
+        _report("one_hot", status, BAD_INDEX, i, indices.ravel()[i], IndexError)
+    return (np.asarray(indices)[..., None] == np.arange(classes)).astype(dtype)
