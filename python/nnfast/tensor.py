@@ -1,4 +1,4 @@
-"""Tensor: an array and, if it can be differentiated, its history. Variable: a Tensor that keeps its address and can change.
+"""Tensor: an array and, if it can be differentiated, its history. Variable: a Tensor whose values can change in place.
 
 The operators (`+`, `@`, slicing, reductions, ...) are attached by `nnfast.ops`; this file knows no op.
 """
@@ -150,7 +150,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
-                f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}. Use ops.all or ops.any"
+                f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}"
             )
         return bool(self.data)
 
