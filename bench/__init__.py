@@ -1,0 +1,1 @@
+"""Benchmarks of nnfast against its peers: `python -m bench [section ...] [--quick]`."""
