@@ -22,4 +22,10 @@ void gemm(const View& a, const View& b, const View& bias, double alpha, double b
           double slope, const View& y, void* scratch);
 size_t gemm_scratch(const View& a, const View& b, const View& y);
 
+// ---- data movement ----
+// Any dtypes and strides. Floats to integers truncate; anything but 0 is true.
+void copy(const View& x, const View& y);                // y = x, of one shape
+void cast(const View& x, double scale, const View& y);  // y = x * scale, in y's dtype; only a float is scaled
+void full(double value, const View& y);                 // y, contiguous, = value
+
 }  // namespace nnfast

@@ -21,6 +21,11 @@ enum class DType : int8_t {
   float64,
 };
 
+constexpr int64_t size_of(DType d) {  // bytes of an element
+  constexpr int8_t sizes[] = {1, 1, 1, 2, 2, 4, 4, 8, 8, 2, 2, 4, 8};
+  return sizes[static_cast<int>(d)];
+}
+
 constexpr int MAX_DIMS = 8;
 
 struct View {

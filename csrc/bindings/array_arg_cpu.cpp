@@ -33,11 +33,12 @@ Extent extent(const View& v) {
   }
   return {low, high};
 }
+}  // namespace
+
 bool overlap(const View& a, const View& b) {
   const Extent x = extent(a), y = extent(b);
   return x.low < y.high && y.low < x.high;
 }
-}  // namespace
 
 const py::dtype& dtype_object(DType d) { return dtype_objects()[static_cast<int>(d)]; }
 

@@ -14,6 +14,12 @@ struct GemmKernels {
   void (*micro)(ptrdiff_t k, const T* a, const T* b, T* c, ptrdiff_t ldc, bool accumulate);
 };
 
+// ---- movement ----
+template <class T>
+struct MovementKernels {
+  void (*convert)(int dtype, const void* from, T* to, ptrdiff_t n, double scale);  // to[n] = scale * from[n]
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -32,6 +38,7 @@ struct KernelTable {
   const char* name;
   int vector_bytes;
   ByType<GemmKernels> gemm;
+  ByType<MovementKernels> movement;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

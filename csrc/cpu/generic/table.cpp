@@ -8,11 +8,14 @@
 namespace nnfast::NNFAST_ISA {
 extern const GemmKernels<float> gemm_f32;
 extern const GemmKernels<double> gemm_f64;
+extern const MovementKernels<float> movement_f32;
+extern const MovementKernels<double> movement_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
     TEXT(NNFAST_ISA),
     VECTOR_BYTES,
     {&gemm_f32, &gemm_f64},
+    {&movement_f32, &movement_f64},
 };
 }  // namespace nnfast::NNFAST_ISA
