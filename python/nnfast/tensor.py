@@ -149,9 +149,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(
-                f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}"
-            )
+            raise ValueError(f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}")
         return bool(self.data)
 
     def __float__(self) -> float:
@@ -203,7 +201,7 @@ class Variable(Tensor):
     array([3., 4.], dtype=float32)
     """
 
-    __slots__ = ("name", "path", "regularizer", "constraint")
+    __slots__ = ("constraint", "name", "path", "regularizer")
 
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")

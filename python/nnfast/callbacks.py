@@ -1,0 +1,330 @@
+"""Callbacks: what `fit`, `evaluate` and `predict` call between steps and epochs."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nnfast.utils.progbar import Progbar
+
+Logs = Mapping[str, float] | None
+
+
+class Callback:
+    """Base class: override the hooks that are wanted. `self.model` and `self.params` are set before training.
+
+    Between steps the model's weights and metrics have their true values; a hook may predict, change the learning rate
+    or the weights, or set `self.model.stop_training = True`.
+    """
+
+    model: Any = None
+    params: Mapping[str, Any] = {}
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def on_train_begin(self, logs: Logs = None) -> None: ...
+    def on_train_end(self, logs: Logs = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Logs = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs = None) -> None: ...
+    def on_test_begin(self, logs: Logs = None) -> None: ...
+    def on_test_end(self, logs: Logs = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None: ...
+    def on_predict_begin(self, logs: Logs = None) -> None: ...
+    def on_predict_end(self, logs: Logs = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.on_batch_end(batch, logs)
+
+
+class CallbackList:
+    """Several callbacks as one. Hooks that nobody overrides cost nothing.
+
+    Args:
+        callbacks: a Callback, a list of them, or None.
+        add_history: add a `History` if there is none.
+        add_progbar: add a `ProgbarLogger` if there is none.
+        model, **params: passed on to each callback.
+    """
+
+    def __init__(
+        self,
+        callbacks: Any = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ):
+        given = callbacks if isinstance(callbacks, (list, tuple)) else [] if callbacks is None else [callbacks]
+        self.callbacks: list[Callback] = []
+        for c in given:
+            if not isinstance(c, Callback):
+                raise TypeError(f"[callbacks] every callback must be a Callback object. Received: {c!r}")
+            self.callbacks.append(c)
+        if add_progbar and not any(isinstance(c, ProgbarLogger) for c in self.callbacks):
+            self.callbacks.append(ProgbarLogger())
+        if add_history and not any(isinstance(c, History) for c in self.callbacks):
+            self.callbacks.append(History())
+        self._hooks: dict[str, list[Callable[..., None]]] = {}
+        self.params = params
+        for c in self.callbacks:
+            c.set_params(params)
+            if model is not None:
+                c.set_model(model)
+
+    def find(self, kind: type) -> Any:
+        """The first callback of a class, or None."""
+        return next((c for c in self.callbacks if isinstance(c, kind)), None)
+
+    def call(self, hook: str, *args: Any) -> None:
+        """Calls `hook` of every callback that overrides it."""
+        for f in self.listeners(hook):
+            f(*args)
+
+    def listeners(self, hook: str) -> list[Callable[..., None]]:
+        """The bound methods of the callbacks that override `hook`."""
+        if hook not in self._hooks:
+            names = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+            self._hooks[hook] = [
+                getattr(c, hook)
+                for c in self.callbacks
+                if any(
+                    getattr(type(c), n, None) is not getattr(Callback, n) or n in vars(c)
+                    for n in {hook, names.get(hook, hook)}
+                )
+            ]
+        return self._hooks[hook]
+
+
+class History(Callback):
+    """Collects the logs of each epoch. `fit` returns it: see `history.history["loss"]` and `history.epoch`."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.history, self.epoch = {}, []
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch.append(epoch)
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(value)
+
+
+class ProgbarLogger(Callback):
+    """The progress bar of `fit`, `evaluate` and `predict`. It reads the metrics a few times a second, not each step."""
+
+    def __init__(self) -> None:
+        self._bar: Progbar | None = None
+        self._in_fit = False
+        self._epochs = 1
+
+    @property
+    def _verbose(self) -> int:
+        return self.params.get("verbose", 1)
+
+    def _start(self) -> None:
+        self._bar = Progbar(self.params.get("steps"), verbose=self._verbose)
+
+    def _step(self, batch: int, logs: Logs) -> None:
+        if self._bar is not None and self._bar.due(batch + 1):
+            self._bar.update(batch + 1, list((logs or {}).items()), finalize=False)
+
+    def _finish(self, logs: Logs) -> None:
+        if self._bar is not None:
+            self._bar.update(self._bar.target or self._bar.seen, list((logs or {}).items()), finalize=True)
+            self._bar = None
+
+    def abandon(self) -> None:
+        """Ends the line of a bar that will not be finished (an error, Ctrl-C)."""
+        if self._bar is not None:
+            self._bar.abandon()
+            self._bar = None
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._in_fit, self._epochs = True, self.params.get("epochs", 1)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._start()
+        assert self._bar is not None
+        self._bar.title(f"Epoch {epoch + 1}/{self._epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._step(batch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._finish(logs)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        if not self._in_fit:
+            self._start()
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if not self._in_fit:
+            self._step(batch, logs)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        if not self._in_fit:
+            self._finish(logs)
+
+    def on_predict_begin(self, logs: Logs = None) -> None:
+        self._start()
+
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self._step(batch, None)
+
+    def on_predict_end(self, logs: Logs = None) -> None:
+        self._finish(None)
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions, e.g. `LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs))`."""
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
+        **kwargs: Callable[..., Any],
+    ):
+        hooks = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
+            **kwargs,
+        }
+        for name, f in hooks.items():
+            if not hasattr(Callback, name):
+                raise TypeError(f"[LambdaCallback] there is no such hook. Received: {name}")
+            if f is not None:
+                setattr(self, name, f)
+
+
+class EarlyStopping(Callback):
+    """Stops `fit` when a metric has stopped improving.
+
+    Args:
+        monitor: key of the logs, e.g. "val_loss".
+        min_delta: a smaller change is no improvement.
+        patience: epochs without improvement before it stops.
+        verbose: 1 says when it stops and when it restores.
+        mode: "min", "max", or "auto": from the name (accuracy, acc, auc, precision, recall, f1: max; else min).
+        baseline: a value that must be reached at all.
+        restore_best_weights: put back the weights of the best epoch.
+        start_from_epoch: epochs that are not judged.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ):
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"[EarlyStopping] mode must be 'auto', 'min' or 'max'. Received: {mode!r}")
+        rising = any(word in monitor for word in ("acc", "auc", "precision", "recall", "f1"))
+        self.sign = 1.0 if mode == "max" or (mode == "auto" and rising) else -1.0
+        self.monitor, self.min_delta, self.patience, self.verbose = monitor, abs(min_delta), patience, verbose
+        self.baseline, self.restore_best_weights, self.start_from_epoch = (
+            baseline,
+            restore_best_weights,
+            start_from_epoch,
+        )
+        self.on_train_begin()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.wait, self.stopped_epoch, self.best_epoch = 0, 0, 0
+        self.best: float | None = None
+        self.best_weights: Any = None
+        self._warned = False
+
+    def _better(self, value: float, than: float | None) -> bool:
+        return than is None or self.sign * (value - than) > self.min_delta
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            if not self._warned:
+                known = ", ".join(logs or {})
+                logging.getLogger("nnfast").warning(
+                    "[EarlyStopping] there is no metric %r, so it never stops. Known: %s", self.monitor, known
+                )
+                self._warned = True
+            return
+        if epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
+        self.wait += 1
+        if self._better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self._better(value, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.restore_best_weights and self.best_weights is not None:
+            if self.verbose:
+                print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
+            self.model.set_weights(self.best_weights)
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the start of each epoch to `schedule(epoch, learning_rate)` (or `schedule(epoch)`)."""
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0):
+        self.schedule, self.verbose = schedule, verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        now = float(self.model.optimizer.learning_rate)
+        try:
+            rate = self.schedule(epoch, now)
+        except TypeError:
+            rate = self.schedule(epoch)
+        self.model.optimizer.learning_rate = rate
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        if isinstance(logs, dict):
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+__all__ = [
+    "Callback",
+    "CallbackList",
+    "EarlyStopping",
+    "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ProgbarLogger",
+]

@@ -1,0 +1,45 @@
+"""The status word: how a kernel reports what it found in data, when its caller cannot wait for an answer.
+
+`fit` keeps one status array per model. Inside `use_status` the ops that check data write to it instead of raising, and
+those that change what outlives the step do nothing once it is set.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from nnfast import device
+
+# Codes, as in csrc/view.h.
+BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS = 1, 2, 3, 4, 5
+
+
+class _Local(threading.local):
+    status: np.ndarray | None = None
+
+
+_local = _Local()
+
+
+def new_status() -> np.ndarray:
+    """A status array (code, step, sample, value, now), all 0."""
+    status = device.kernels.empty([5], "int64", for_life=True)
+    status[:] = 0
+    return status
+
+
+def current_status() -> np.ndarray | None:
+    """The status array of the running step, or None: then ops raise at once."""
+    return _local.status
+
+
+@contextmanager
+def use_status(status: np.ndarray) -> Iterator[None]:
+    """Inside, this thread's ops report to `status`."""
+    before, _local.status = _local.status, status
+    try:
+        yield
+    finally:
+        _local.status = before
