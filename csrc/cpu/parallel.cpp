@@ -136,7 +136,9 @@ void work(int id) {
     }
     if (!spin([&] { return t.news.load(memory_order_acquire) != seen; })) t.news.wait(seen, memory_order_acquire);
     seen = t.news.load(memory_order_acquire);
-    for (Desk& d : t.desks) help(d);
+    if (id < t.wanted.load(memory_order_acquire)) {
+      for (Desk& d : t.desks) help(d);
+    }
   }
 }
 
@@ -251,7 +253,9 @@ void set_num_threads(int count) {
   if (t.stopping.load(memory_order_relaxed)) return;
   t.limit.store(MAX_WORKERS, memory_order_relaxed);
   t.wanted.store(std::clamp(count, 1, MAX_WORKERS + 1) - 1, memory_order_release);
-  t.wanted.notify_all();
+  t.wanted.notify_all();  // those that were surplus
+  t.news.fetch_add(1, memory_order_acq_rel);
+  t.news.notify_all();  // those that are now, or they would swallow a wake-up meant for others
 }
 
 int num_threads() { return std::max(team().wanted.load(memory_order_relaxed), 0) + 1; }
