@@ -34,7 +34,7 @@ def environment(**changes):
 
 
 def run(command, **changes):
-    return subprocess.run(command, env=environment(**changes), capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, env=environment(**changes), capture_output=True, text=True, timeout=120)
 
 
 def compile_(flags, source, out, *arguments):

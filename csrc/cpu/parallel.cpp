@@ -38,6 +38,7 @@ struct alignas(64) Desk {
   std::atomic<Chunk> run{nullptr};
   std::atomic<const void*> fn{nullptr};
   std::atomic<int64_t> n{0}, grain{1};
+  std::atomic<int> workers{0};  // how many may help
   std::mutex failing;
   int64_t failed_at = NO_CHUNK;  // where the lowest chunk that threw begins, and what it threw
   std::exception_ptr failure;
@@ -112,12 +113,13 @@ void run_chunk(Desk& d, Chunk run, const void* fn, int64_t begin, int64_t end) n
   }
 }
 
-// Does chunks of the job until none is left.
-void help(Desk& d) {
+// Does chunks of the job until none is left. The caller has id -1.
+void help(Desk& d, int id) {
   for (uint64_t t = d.ticket.load(memory_order_acquire); const uint32_t left = static_cast<uint32_t>(t);) {
     const int64_t n = d.n.load(memory_order_relaxed), grain = d.grain.load(memory_order_relaxed);
     const Chunk run = d.run.load(memory_order_relaxed);
     const void* fn = d.fn.load(memory_order_relaxed);
+    if (id >= d.workers.load(memory_order_relaxed)) return;
     if (!d.ticket.compare_exchange_weak(t, t - 1, memory_order_acq_rel, memory_order_acquire)) continue;
     const int64_t begin = ((n - 1) / grain + 1 - left) * grain;
     run_chunk(d, run, fn, begin, begin + std::min(grain, n - begin));
@@ -136,9 +138,7 @@ void work(int id) {
     }
     if (!spin([&] { return t.news.load(memory_order_acquire) != seen; })) t.news.wait(seen, memory_order_acquire);
     seen = t.news.load(memory_order_acquire);
-    if (id < t.wanted.load(memory_order_acquire)) {
-      for (Desk& d : t.desks) help(d);
-    }
+    for (Desk& d : t.desks) help(d, id);
   }
 }
 
@@ -208,17 +208,18 @@ void run_alone(Chunk run, const void* fn, int64_t n, int64_t grain) {
   }
 }
 
-void post(Team& t, Desk& d, Chunk run, const void* fn, int64_t n, int64_t grain, uint32_t count) {
+void post(Team& t, Desk& d, Chunk run, const void* fn, int64_t n, int64_t grain, uint32_t count, int workers) {
   d.run.store(run, memory_order_relaxed);
   d.fn.store(fn, memory_order_relaxed);
   d.n.store(n, memory_order_relaxed);
   d.grain.store(grain, memory_order_relaxed);
+  d.workers.store(workers, memory_order_relaxed);
   d.pending.store(count, memory_order_relaxed);
   const uint64_t epoch = (d.ticket.load(memory_order_relaxed) >> 32) + 1;
   d.ticket.store(epoch << 32 | count, memory_order_release);
   t.news.fetch_add(1, memory_order_acq_rel);
-  const uint32_t helpers = count - 1, workers = static_cast<uint32_t>(t.started.load(memory_order_acquire));
-  if (helpers >= workers) {
+  const uint32_t helpers = count - 1;
+  if (helpers >= static_cast<uint32_t>(t.started.load(memory_order_acquire))) {
     t.news.notify_all();  // only a load when nobody sleeps
   } else {
     for (uint32_t i = 0; i < helpers; ++i) t.news.notify_one();
@@ -237,8 +238,8 @@ void run_chunks(Chunk run, const void* fn, int64_t n, int64_t grain) {
   const int useful = static_cast<int>(std::min<int64_t>(workers, count - 1));
   if (t.started.load(memory_order_relaxed) < useful) hire(t, useful);
   Desk& d = *desk;
-  post(t, d, run, fn, n, grain, static_cast<uint32_t>(count));
-  help(d);
+  post(t, d, run, fn, n, grain, static_cast<uint32_t>(count), workers);
+  help(d, -1);
   if (!spin([&] { return d.pending.load(memory_order_acquire) == 0; })) {
     for (uint32_t left; (left = d.pending.load(memory_order_acquire)) != 0;) d.pending.wait(left, memory_order_acquire);
   }

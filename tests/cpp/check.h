@@ -2,10 +2,12 @@
 // ends the process, from any thread and in a forked child too.
 #pragma once
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
 
 #define CHECK(condition)                                                                 \
   do {                                                                                   \
@@ -37,4 +39,17 @@ bool in_child(const F& f) {
   }
   int status = -1;
   return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+inline size_t address_space() {
+  size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// From now on this process gets no more than `bytes` of address space beyond what it has.
+inline void limit_address_space(size_t bytes) {
+  const rlim_t limit = address_space() + bytes;
+  const rlimit bound{limit, limit};
+  CHECK(setrlimit(RLIMIT_AS, &bound) == 0);
 }

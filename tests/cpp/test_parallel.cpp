@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <limits>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -27,11 +28,10 @@ namespace {
 // Sums [0, n) by chunks into slots of their own, `rounds` times.
 bool sums(int64_t n, int rounds) {
   const int64_t grain = (n + 63) / 64;
-  std::vector<int64_t> part(64);
   for (int r = 0; r < rounds; ++r) {
-    std::fill(part.begin(), part.end(), 0);
+    int64_t part[64] = {};  // not from malloc, which is not always safe around fork
     parallel_for(n, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) part[static_cast<size_t>(begin / grain)] += i;
+      for (int64_t i = begin; i < end; ++i) part[begin / grain] += i;
     });
     int64_t total = 0;
     for (const int64_t p : part) total += p;
@@ -161,14 +161,27 @@ void workers() {
   CHECK(sigismember(&blocked, SIGINT) == 0);
 }
 
-// A surplus worker takes no part: with one thread, all is done by the caller.
+// After the count was lowered, surplus workers take no part, and no wake-up meant for another is lost on them.
 void surplus() {
-  set_num_threads(4);
-  CHECK(sums(5000, 20));
-  set_num_threads(1);
   const std::thread::id caller = std::this_thread::get_id();
-  for (int r = 0; r < 100; ++r) {
-    parallel_for(64, 1, [&](int64_t, int64_t) { CHECK(std::this_thread::get_id() == caller); });
+  for (int r = 0; r < 50; ++r) {
+    set_num_threads(6);
+    CHECK(sums(5000, 3));
+    set_num_threads(2);
+    std::mutex m;
+    std::set<std::thread::id> seen{caller};
+    parallel_for(64, 1, [&](int64_t, int64_t) {
+      std::this_thread::sleep_for(std::chrono::microseconds(5));
+      std::lock_guard hold(m);
+      seen.insert(std::this_thread::get_id());
+    });
+    CHECK(seen.size() <= 2);
+  }
+  set_num_threads(8);
+  CHECK(sums(5000, 3));
+  for (int r = 0; r < 5; ++r) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // all asleep, the one that helped behind the others
+    meet([] {});
   }
 }
 
@@ -275,6 +288,18 @@ void forks() {
   busy.join();
 }
 
+// When the system starts no more threads, the caller does the work with those that there are.
+void refused_threads() {
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)  // they do not bear it
+  CHECK(in_child([] {
+    limit_address_space(size_t{32} << 20);  // room for about four stacks
+    set_num_threads(64);
+    CHECK(sums(5000, 50));
+    CHECK(num_threads() == 64);
+  }));
+#endif
+}
+
 // The process ends while a thread is inside the pool: here, and in a child, which never had its parent's workers.
 void leave_busy() {
   set_num_threads(3);
@@ -310,4 +335,5 @@ int main(int argc, char** argv) {
   errors();
   subnormals();
   forks();
+  refused_threads();
 }
