@@ -1,0 +1,594 @@
+"""Layer: what owns weights and turns inputs into outputs. Every layer and every model is one."""
+
+import functools
+import itertools
+import math
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nnfast import config, constraints, initializers, ops, regularizers
+from nnfast.layers.symbolic import SymbolicTensor
+from nnfast.tape import no_grad
+from nnfast.tensor import Tensor, Variable, as_array
+from nnfast.utils.naming import auto_name, serialize, to_snake_case
+
+Shape = tuple[int | None, ...]
+
+_ERRORS = (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError)
+_RENAMED = {
+    "border_mode": "padding",
+    "subsample": "strides",
+    "dim_ordering": "data_format",
+    "nb_filter": "filters",
+    "nb_row": "kernel_size",
+    "nb_col": "kernel_size",
+    "output_dim": "units",
+    "init": "kernel_initializer",
+    "W_regularizer": "kernel_regularizer",
+    "b_regularizer": "bias_regularizer",
+    "W_constraint": "kernel_constraint",
+    "b_constraint": "bias_constraint",
+    "bias": "use_bias",
+    "p": "rate",
+}
+_LATER = ("lora_rank", "lora_alpha", "quantization_config")  # in Keras's configs, None unless used
+
+_build_lock = threading.RLock()  # several threads may call an unbuilt model
+_passes = itertools.count(1)
+
+
+class _Calls(threading.local):
+    """What this thread is inside of: `training` of the enclosing call, and the number of the outermost one (0: none)."""
+
+    training: bool | None = None
+    number = 0
+
+
+_calls = _Calls()
+
+
+def standardize_shape(shape: Any) -> Any:
+    """A shape as a tuple of int or None; a list or dict of shapes keeps its structure."""
+    if isinstance(shape, dict):
+        return {k: standardize_shape(v) for k, v in shape.items()}
+    if isinstance(shape, (list, tuple)) and any(isinstance(n, (list, tuple, dict)) for n in shape):
+        return [standardize_shape(s) for s in shape]
+    if isinstance(shape, (int, np.integer)):
+        shape = (shape,)
+    try:
+        return tuple(None if n is None else int(n) for n in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"[Layer] a shape is a tuple of integers and None. Received: {shape!r}") from None
+
+
+def standardize_dtype(dtype: Any) -> str:
+    """A dtype argument as "float32" or "float64"; None means `config.floatx()`."""
+    if isinstance(dtype, dict):  # how Keras's files write it
+        dtype = dtype.get("config", {}).get("name")
+    if dtype is None:
+        return config.floatx()
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    if name not in ("float32", "float64"):
+        raise ValueError(f"[Layer] layers compute in dtype 'float32' or 'float64'. Received: dtype={dtype!r}")
+    return name
+
+
+def _parameters(function: Any) -> tuple[list[str], int]:
+    """Names of the parameters of a function, without self, and how many of the positional ones have no default."""
+    function = getattr(function, "__wrapped__", function)
+    code = function.__code__
+    names = list(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
+    return names, code.co_argcount - 1 - len(function.__defaults__ or ())
+
+
+def _built_by(build: Any) -> Any:
+    """A `build` that checks the shape, remembers it and marks the layer as built."""
+
+    @functools.wraps(build)
+    def wrapper(self: "Layer", input_shape: Any = None) -> None:
+        shape = standardize_shape(input_shape) if input_shape is not None else None
+        if isinstance(shape, tuple):
+            self.check_input(shape)
+        build(self, shape)
+        self.built = True
+        self._build_shape = shape
+        weights, self._initial_weights = self._initial_weights, None
+        if weights is not None:
+            self.set_weights(weights)
+
+    return wrapper
+
+
+class Layer:
+    """Weights, and what is computed with them.
+
+    A layer of your own needs `call`, and `build` where the shape of its weights depends on the input's. Layers and
+    Variables that you keep as attributes, also in lists and dicts, are found and trained.
+
+    Args:
+        activity_regularizer: what the output costs, added to the loss.
+        trainable: do its weights learn?
+        dtype: "float32" or "float64"; None: `nnfast.config.floatx()`. Inputs are cast to it.
+        autocast: cast inputs to dtype?
+        name: by default the class's name with a number.
+        input_shape, input_dim, batch_input_shape, batch_size: the shape of the input, for the first layer of a model.
+        weights: initial values, set when the layer is built.
+
+    Raises:
+        TypeError: an argument is unknown.
+
+    >>> import numpy as np, nnfast
+    >>> class Scale(nnfast.layers.Layer):
+    ...     def build(self, input_shape):
+    ...         self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+    ...     def call(self, x):
+    ...         return x * self.factor
+    >>> Scale()(np.ones((1, 2))).shape
+    (1, 2)
+    """
+
+    cast_integers = False  # are integer inputs cast to the layer's dtype too?
+    built = False
+    activity_regularizer: Any = None
+    _takes_training = 0  # does call take `training`? 0: no, 1: it has a default, 2: it must be given
+    _training_at = 0  # its position among call's arguments
+    _np_dtype: Any = None
+    _features: Any = None  # shape of one sample of the last input: the same again needs no second look
+    _initial_weights: Any = None
+    _build_shape: Any = None
+    _untracked = frozenset({"_frozen", "_losses"})  # attributes that hold no layers and variables of our own
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "call" in cls.__dict__:
+            names, required = _parameters(cls.call)
+            cls._takes_training = 0
+            if "training" in names:
+                cls._training_at = names.index("training")
+                cls._takes_training = 2 if cls._training_at < required else 1
+        if "build" in cls.__dict__:
+            cls.build = _built_by(cls.build)
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        if name is not None and (not isinstance(name, str) or not name or "/" in name):
+            raise ValueError(f"[Layer] a name is a string without '/'. Received: name={name!r}")
+        self.name = name or auto_name(to_snake_case(type(self).__name__))
+        self._weights: list[Variable] = []
+        self._frozen: dict[int, Variable] = {}  # would learn, if the layer were trainable
+        self._losses: list[Tensor] = []
+        self._losses_pass = 0
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.dtype = standardize_dtype(dtype)
+        self.autocast = bool(autocast)
+        self._trainable = bool(trainable)
+        self._initial_weights = kwargs.pop("weights", None)
+        self._declared_shape = _declared_shape(kwargs)
+        self._refuse(kwargs)
+
+    def _refuse(self, kwargs: dict[str, Any]) -> None:
+        for key, value in kwargs.items():
+            if key in _LATER:
+                if value is None:
+                    continue
+                raise ValueError(f"[{self.name}] {key} is not supported. Received: {key}={value!r}. Leave it out")
+            hint = f" It is called {_RENAMED[key]} now." if key in _RENAMED else ""
+            raise TypeError(f"[{type(self).__name__}] unknown argument. Received: {key}={value!r}.{hint}")
+
+    # ---- to be overridden ----
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights, once the shape of the input is known: (None, ...), None for the batch."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The output for the inputs. With an argument `training` it is told whether it is trained or used."""
+        raise NotImplementedError(f"[{self.name}] {type(self).__name__} needs a method call(self, inputs)")
+
+    def check_input(self, shape: Shape) -> None:
+        """Raises a ValueError if the layer cannot take inputs of this shape."""
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output for a shape of the input, the batch None in both.
+
+        A layer that does not override it runs `call` once on zeros; other dimensions than the batch must then be known.
+        """
+        shape = standardize_shape(input_shape)
+        if not isinstance(shape, tuple) or None in shape[1:]:
+            raise NotImplementedError(
+                f"[{self.name}] the output shape of {type(self).__name__} is not known. Received: {input_shape}. "
+                "Give it a method compute_output_shape(self, input_shape)"
+            )
+        with no_grad():
+            y = self(np.zeros((1, *shape[1:]), self.dtype))
+        self.clear_losses()
+        return (None, *y.shape[1:])
+
+    # ---- calling ----
+    def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """Builds the layer if needed, casts the inputs, and calls `call`.
+
+        Args:
+            training: is the model being trained? By default, as in the enclosing call; outside of any, no.
+        """
+        x = args[0] if args else None
+        if (
+            x.__class__ is not Tensor
+            or x.data.dtype is not self._np_dtype
+            or x.data.shape[1:] != self._features
+            or kwargs
+            or len(args) > 1
+        ):
+            args, kwargs, training = self._prepare(args, kwargs, training)
+        calls = _calls
+        outer, number = calls.training, calls.number
+        if number == 0:
+            calls.number = next(_passes)
+        if training is None:
+            training = outer
+        else:
+            calls.training = training
+        if self._takes_training and (training is not None or self._takes_training == 2):
+            kwargs["training"] = bool(training)
+        try:
+            y = self.call(*args, **kwargs)
+            if self.activity_regularizer is not None:
+                self._regularize(y)
+            return y
+        except _ERRORS as e:
+            self._sign(e, args)
+            raise
+        finally:
+            calls.training, calls.number = outer, number
+
+    def _prepare(self, args: Any, kwargs: Any, training: Any) -> Any:
+        """The inputs as tensors of the layer's dtype, with the layer built and their shape checked."""
+        if "_declared_shape" not in self.__dict__:
+            raise RuntimeError(
+                f"[{type(self).__name__}] its __init__ must begin with super().__init__(). Received: a call before that"
+            )
+        if self._takes_training and len(args) > self._training_at:
+            at = self._training_at
+            args, training = (*args[:at], *args[at + 1 :]), args[at]
+        args = tuple(self._cast(a) if i == 0 else self._cast_array(a) for i, a in enumerate(args))
+        kwargs = {k: self._cast_array(v) for k, v in kwargs.items()}
+        if not args and not kwargs:
+            raise TypeError(f"[{self.name}] {type(self).__name__} is called with its input. Received: no arguments")
+        x = args[0] if args else next(iter(kwargs.values()))
+        shape = _shape_of(x)
+        if not self.built:
+            with _build_lock:
+                if not self.built:
+                    self.build(_any_batch(shape))
+                    self.built = True
+                    if self._build_shape is None:
+                        self._build_shape = _any_batch(shape)
+        if isinstance(shape, tuple):
+            self.check_input(shape)
+            self._features = shape[1:]
+        return args, kwargs, training
+
+    def _cast(self, x: Any) -> Any:
+        """An input: arrays, numbers and lists of numbers become tensors; lists of arrays are several inputs."""
+        if isinstance(x, SymbolicTensor):
+            raise NotImplementedError(
+                f"[{self.name}] a layer cannot be called on an Input yet. Received: {x!r}. "
+                f"Use Sequential([Input(shape={x.shape[1:]}), ...])"
+            )
+        if isinstance(x, dict):
+            return {k: self._cast(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)) and any(isinstance(v, (Tensor, np.ndarray, SymbolicTensor)) for v in x):
+            return [self._cast(v) for v in x]
+        return self._cast_array(x if isinstance(x, Tensor) or x is None else as_array(x, name=self.name))
+
+    def _cast_array(self, x: Any) -> Any:
+        if not isinstance(x, (Tensor, np.ndarray)):
+            return x
+        kinds = "biuf" if self.cast_integers else "f"
+        if self.autocast and x.dtype.kind in kinds and x.dtype != self._np_dtype:
+            return ops.cast(x, self.dtype) if isinstance(x, Tensor) else Tensor(x.astype(self._np_dtype))
+        return x if isinstance(x, Tensor) else Tensor(x)
+
+    def _sign(self, e: BaseException, args: Any) -> None:
+        """Adds which layer an error came from; the innermost one signs."""
+        if getattr(e, "_signed", False) or type(e) not in _ERRORS or not e.args or not isinstance(e.args[0], str):
+            return
+        e._signed = True  # type: ignore[attr-defined]
+        shapes = ", ".join(str(_shape_of(a)) for a in args)
+        e.args = (
+            f"{e.args[0]}\nIn the layer {self.name!r} ({type(self).__name__}), input shape {shapes}.",
+            *e.args[1:],
+        )
+
+    def _mismatch(self, rule: str, shape: Any, fix: str = "") -> ValueError:
+        """The error for an input whose shape breaks a rule."""
+        text = f"[{self.name}] {type(self).__name__} {rule}. Received: input shape {tuple(shape)}. {fix}"
+        return ValueError(text.rstrip())
+
+    # ---- weights ----
+    def add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """A new weight.
+
+        Args:
+            shape: its shape; None: a number.
+            initializer: name, object or function(shape, dtype=); by default glorot_uniform, or zeros for integers.
+            dtype: default: the layer's.
+            trainable: does it learn?
+            autocast: accepted for Keras's sake; weights are used in their own dtype.
+            regularizer: what its size costs.
+            constraint: what it must fulfil after every step.
+            name: its path is `<layer>/<name>`.
+        """
+        if isinstance(shape, str):  # Keras 1: add_weight(name, shape)
+            raise TypeError(f"[{self.name}] add_weight takes the shape first. Received: {shape!r}. Use name={shape!r}")
+        shape = standardize_shape(() if shape is None else shape)
+        if None in shape:
+            raise ValueError(f"[{self.name}] the shape of a weight must be known. Received: {name!r} of shape {shape}")
+        dtype = np.dtype(dtype or self.dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if dtype.kind == "f" else "zeros"
+        value = initializers.get(initializer)(shape, dtype=dtype.name)
+        if np.shape(value) != shape:
+            raise ValueError(
+                f"[{self.name}] the initializer of {name!r} must give {shape}. Received: {np.shape(value)}"
+            )
+        weight = Variable(value, trainable and self._trainable, dtype, name or "variable")
+        weight.path = f"{self.name}/{weight.name}"
+        weight.regularizer = regularizers.get(regularizer)
+        weight.constraint = constraints.get(constraint)
+        if trainable and not self._trainable:
+            self._frozen[id(weight)] = weight
+        self._weights.append(weight)
+        return weight
+
+    def _own(self) -> tuple[list["Layer"], list[Variable]]:
+        """Sub-layers and Variables among the attributes, in the order in which they were set, each once."""
+        found: dict[int, Any] = {}
+        for key, value in self.__dict__.items():
+            if key not in self._untracked:
+                for member in _members(value):
+                    found.setdefault(id(member), member)
+        members = list(found.values())
+        return [m for m in members if isinstance(m, Layer)], [m for m in members if isinstance(m, Variable)]
+
+    def _flatten_layers(self) -> list["Layer"]:
+        """This layer and all below it, each once, parents first."""
+        found: dict[int, Layer] = {}
+
+        def visit(layer: Layer) -> None:
+            if id(layer) not in found:
+                found[id(layer)] = layer
+                for child in layer._own()[0]:
+                    visit(child)
+
+        visit(self)
+        return list(found.values())
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights: of each layer first those that learn, then the others."""
+        found: dict[int, Variable] = {}
+        for layer in self._flatten_layers():
+            own = layer._own()[1]
+            learning = [v for v in own if v.trainable or id(v) in layer._frozen]
+            for v in [*learning, *own]:
+                found.setdefault(id(v), v)
+        return list(found.values())
+
+    variables = weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that learn."""
+        return [v for v in self.weights if v.trainable] if self._trainable else []
+
+    trainable_variables = trainable_weights
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that do not learn."""
+        return [v for v in self.weights if not v.trainable] if self._trainable else self.weights
+
+    non_trainable_variables = non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Do the weights learn? Setting it sets it for all layers below."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = bool(value)
+        for layer in self._flatten_layers():
+            layer._trainable = value
+            if value:
+                for v in layer._frozen.values():
+                    v.trainable = True
+                layer._frozen = {}
+            else:
+                learning = [v for v in layer._own()[1] if v.trainable]
+                layer._frozen.update((id(v), v) for v in learning)
+                for v in learning:
+                    v.trainable = False
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights, as NumPy arrays."""
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        """Copies new values into all weights, given in the order of `weights`.
+
+        Raises:
+            ValueError: their number or a shape is wrong; then nothing has changed.
+        """
+        mine = self.weights
+        values = list(weights)
+        names = ", ".join(f"{v.path} {v.shape}" for v in mine[:8]) + (", ..." if len(mine) > 8 else "")
+        if len(values) != len(mine):
+            fix = "" if mine or self.built else " It is not built yet: call it, or build(input_shape), first"
+            raise ValueError(
+                f"[set_weights] {self.name!r} has {len(mine)} weights{': ' + names if mine else ''}. "
+                f"Received: {len(values)} arrays.{fix}"
+            )
+        for v, new in zip(mine, values):
+            if np.shape(new) != v.shape:
+                raise ValueError(f"[set_weights] {v.path!r} has shape {v.shape}. Received: shape {np.shape(new)}")
+        for v, new in zip(mine, values):
+            v.assign(new)
+
+    def count_params(self) -> int:
+        """How many numbers the weights are.
+
+        Raises:
+            ValueError: the layer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"[count_params] {self.name!r} is not built, so its weights are not known. Received: a layer that has "
+                "seen no input. Call it, or build(input_shape), first"
+            )
+        return sum(math.prod(v.shape) for v in self.weights)
+
+    # ---- losses ----
+    def add_loss(self, loss: Any) -> None:
+        """Adds a scalar Tensor to the loss; called in `call`. It lasts until the next call."""
+        number = _calls.number
+        if self._losses_pass != number:
+            self._losses, self._losses_pass = [], number
+        self._losses.extend(loss if isinstance(loss, (list, tuple)) else [loss])
+
+    def _regularize(self, y: Any) -> None:
+        """Adds the cost of the output, per sample."""
+        for t in y if isinstance(y, (list, tuple)) else (y,):
+            self.add_loss(
+                self.activity_regularizer(t) * (1 / max(1, t.shape[0])) if t.ndim else self.activity_regularizer(t)
+            )
+
+    def clear_losses(self) -> None:
+        """Forgets the losses that calls have added."""
+        for layer in self._flatten_layers():
+            layer._losses = []
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """What calls have added, then what the regularizers of the learning weights cost now."""
+        added = [loss for layer in self._flatten_layers() for loss in layer._losses]
+        return added + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+
+    # ---- facts ----
+    @property
+    def dtype(self) -> str:
+        """The dtype that it computes in."""
+        return self._np_dtype.name
+
+    @dtype.setter
+    def dtype(self, value: Any) -> None:
+        self._np_dtype = np.dtype(standardize_dtype(value))
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape that it was built for, the batch None."""
+        if self._build_shape is None:
+            raise AttributeError(
+                f"[{self.name}] the input shape of {type(self).__name__} is not known before it is built"
+            )
+        return self._build_shape
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of its output for `input_shape`."""
+        return self.compute_output_shape(self.input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make a layer like this one, without its weights.
+
+        Raises:
+            NotImplementedError: an argument of `__init__` is kept under no attribute of its name.
+        """
+        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = serialize(self.activity_regularizer)
+        if self._declared_shape is not None:
+            config["batch_input_shape"] = self._declared_shape
+        for key in _parameters(type(self).__init__)[0]:
+            if key in config or key == "activity_regularizer":
+                continue
+            if not hasattr(self, key):
+                raise NotImplementedError(
+                    f"[get_config] {type(self).__name__} keeps no attribute {key!r}. Set self.{key} in __init__, or "
+                    "write get_config"
+                )
+            config[key] = serialize(getattr(self, key))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Layer":
+        """A new layer from what `get_config` gave."""
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _declared_shape(kwargs: dict[str, Any]) -> Shape | None:
+    """The batch shape that input_shape=, input_dim=, batch_input_shape= or batch_shape= say, taken out of kwargs."""
+    batch_size = kwargs.pop("batch_size", None)
+    dim, shape = kwargs.pop("input_dim", None), kwargs.pop("input_shape", None)
+    full = kwargs.pop("batch_input_shape", None)
+    full = kwargs.pop("batch_shape", full)
+    if full is not None:
+        return standardize_shape(full)
+    if shape is None and dim is not None:
+        shape = (dim,)
+    return None if shape is None else (batch_size, *standardize_shape(shape))
+
+
+def _members(value: Any) -> Iterator[Any]:
+    """The layers and Variables in an attribute."""
+    if isinstance(value, (Layer, Variable)):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _members(v)
+    elif isinstance(value, dict):
+        for v in value.values():
+            yield from _members(v)
+
+
+def _shape_of(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {k: _shape_of(v) for k, v in x.items()}
+    if isinstance(x, list):
+        return [_shape_of(v) for v in x]
+    return tuple(x.shape) if hasattr(x, "shape") else None
+
+
+def _any_batch(shape: Any) -> Any:
+    """The shape with None for the batch."""
+    if isinstance(shape, dict):
+        return {k: _any_batch(v) for k, v in shape.items()}
+    if isinstance(shape, list):
+        return [_any_batch(s) for s in shape]
+    return (None, *shape[1:]) if shape else shape
