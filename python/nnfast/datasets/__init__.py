@@ -1,5 +1,13 @@
 """Data sets: `digits` comes with the package, `mnist` is found on this machine or downloaded."""
 
-from nnfast.datasets import digits
+import importlib
+from typing import Any
 
-__all__ = ["digits"]
+__all__ = ["digits", "mnist"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a data set when it is first asked for, so that `import nnfast` does not pay for it."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-
 from nnfast.datasets._bounded import Readable, check_inflation, read_exactly
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -30,15 +29,23 @@ PARTS = {
 }
 
 
+def _spellings(name: str) -> list[str]:
+    return [spelling + ending for spelling in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")]
+
+
+def is_idx_name(name: str) -> bool:
+    """Whether a file of this name is one of the four."""
+    return any(name in _spellings(part) for part in PARTS.values())
+
+
 def find_idx(folder: str | os.PathLike[str]) -> dict[str, Path]:
     """The IDX files of a set that lie in `folder`: plain or .gz, ``-idx3-ubyte`` or ``.idx3-ubyte``."""
     found = {}
     for part, name in PARTS.items():
-        for spelling in (name, name.replace("-idx", ".idx")):
-            for ending in ("", ".gz"):
-                path = Path(folder, spelling + ending)
-                if part not in found and path.is_file():
-                    found[part] = path
+        for path in (Path(folder, spelling) for spelling in _spellings(name)):
+            if path.is_file():
+                found[part] = path
+                break
     return found
 
 

@@ -7,9 +7,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable
+from typing import IO
 
 import numpy as np
-
 from nnfast.datasets._bounded import check_inflation, read_exactly
 
 
@@ -25,11 +25,13 @@ def read_npz(path: str | os.PathLike[str], names: Iterable[str]) -> dict[str, np
         OSError: the file cannot be opened.
     """
     path = os.fspath(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name: _read_member(archive, name) for name in names}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise ValueError(f"[read_npz] {error}. Received: path={path!r}") from error
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return {name: _read_member(archive, name) for name in names}
+        # OSError: a seek to where a damaged directory points.
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
+            raise ValueError(f"[read_npz] {error}. Received: path={path!r}") from error
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -40,11 +42,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"array {name!r}: compressed by method {info.compress_type}, expected stored or deflated")
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"array {name!r}: .npy version {version}, expected (1, 0) or (2, 0)")
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(file)
+        shape, fortran, dtype = _read_header(file, name)
         if dtype.hasobject:
             raise ValueError(f"array {name!r}: holds Python objects, which are never unpickled")
         start, size = file.tell(), math.prod(shape) * dtype.itemsize
@@ -55,3 +53,14 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         check_inflation(info.compress_size, size)
         values = read_exactly(file, size)
     return values.view(dtype).reshape(shape, order="F" if fortran else "C").astype(dtype.newbyteorder("="), copy=False)
+
+
+def _read_header(file: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"array {name!r}: .npy version {version}, expected (1, 0) or (2, 0)")
+    try:
+        return readers[version](file)
+    except Exception as error:  # the header is a Python literal: a wrong one fails in many ways, TokenError among them
+        raise ValueError(f"array {name!r}: the .npy header cannot be read: {error}") from error
