@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from local_server import LocalServer, chunked, content, endless, silent, status
+
+from nnfast import config
 from nnfast.utils import _download, files, get_file, normalize, to_categorical
 
 BODY = os.urandom(100_000)
@@ -42,6 +44,10 @@ class TestToCategorical:
         got = to_categorical([3, 0, 1])
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got, [[0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]])
+
+    def test_takes_the_default_float_type(self):
+        config.set_floatx("float64")
+        assert to_categorical([1]).dtype == np.float64
 
     @pytest.mark.parametrize("dtype", ["u1", "i1", ">i2", "i4", "u8", "f4", ">f8", "bool"])
     def test_dtypes(self, dtype):

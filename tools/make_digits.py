@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+
 from nnfast.datasets import digits
 from nnfast.datasets._idx import find_idx, read_idx
 

@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
 from nnfast.datasets._bounded import Readable, check_inflation, read_exactly
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

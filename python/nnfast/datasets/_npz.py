@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import IO
 
 import numpy as np
+
 from nnfast.datasets._bounded import check_inflation, read_exactly
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from nnfast.datasets._npz import read_npz
 
 __all__ = ["load_data"]

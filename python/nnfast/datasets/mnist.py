@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
 from nnfast.datasets._idx import PARTS, find_idx, is_idx_name, read_idx
 from nnfast.datasets._npz import read_npz
 from nnfast.utils.files import cache_home, fetch, has_hash

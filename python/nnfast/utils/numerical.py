@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nnfast import config
+
 __all__ = ["normalize", "to_categorical"]
 
 
@@ -18,8 +20,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         num_classes: the length of a row; by default the largest number plus one.
 
     Returns:
-        A new float32 array of shape ``x.shape + (num_classes,)``. (Keras returns float64 here; labels are there to
-        meet float32 predictions, and in nnfast float64 with float32 is an error.)
+        A new array of shape ``x.shape + (num_classes,)`` and of the default float type, float32. (Keras returns
+        float64; but labels are there to meet predictions, and in nnfast float64 with float32 is an error.)
 
     Raises:
         ValueError: a value is negative, too large, NaN or not whole: the first such sample is named; or `x` is empty
@@ -48,7 +50,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
         _refuse(labels, labels != np.floor(labels), "must be a whole number")
     labels = labels.astype(np.int64)
     rows = num_classes or int(labels.max()) + 1
-    one_hot = np.zeros((labels.size, rows), np.float32)
+    one_hot = np.zeros((labels.size, rows), config.floatx())
     one_hot[np.arange(labels.size), labels.reshape(-1)] = 1
     return one_hot.reshape(*labels.shape, rows)
 
