@@ -553,11 +553,13 @@ class TestMnistDownload:
     def test_two_processes_at_once(self, place, server):
         server.answers["/a/mnist.npz"] = content(self.npz)
         code = (
-            "import sys; from nnfast.datasets import mnist; "
+            "from nnfast.datasets import mnist; "
             f"mnist.NPZ_MIRRORS, mnist.NPZ, mnist.COUNTS = [{server.url + '/a/'!r}], {mnist.NPZ!r}, (30, 20); "
             "mnist.load_data()"
         )
-        both = [subprocess.Popen([sys.executable, "-W", "error", "-c", code]) for _ in range(2)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # the current folder has changed
+        command = [sys.executable, "-W", "error", "-c", code]
+        both = [subprocess.Popen(command, env=environment) for _ in range(2)]
         assert [process.wait(60) for process in both] == [0, 0]
         assert files_below(place) == ["home/datasets/mnist.npz"]
         assert_is(mnist.load_data(), self.arrays)

@@ -406,6 +406,19 @@ class TestArchives:
         assert os.listdir(path) == ["old"]
         assert everything_in(tmp_path) == ["home/datasets/a.x", "home/datasets/a_extracted/old"]
 
+    def test_a_zip_file_at_the_end_of_a_tar(self, server, tmp_path):
+        server.answers["/a"] = content(tar_of([("inner.zip", zip_of(GOOD.items()))], "w:"))
+        assert os.listdir(get_file(origin=server.url + "/a", extract=True)) == ["inner.zip"]
+
+    def test_two_processes_at_once(self, server, tmp_path):
+        server.answers["/a"] = content(zip_of(GOOD.items()))
+        code = f"from nnfast.utils import get_file; get_file('a', {server.url + '/a'!r}, extract=True)"
+        both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+        assert [process.wait(60) for process in both] == [0, 0]
+        folder = tmp_path / "home/datasets"
+        assert sorted(os.listdir(folder)) == ["a", "a_archive"]
+        assert {name: (folder / "a" / name).read_bytes() for name in everything_in(folder / "a")} == GOOD
+
     @pytest.mark.parametrize("kind", ["tar", "zip"])
     def test_the_wrong_format(self, server, kind):
         server.answers["/a"] = content(zip_of(GOOD.items()) if kind == "tar" else tar_of(GOOD.items()))

@@ -63,12 +63,12 @@ def unpack(file: BinaryIO, folder: str, formats: Sequence[str]) -> None:
 
 
 def _members(file: BinaryIO, formats: Sequence[str]) -> Iterator[_Member]:
-    if "zip" in formats and zipfile.is_zipfile(file):
-        return _zip_members(file)
-    if "tar" in formats:
+    if "tar" in formats:  # first: a plain tar that ends with a zip file looks like one
         file.seek(0)
         with contextlib.suppress(tarfile.ReadError):
             return _tar_members(tarfile.open(fileobj=file, tarinfo=_TarInfo))
+    if "zip" in formats and zipfile.is_zipfile(file):
+        return _zip_members(file)
     raise ValueError(f"it is no archive of the formats {list(formats)}")
 
 
