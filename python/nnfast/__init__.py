@@ -1,6 +1,6 @@
 """nnfast: neural networks on fast, readable kernels, with Keras's names."""
 
-from nnfast import activations, config, constraints, initializers, layers, ops, regularizers, utils
+from nnfast import activations, config, constraints, datasets, initializers, layers, ops, regularizers, utils
 from nnfast.device import empty_cache, get_device, get_num_threads, set_device, set_num_threads
 from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor, Variable, from_dlpack, tensor
@@ -14,6 +14,7 @@ __all__ = [
     "activations",
     "config",
     "constraints",
+    "datasets",
     "empty_cache",
     "from_dlpack",
     "get_device",
