@@ -27,5 +27,20 @@ size_t gemm_scratch(const View& a, const View& b, const View& y);
 void copy(const View& x, const View& y);                // y = x, of one shape
 void cast(const View& x, double scale, const View& y);  // y = x * scale, in y's dtype; only a float is scaled
 void full(double value, const View& y);                 // y, contiguous, = value
+// y[indices..., ...] = scale * x[index, ...], in y's dtype. An index outside [0, rows) is reported and gives zeros.
+void take_rows(const View& x, const View& indices, double scale, const View& y, Status* status);
+// dx[rows, ...] = the sum of the dy[indices..., ...] that were taken from each row, in the order of the indices.
+void take_rows_gradient(const View& dy, const View& indices, const View& dx, Status* status);
+struct Before {
+  int64_t cells[MAX_DIMS];
+};
+void pad(const View& x, const Before& before, double value, const View& y);  // y = x, with cells of `value` around it
+void one_hot(const View& indices, const View& y, Status* status);            // y[..., classes]: 1 at the index, else 0
+
+// ---- what a step writes at its end ----
+// sums[2] += scale * (sum of weights * values, sum of weights); weights have the shape of values (often stride 0).
+void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);
+void advance(const View& counter, int64_t amount, const Status* status);  // counter += amount
+void check_finite(const View& x, Status* status);                         // reports the first NaN or Inf
 
 }  // namespace nnfast

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_runtime(m);
   bind_gemm(m);
   bind_movement(m);
+  bind_metrics(m);
 }

@@ -64,6 +64,126 @@ py::array cast_(py::handle x_, const py::object& dtype, double scale) {
   return out;
 }
 
+// Indices count rows, so they are integers: bool would be a mask, and floats a mistake.
+View indices_in(Call& call, py::handle array) {
+  const View v = call.in(array, "indices");
+  if (v.dtype == DType::boolean || is_float(v.dtype)) call.type_error("indices must be integers. Received: ", v.dtype);
+  return v;
+}
+
+py::array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype_, double scale, py::handle status_) {
+  Call call("take_rows");
+  const View x = call.in(x_, "x"), indices = indices_in(call, indices_);
+  call.require(x.ndim >= 1, "x must have rows. Received: x.shape=", x);
+  call.require(indices.ndim + x.ndim - 1 <= MAX_DIMS, "the result would have more than ", MAX_DIMS,
+               " dimensions. Received: x.shape=", x, ", indices.shape=", indices);
+  const DType dtype = dtype_.is_none() ? x.dtype : dtype_from(dtype_);
+  call.require(scale == 1 || is_float(dtype), "only floats can be scaled. Received: dtype=", dtype, ", scale=", scale);
+  Shape shape(indices.shape, indices.shape + indices.ndim);
+  shape.insert(shape.end(), x.shape + 1, x.shape + x.ndim);
+  View y;
+  py::array out = call.out(py::none(), shape, dtype, y);
+  Status* status = call.status(status_);
+  call.run([=] { take_rows(x, indices, scale, y, status); });
+  return out;
+}
+
+// Reads dy densely: a strided one is copied first.
+py::array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t rows) {
+  Call call("take_rows_gradient");
+  const py::array dense = contiguous_(dy_);
+  const View dy = call.in_float(dense, "dy"), indices = indices_in(call, indices_);
+  bool fits = dy.ndim >= indices.ndim;
+  for (int i = 0; fits && i < indices.ndim; ++i) fits = dy.shape[i] == indices.shape[i];
+  call.require(fits, "dy must have a row per index. Received: dy.shape=", dy, ", indices.shape=", indices);
+  call.require(rows >= 0, "rows must not be negative. Received: ", rows);
+  Shape shape{rows};
+  shape.insert(shape.end(), dy.shape + indices.ndim, dy.shape + dy.ndim);
+  View dx;
+  py::array out = call.out(py::none(), shape, dy.dtype, dx);
+  Status* status = call.status(py::none());
+  call.run([=] { take_rows_gradient(dy, indices, dx, status); });
+  return out;
+}
+
+// One copy per array, each into its place in the result.
+py::array concat_(const std::vector<py::object>& arrays, int64_t axis) {
+  Call call("concat");
+  call.require(!arrays.empty(), "at least one array is needed");
+  std::vector<View> views;
+  for (const py::object& a : arrays) {
+    views.push_back(call.in(a, "arrays[0]"));
+    const View &first = views[0], &v = views.back();
+    if (v.dtype != first.dtype)
+      call.type_error("all arrays must have one dtype. Received: ", first.dtype, " and ", v.dtype,
+                      ". Cast one of them, e.g. ops.cast(x, '", first.dtype, "')");
+    if (axis < -first.ndim || axis >= first.ndim)
+      throw std::out_of_range(
+          call.message("axis is out of range. Received: axis=", axis, ", arrays of ", first.ndim, " dimensions"));
+    bool fits = v.ndim == first.ndim;
+    for (int i = 0; fits && i < v.ndim; ++i)
+      fits = v.shape[i] == first.shape[i] || i == (axis < 0 ? axis + first.ndim : axis);
+    call.require(fits, "all sizes but that of axis ", axis, " must be equal. Received: shapes ", first, " and ", v);
+  }
+  const size_t d = static_cast<size_t>(axis < 0 ? axis + views[0].ndim : axis);
+  Shape shape(views[0].shape, views[0].shape + views[0].ndim);
+  shape[d] = 0;
+  for (const View& v : views)
+    if (__builtin_add_overflow(shape[d], v.shape[d], &shape[d]))
+      throw std::overflow_error(call.message("the result does not fit in memory"));
+  View y;
+  py::array out = call.out(py::none(), shape, views[0].dtype, y);
+  int64_t step = 1;  // also where the result has one row, and its View no stride
+  for (size_t i = d + 1; i < shape.size(); ++i) step *= shape[i];
+  int64_t place = 0;
+  for (const View& x : views) {
+    View part = y;
+    part.shape[d] = x.shape[d];
+    part.data = y.as<char>() + place * step * size_of(y.dtype);
+    place += x.shape[d];
+    call.run([=] { copy(x, part); });
+  }
+  return out;
+}
+
+py::array pad_(py::handle x_, const std::vector<std::pair<int64_t, int64_t>>& widths, double value) {
+  Call call("pad");
+  const View x = call.in(x_, "x");
+  call.require(static_cast<int>(widths.size()) == x.ndim, "widths needs (before, after) for each of ", x.ndim,
+               " axes. Received: ", widths.size(), " pairs");
+  Shape shape;
+  Before before{};
+  for (int i = 0; i < x.ndim; ++i) {
+    const auto [first, after] = widths[static_cast<size_t>(i)];
+    call.require(first >= 0 && after >= 0, "widths must not be negative. Received: (", first, ", ", after,
+                 ") for axis ", i);
+    int64_t n;
+    if (__builtin_add_overflow(x.shape[i], first, &n) || __builtin_add_overflow(n, after, &n))
+      throw std::overflow_error(
+          call.message("the result does not fit in memory. Received: widths (", first, ", ", after, ") for axis ", i));
+    shape.push_back(n);
+    before.cells[i] = first;
+  }
+  View y;
+  py::array out = call.out(py::none(), shape, x.dtype, y);
+  call.run([=] { pad(x, before, value, y); });
+  return out;
+}
+
+py::array one_hot_(py::handle indices_, py::ssize_t classes, const py::object& dtype, py::handle status_) {
+  Call call("one_hot");
+  const View indices = indices_in(call, indices_);
+  call.require(classes >= 0, "classes must not be negative. Received: ", classes);
+  call.require(indices.ndim < MAX_DIMS, "the result would have more than ", MAX_DIMS, " dimensions");
+  Shape shape(indices.shape, indices.shape + indices.ndim);
+  shape.push_back(classes);
+  View y;
+  py::array out = call.out(py::none(), shape, dtype_from(dtype), y);
+  Status* status = call.status(status_);
+  call.run([=] { one_hot(indices, y, status); });
+  return out;
+}
+
 }  // namespace
 
 void bind_movement(py::module_& m) {
@@ -71,6 +191,13 @@ void bind_movement(py::module_& m) {
   m.def("full", full_, py::arg("shape"), py::arg("dtype"), py::arg("value"));
   m.def("contiguous", contiguous_, py::arg("x"));
   m.def("cast", cast_, py::arg("x"), py::arg("dtype"), py::arg("scale") = 1.0);
+  m.def("take_rows", take_rows_, py::arg("x"), py::arg("indices"), py::kw_only(), py::arg("dtype") = py::none(),
+        py::arg("scale") = 1.0, py::arg("status") = py::none());
+  m.def("take_rows_gradient", take_rows_gradient_, py::arg("dy"), py::arg("indices"), py::arg("rows"));
+  m.def("concat", concat_, py::arg("arrays"), py::arg("axis"));
+  m.def("pad", pad_, py::arg("x"), py::arg("widths"), py::arg("value") = 0.0);
+  m.def("one_hot", one_hot_, py::arg("indices"), py::arg("classes"), py::arg("dtype"), py::kw_only(),
+        py::arg("status") = py::none());
 }
 
 }  // namespace nnfast

@@ -9,6 +9,7 @@
 #include "../ops.h"
 #include "kernels.h"
 #include "parallel.h"
+#include "status.h"
 #include "walk.h"
 
 namespace nnfast {
@@ -231,6 +232,168 @@ void full(double value, const View& y) {
     std::memcpy(&cell, &bits, sizeof cell);
     parallel_for(y.size(), GRAIN,
                  [&](int64_t begin, int64_t end) { std::fill(y.as<C>() + begin, y.as<C>() + end, cell); });
+  });
+}
+
+// ---- rows by index ----
+
+namespace {
+
+// Integers of any dtype, in C order of any strides. An unsigned one beyond int64 comes out negative: out of range too.
+struct Indices {
+  explicit Indices(const View& v) : data(v.data), dtype(v.dtype), order(walk_in_order(v)) {}
+  int64_t read(int64_t offset) const {
+    int64_t index = 0;
+    visit_dtype(dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      index = static_cast<int64_t>(static_cast<const T*>(data)[offset]);
+    });
+    return index;
+  }
+  // fn(position, index) for the positions [begin, end).
+  template <class F>
+  void visit(int64_t begin, int64_t end, const F& fn) const {
+    const int64_t length = order.shape[order.ndim - 1], step = order.from[order.ndim - 1];
+    int64_t position = begin;
+    for_rows(order, begin / length, (end - 1) / length + 1, [&](int64_t from, int64_t) {
+      const int64_t stop = std::min(end, (position / length + 1) * length);
+      for (; position < stop; ++position) fn(position, read(from + position % length * step));
+    });
+  }
+  const void* data;
+  DType dtype;
+  Walk order;
+};
+
+}  // namespace
+
+void take_rows(const View& x, const View& indices, double scale, const View& y, Status* status) {
+  const int64_t n = indices.size(), rows = x.shape[0];
+  if (n == 0) return;
+  const Ends ends{x.dtype, y.dtype, scale};
+  View x_row = x, y_row = y;  // one row of each, of the same shape
+  x_row.ndim = y_row.ndim = static_cast<int8_t>(x.ndim - 1);
+  for (int i = 0; i < x_row.ndim; ++i) {
+    x_row.shape[i] = y_row.shape[i] = x.shape[i + 1];
+    x_row.stride[i] = x.stride[i + 1];
+    y_row.stride[i] = y.stride[y.ndim - x_row.ndim + i];
+  }
+  const int64_t size = y_row.size(), length_of_y = size * size_of(y.dtype);
+  const Walk w = walk(x_row, y_row);
+  const int last = w.ndim - 1;
+  const Indices index(indices);
+  Lowest bad;
+  parallel_for(n, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, size)), [&](int64_t begin, int64_t end) {
+    index.visit(begin, end, [&](int64_t i, int64_t row) {
+      char* to = y.as<char>() + i * length_of_y;
+      if (row < 0 || row >= rows) {
+        bad.add(i);
+        std::memset(to, 0, static_cast<size_t>(length_of_y));
+      } else if (size) {
+        const char* from = at(x, row * x.stride[0]);
+        for_rows(w, 0, w.rows(), [&](int64_t a, int64_t b) {
+          copy_row(ends, from + a * size_of(x.dtype), w.from[last], to + b * size_of(y.dtype), 1, w.shape[last]);
+        });
+      }
+    });
+  });
+  if (bad.found())
+    index.visit(bad.at(), bad.at() + 1, [&](int64_t i, int64_t row) { report(status, BAD_INDEX, i, row); });
+}
+
+// Each chunk owns a range of rows of dx and looks through all indices for those that fall into it, so the sums have the
+// order of the indices for any number of threads.
+void take_rows_gradient(const View& dy, const View& indices, const View& dx, Status* status) {
+  const int64_t n = indices.size(), rows = dx.shape[0], size = rows ? dx.size() / rows : 0;
+  const Indices index(indices);
+  if (n) {
+    Lowest bad;
+    parallel_for(n, GRAIN, [&](int64_t begin, int64_t end) {
+      index.visit(begin, end, [&](int64_t i, int64_t row) {
+        if (row < 0 || row >= rows) bad.add(i);
+      });
+    });
+    if (bad.found())
+      index.visit(bad.at(), bad.at() + 1, [&](int64_t i, int64_t row) { report(status, BAD_INDEX, i, row); });
+  }
+  constexpr int64_t SHARES = 16;  // chunks: each reads all indices
+  const int64_t share = n * size < GRAIN ? rows : (rows + SHARES - 1) / SHARES;
+  visit_float(dx.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    parallel_for(rows, share, [&](int64_t begin, int64_t end) {
+      std::fill(dx.as<T>() + begin * size, dx.as<T>() + end * size, T(0));
+      if (n == 0) return;
+      index.visit(0, n, [&](int64_t i, int64_t row) {
+        if (row < begin || row >= end) return;
+        T* to = dx.as<T>() + row * size;
+        const T* from = dy.as<T>() + i * size;
+        for (int64_t j = 0; j < size; ++j) to[j] += from[j];
+      });
+    });
+  });
+}
+
+void one_hot(const View& indices, const View& y, Status* status) {
+  const int64_t n = indices.size(), classes = y.shape[y.ndim - 1], size = size_of(y.dtype);
+  if (n == 0) return;
+  uint64_t bits = 0;
+  visit_dtype(y.dtype, [&](auto tag) {
+    const auto one = static_cast<typename decltype(tag)::type>(1);
+    std::memcpy(&bits, &one, sizeof one);
+  });
+  const Indices index(indices);
+  Lowest bad;
+  parallel_for(n, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, classes)), [&](int64_t begin, int64_t end) {
+    std::memset(y.as<char>() + begin * classes * size, 0, static_cast<size_t>((end - begin) * classes * size));
+    index.visit(begin, end, [&](int64_t i, int64_t hit) {
+      if (hit < 0 || hit >= classes)
+        bad.add(i);
+      else
+        std::memcpy(y.as<char>() + (i * classes + hit) * size, &bits, static_cast<size_t>(size));
+    });
+  });
+  if (bad.found())
+    index.visit(bad.at(), bad.at() + 1, [&](int64_t i, int64_t hit) { report(status, BAD_INDEX, i, hit); });
+}
+
+// ---- padding ----
+
+// Row by row of y, each written once: all of it `value`, or some cells before, the row of x, some cells after.
+void pad(const View& x, const Before& before, double value, const View& y) {
+  if (y.size() == 0) return;
+  if (y.ndim == 0) return copy(x, y);
+  const int last = y.ndim - 1;
+  const int64_t length = y.shape[last], first = before.cells[last], middle = x.shape[last];
+  const int64_t x_size = size_of(x.dtype), rows = y.size() / length;
+  uint64_t bits = 0;
+  visit_dtype(y.dtype, [&](auto tag) {
+    const auto v = convert_one<typename decltype(tag)::type>(value);
+    std::memcpy(&bits, &v, sizeof v);
+  });
+  visit_cell(x_size, [&](auto tag) {
+    using C = typename decltype(tag)::type;
+    C cell;
+    std::memcpy(&cell, &bits, sizeof cell);
+    parallel_for(rows, std::max<int64_t>(1, GRAIN / length), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        C* to = y.as<C>() + row * length;
+        int64_t from = 0, rest = row;
+        bool inside = middle > 0;
+        for (int d = last - 1; d >= 0; --d) {
+          const int64_t i = rest % y.shape[d] - before.cells[d];
+          rest /= y.shape[d];
+          inside &= i >= 0 && i < x.shape[d];
+          from += i * x.stride[d];
+        }
+        if (!inside) {
+          std::fill(to, to + length, cell);
+          continue;
+        }
+        std::fill(to, to + first, cell);
+        copy_row({x.dtype, y.dtype, 1}, at(x, from), x.stride[last], reinterpret_cast<char*>(to + first), 1, middle);
+        std::fill(to + first + middle, to + length, cell);
+      }
+    });
   });
 }
 

@@ -43,8 +43,19 @@ inline Walk walk(const View& x, const View& y) {
     w.from[last] = w.from[i], w.to[last] = w.to[i];
   }
   w.ndim = last + 1;
-  if (w.shape[0] == 0) w.shape[0] = 1;  // a single element
+  if (w.shape[0] == 0) w.shape[0] = w.from[0] = w.to[0] = 1;  // a single element
   return w;
+}
+
+// One array, in the order of its indices.
+inline Walk walk_in_order(const View& x) {
+  View dense = x;
+  int64_t step = 1;
+  for (int i = x.ndim - 1; i >= 0; --i) {
+    dense.stride[i] = step;
+    step *= x.shape[i];
+  }
+  return walk(x, dense);
 }
 
 // Calls fn(from, to) with the offsets of rows [begin, end), that is of all but the last dimension of w.

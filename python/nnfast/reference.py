@@ -665,7 +665,7 @@ def _report(op: str, status: Array | None, code: int, sample: int, value: Any, e
     if status is None:
         raise error(f"[{op}] sample {sample} holds {value}, which is out of range")
     if status[0] == 0:
-        bits = int(value) if isinstance(value, (int, np.integer)) else int(np.float64(value).view(np.int64))
+        bits = np.int64(value) if isinstance(value, (int, np.integer)) else np.float64(value).view(np.int64)
         status[:4] = code, status[4], sample, bits
 
 
@@ -977,27 +977,32 @@ def contiguous(x: Array) -> Array:
 
 
 def cast(x: Array, dtype: Any, scale: float = 1.0) -> Array:
-    """x in another dtype, times scale (in the new dtype). Floats to integers truncate; anything but 0 is True."""
-    y = _quiet(lambda: np.array(x, dtype))
+    """x in another dtype; a float also times scale. Floats to integers truncate; anything but 0 is True."""
+    if scale != 1 and np.dtype(dtype).kind != "f":
+        raise ValueError(f"[cast] only floats can be scaled. Received: dtype={np.dtype(dtype)}, scale={scale}")
+    y = _quiet(lambda: np.array(x, dtype, order="C"))
     return y if scale == 1 else y * y.dtype.type(scale)
 
 
 def take_rows(x: Array, indices: Array, *, dtype: Any = None, scale: float = 1.0, status: Array | None = None) -> Array:
-    """y[i] = scale * x[indices[i]], converted to dtype. An index outside [0, rows) is an error; it reads nothing."""
+    """y[i] = scale * x[indices[i]], converted to dtype, for indices of any shape. An index outside [0, rows) is an
+    error; it reads nothing."""
     bad = (indices < 0) | (indices >= x.shape[0])
     if bad.any():
         i = int(np.argmax(bad))
-        _report("take_rows", status, BAD_INDEX, i, indices[i], IndexError)
-    rows = np.where(bad, 0, indices)
-    taken = x[rows] if x.shape[0] else np.zeros((len(indices), *x.shape[1:]), x.dtype)
-    if bad.any():
-        taken[bad] = 0
+        _report("take_rows", status, BAD_INDEX, i, indices.ravel()[i], IndexError)
+    taken = np.zeros((*indices.shape, *x.shape[1:]), x.dtype)
+    taken[~bad] = x[indices[~bad]]
     return cast(taken, dtype or x.dtype, scale)
 
 
 def take_rows_gradient(dy: Array, indices: Array, rows: int) -> Array:
     """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices."""
-    dx = np.zeros((rows, *dy.shape[1:]), dy.dtype)
+    bad = (indices < 0) | (indices >= rows)
+    if bad.any():
+        i = int(np.argmax(bad))
+        _report("take_rows_gradient", None, BAD_INDEX, i, indices.ravel()[i], IndexError)
+    dx = np.zeros((rows, *dy.shape[indices.ndim :]), dy.dtype)
     np.add.at(dx, indices, dy)
     return dx
 
@@ -1009,7 +1014,7 @@ def concat(arrays: list[Array], axis: int) -> Array:
 
 def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
     """x with widths[i] = (before, after) cells of `value` added to axis i."""
-    return np.pad(x, widths, constant_values=value)
+    return np.pad(x, widths, constant_values=value) if x.ndim else x.copy()
 
 
 def one_hot(indices: Array, classes: int, dtype: Any, *, status: Array | None = None) -> Array:
