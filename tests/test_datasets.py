@@ -77,11 +77,11 @@ class TestDigits:
 
     def test_loads_fast(self):
         def seconds():
-            start = time.perf_counter()
+            start = time.thread_time()  # not wall time: other tests may run beside this one
             digits.load_data()
-            return time.perf_counter() - start
+            return time.thread_time() - start
 
-        assert min(seconds() for _ in range(5)) < 0.2  # 0.045 on a 2-core machine
+        assert min(seconds() for _ in range(5)) < 0.1  # 0.04 on a 2-core machine
 
     def test_import_is_cheap(self):
         code = "import sys, nnfast.datasets, nnfast.utils; print(sorted(sys.modules))"
