@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from layouts import LAYOUTS, misaligned
+
 from nnfast import _cpu, reference
 
 DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]

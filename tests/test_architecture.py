@@ -1,0 +1,226 @@
+"""The laws of the house: who may import whom, how far a call travels, where kernels start, what stays inside an ISA."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnfast
+from nnfast import _cpu, reference
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "python" / "nnfast"
+CSRC = ROOT / "csrc"
+
+# A module may import from rooms of a lower number, and from its own.
+RANK = {
+    "_cpu": 0,
+    "config": 0,
+    "reference": 0,
+    "device": 1,
+    "tape": 2,
+    "tensor": 3,
+    "ops": 4,
+    "activations": 5,
+    "initializers": 5,
+    "regularizers": 5,
+    "constraints": 5,
+    "losses": 5,
+    "metrics": 6,
+    "optimizers": 5,
+    "utils": 5,
+    "datasets": 6,
+    "layers": 6,
+    "callbacks": 6,
+    "models": 7,
+    "cli": 8,
+}
+sources = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__main__.py")
+
+
+def room(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def imports(path):
+    """Rooms of nnfast that a file imports at run time; imports for type checkers alone do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            skipped.update(id(n) for n in ast.walk(node))
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nnfast":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("nnfast.")}
+    return found
+
+
+@pytest.mark.parametrize("path", sources, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_import_law(path):
+    """models -> layers -> ops -> {tape, tensor, device} -> _cpu | reference. Arrows never turn back."""
+    here = room(path)
+    if here in ("__init__", "reference"):
+        return
+    for other in imports(path):
+        if other not in RANK or other == here:
+            continue
+        lazily = (here, other) in {("tape", "tensor"), ("cli", "nnfast")}
+        assert lazily or RANK[other] < RANK[here], f"{here} (rank {RANK[here]}) imports {other} (rank {RANK[other]})"
+
+
+def test_only_device_imports_a_device_module():
+    for path in sources:
+        if path.name in ("device.py", "_cpu.pyi"):
+            continue
+        assert not imports(path) & {"_cpu", "_cuda", "reference"}, path
+
+
+def test_only_ops_calls_kernels():
+    """`device.kernels` is used by ops, by the tape (sums of gradients, versions) and by Variable (memory, copy)."""
+    users = {room(p) for p in sources if re.search(r"device\.kernels|\bkernels\.", p.read_text(encoding="utf-8"))}
+    assert users <= {"ops", "tape", "tensor", "device"}
+
+
+def test_every_file_has_a_known_room():
+    assert {room(p) for p in sources} - {"__init__"} <= set(RANK), "give a new room its rank"
+
+
+def test_reference_has_every_kernel_with_the_same_parameters():
+    """The NumPy twin: the same names, parameters and defaults as the compiled module."""
+    import inspect
+
+    housekeeping = {
+        "isa",
+        "isas",
+        "use_isa",
+        "set_num_threads",
+        "num_threads",
+        "memory",
+        "empty_cache",
+        "set_cache_cap",
+    }
+    kernels = {n for n in dir(_cpu) if not n.startswith("_") and callable(getattr(_cpu, n))} - housekeeping
+    missing = {n for n in kernels if not hasattr(reference, n)}
+    assert not missing, f"reference.py lacks {sorted(missing)}"
+    helpers = {"philox", "pool_output_size"}
+    public = {
+        n
+        for n, f in vars(reference).items()
+        if inspect.isfunction(f) and f.__module__ == reference.__name__ and not n.startswith("_")
+    }
+    assert not public - kernels - helpers, f"_cpu lacks {sorted(public - kernels - helpers)}"
+    for name in sorted(kernels):
+        text = getattr(_cpu, name).__doc__.splitlines()[0]
+        compiled = re.findall(r"(\w+): ", text[text.index("(") : text.rindex("->")])
+        if compiled:
+            spelled = [p for p in inspect.signature(getattr(reference, name)).parameters if p != "parameters"]
+            assert compiled[: len(spelled)] == spelled or "parameters" in str(
+                inspect.signature(getattr(reference, name))
+            ), f"{name}: _cpu has {compiled}, reference has {spelled}"
+
+
+def python_calls(f):
+    """Names of the Python functions entered while f runs."""
+    entered = []
+
+    def profile(frame, event, _):
+        if event == "call" and frame.f_code.co_filename.startswith(str(Path(nnfast.__file__).parent)):
+            entered.append(frame.f_code.co_qualname if hasattr(frame.f_code, "co_qualname") else frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        f()
+    finally:
+        sys.setprofile(None)
+    return entered
+
+
+def test_hop_budget_of_a_dense_forward():
+    layer = nnfast.layers.Dense(16, activation="relu")
+    x = nnfast.tensor(np.ones((4, 8), "float32"))
+    layer(x)
+    calls = python_calls(lambda: layer(x))
+    assert "Dense.forward" in calls or "forward" in calls
+    assert len(calls) <= 15, f"{len(calls)} calls: {calls}"
+
+
+def test_every_binding_launches():
+    """A binding reaches its kernel through Call::run, which launches; nothing else starts a kernel."""
+    families = [p for p in (CSRC / "bindings").glob("*.cpp") if p.stem not in ("module", "runtime", "array_arg_cpu")]
+    assert families
+    for path in families:
+        text = path.read_text(encoding="utf-8")
+        calls = len(re.findall(r"\bCall call\(", text))
+        runs = len(re.findall(r"\bcall\.run\(", text))
+        assert calls and runs >= calls, f"{path.name}: {calls} ops, {runs} launches"
+        assert "gil_scoped_release" not in text and "parallel_for" not in text, path.name
+
+
+def test_threads_live_in_one_room():
+    for path in [*CSRC.rglob("*.cpp"), *CSRC.rglob("*.h")]:
+        if path.stem in ("parallel",) or "bindings" in path.parts:
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"std::thread|pthread_create|omp\.h|std::async", text), path
+
+
+def test_kernels_allocate_nothing():
+    """Scratch comes from the binding, so that a plan owns it."""
+    allowed = {"memory", "parallel", "launch", "dispatch", "limits"}
+    for path in [*(CSRC / "cpu").glob("*.cpp"), *(CSRC / "cpu" / "generic").glob("*")]:
+        if path.stem in allowed:
+            continue
+        text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+        assert not re.search(r"std::vector|std::string|\bnew\b|malloc|std::function|unique_ptr|make_", text), path
+
+
+def test_isa_bodies_use_no_shared_code():
+    """A body compiled with AVX-512 flags must not define anything that another object could pick up."""
+    for path in (CSRC / "cpu" / "generic").glob("*"):
+        text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+        assert "std::" not in text, path
+        for header in re.findall(r'#include\s+[<"]([^>"]+)', text):
+            assert header.endswith((".h", ".inl")) and header not in ("algorithm", "cmath", "vector"), (path, header)
+
+
+def test_isa_isolation_by_nm():
+    """Every symbol that an ISA's objects define is inside that ISA's namespace, and none is weak."""
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("nm is not installed")
+    builds = [p for p in (ROOT / "build").glob("*") if (p / "CMakeFiles").is_dir()] if (ROOT / "build").is_dir() else []
+    objects = [o for b in builds for o in (b / "CMakeFiles").glob("isa_*.dir/**/*.o")]
+    if not objects:
+        pytest.skip("no build folder with objects beside the sources")
+    for path in objects:
+        isa = re.search(r"isa_(\w+)\.dir", str(path)).group(1)
+        listing = subprocess.run([nm, "-C", "--defined-only", path], capture_output=True, text=True, check=True).stdout
+        for line in listing.splitlines():
+            kind, name = line.split(maxsplit=2)[1:] if line[0] != " " else line.split(maxsplit=1)
+            if name.startswith(("__odr_asan", "_sub_", "__asan")):
+                continue
+            assert kind not in "WVu", f"weak symbol in {path.name} of {isa}: {name}"
+            assert kind.islower() or f"nnfast::{isa}::" in name, f"{path.name} of {isa} exports {name}"
+
+
+def test_import_is_quiet_and_small():
+    """`import nnfast` prints nothing and pulls in neither h5py nor anything heavy."""
+    code = (
+        "import sys, nnfast; bad = [m for m in ('h5py', 'matplotlib', 'torch', 'pandas', 'urllib.request', 'lzma') "
+        "if m in sys.modules]; print(bad)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stdout
+    assert done.stderr == ""
