@@ -1,0 +1,653 @@
+"""The training loop: what fit, evaluate and predict do with data, weights, callbacks, bad batches."""
+
+import numpy as np
+import pytest
+
+import nnfast
+from nnfast import callbacks, layers, losses, metrics, models, optimizers
+
+
+def blobs(n=240, classes=3, features=6, seed=0):
+    """Points around one centre per class: easy to learn."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+    centres = 3 * rng.standard_normal((classes, features))
+    return (centres[y] + rng.standard_normal((n, features))).astype("float32"), y
+
+
+def classifier(optimizer="adam", loss="sparse_categorical_crossentropy", seed=1, **options):
+    nnfast.utils.set_random_seed(seed)
+    model = models.Sequential(
+        [layers.Dense(16, activation="relu", input_shape=(6,)), layers.Dense(3, activation="softmax")]
+    )
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], **options)
+    return model
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b))
+
+
+def test_it_learns(device):
+    x, y = blobs()
+    model = classifier(optimizers.Adam(0.02))
+    history = model.fit(x, y, epochs=8, batch_size=32, verbose=0)
+    assert history.history["loss"][-1] < 0.3 * history.history["loss"][0]
+    assert model.evaluate(x, y, verbose=0)[1] > 0.95
+    assert history.epoch == list(range(8)) and sorted(history.history) == ["accuracy", "loss"]
+    assert model.history is history
+
+
+def test_one_hot_and_class_numbers_train_alike():
+    x, y = blobs()
+    a, b = classifier(), classifier(loss="categorical_crossentropy")
+    a.fit(x, y, epochs=2, verbose=0)
+    b.fit(x, nnfast.utils.to_categorical(y), epochs=2, verbose=0)
+    for u, v in zip(a.get_weights(), b.get_weights()):
+        np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-6)
+
+
+def test_a_seed_repeats_a_run_bit_for_bit():
+    x, y = blobs()
+    runs = []
+    for _ in range(2):
+        model = classifier()
+        model.fit(x, y, epochs=2, verbose=0)
+        runs.append(model.get_weights())
+    assert same(*runs)
+    other = classifier(seed=2)
+    other.fit(x, y, epochs=2, verbose=0)
+    assert not same(runs[0], other.get_weights())
+
+
+def test_numpy_seed_is_honoured():
+    x, y = blobs()
+    runs = []
+    for seed in (10, 10, 11):
+        np.random.seed(seed)
+        model = models.Sequential([layers.Dense(3, activation="softmax", input_shape=(6,))])
+        runs.append(model.get_weights()[0])
+    assert np.array_equal(runs[0], runs[1]) and not np.array_equal(runs[0], runs[2])
+
+
+def test_updates_are_those_of_the_formula():
+    """Two steps of SGD with momentum on least squares, against float64 NumPy."""
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((8, 3)), rng.standard_normal((8, 2))
+    nnfast.config.set_floatx("float64")
+    model = models.Sequential([layers.Dense(2, input_shape=(3,))])
+    model.compile(optimizers.SGD(0.1, momentum=0.9), "mse")
+    w, b = model.get_weights()
+    mw, mb = np.zeros_like(w), np.zeros_like(b)
+    for _ in range(2):
+        d = 2 * (x @ w + b - y) / y.size
+        mw, mb = 0.9 * mw - 0.1 * x.T @ d, 0.9 * mb - 0.1 * d.sum(0)
+        w, b = w + mw, b + mb
+        model.train_on_batch(x, y)
+    for got, expected in zip(model.get_weights(), (w, b)):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_batches_cover_every_sample_once():
+    seen = []
+
+    class Recorder(models.Sequential):
+        def train_step(self, data):
+            seen.append(np.asarray(data[0])[:, 0].tolist())
+            return super().train_step(data)
+
+    model = Recorder([layers.Dense(1, input_shape=(1,))])
+    model.compile("sgd", "mse")
+    x = np.arange(10, dtype="float32").reshape(-1, 1)
+    model.fit(x, x, batch_size=4, epochs=2, verbose=0)
+    assert [len(b) for b in seen] == [4, 4, 2] * 2
+    first, second = sum(seen[:3], []), sum(seen[3:], [])
+    assert sorted(first) == sorted(second) == x[:, 0].tolist()
+    assert first != second
+    seen.clear()
+    model.fit(x, x, batch_size=4, shuffle=False, verbose=0)
+    assert sum(seen, []) == x[:, 0].tolist()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float64", "int64", "float32"])
+def test_inputs_of_any_type_are_cast_once(kind):
+    x, y = blobs()
+    x = np.abs(x * 10).astype(kind)
+    model = classifier()
+    model.fit(x, y, verbose=0)
+    assert model.predict(x, verbose=0).dtype == np.float32
+
+
+def test_history_loss_is_the_mean_over_samples():
+    x, y = blobs(50)
+    model = classifier(optimizers.SGD(0.0))
+    logs = model.fit(x, y, batch_size=32, verbose=0).history
+    assert logs["loss"][0] == pytest.approx(model.evaluate(x, y, batch_size=7, verbose=0)[0], rel=1e-5)
+    assert logs["accuracy"][0] == pytest.approx(model.evaluate(x, y, verbose=0)[1])
+
+
+def test_validation_split_is_the_tail():
+    x, y = blobs(100)
+    model = classifier(optimizers.SGD(0.0))
+    logs = model.fit(x, y, validation_split=0.2, verbose=0).history
+    assert logs["val_loss"][0] == pytest.approx(model.evaluate(x[80:], y[80:], verbose=0)[0], rel=1e-6)
+    assert logs["loss"][0] == pytest.approx(model.evaluate(x[:80], y[:80], verbose=0)[0], rel=1e-5)
+
+
+def test_validation_data_and_frequency():
+    x, y = blobs()
+    logs = classifier().fit(x, y, epochs=4, validation_data=(x, y), validation_freq=2, verbose=0).history
+    assert len(logs["loss"]) == 4 and len(logs["val_loss"]) == 2 and len(logs["val_accuracy"]) == 2
+
+
+def test_sample_weight_zero_means_absent():
+    x, y = blobs(64)
+    weight = np.ones(64, "float32")
+    weight[32:] = 0
+    a, b = classifier(optimizers.SGD(0.1)), classifier(optimizers.SGD(0.1))
+    a.fit(x, y, sample_weight=weight, batch_size=64, shuffle=False, verbose=0)
+    b.fit(x[:32], y[:32], sample_weight=np.full(32, 0.5, "float32"), batch_size=32, shuffle=False, verbose=0)
+    for u, v in zip(a.get_weights(), b.get_weights()):
+        np.testing.assert_allclose(u, v, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_class_weight_is_a_sample_weight(one_hot):
+    x, y = blobs(64)
+    loss = "categorical_crossentropy" if one_hot else "sparse_categorical_crossentropy"
+    t = nnfast.utils.to_categorical(y) if one_hot else y
+    a, b = classifier("sgd", loss), classifier("sgd", loss)
+    table = {0: 2.0, 2: 0.25}
+    a.fit(x, t, class_weight=table, shuffle=False, verbose=0)
+    b.fit(x, t, sample_weight=np.array([table.get(int(c), 1.0) for c in y], "float32"), shuffle=False, verbose=0)
+    assert same(a.get_weights(), b.get_weights())
+
+
+def test_weighted_metrics_alone_see_the_weights():
+    x, y = blobs(40)
+    model = classifier(weighted_metrics=["acc"])
+    weight = (y == 0).astype("float32")
+    found = model.evaluate(x, y, sample_weight=weight, verbose=0, return_dict=True)
+    correct = model.predict(x, verbose=0).argmax(1) == y
+    assert found["accuracy"] == pytest.approx(correct.mean())
+    assert found["acc"] == pytest.approx(correct[y == 0].mean())
+
+
+def test_generators():
+    x, y = blobs(96)
+
+    def endless():
+        while True:
+            for i in range(0, 96, 32):
+                yield x[i : i + 32], y[i : i + 32]
+
+    a, b = classifier(), classifier()
+    a.fit(endless(), steps_per_epoch=3, epochs=2, verbose=0)
+    b.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0)
+    assert same(a.get_weights(), b.get_weights())
+    assert a.evaluate(((x[i : i + 32], y[i : i + 32]) for i in (0, 32, 64)), verbose=0) == b.evaluate(x, y, verbose=0)
+    with pytest.warns(UserWarning, match="ran out"):
+        a.fit(((x, y) for _ in range(3)), steps_per_epoch=2, epochs=5, verbose=0)
+
+
+def test_sequence_of_batches():
+    x, y = blobs(96)
+
+    class Batches:
+        ended = 0
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return x[32 * i : 32 * i + 32], y[32 * i : 32 * i + 32]
+
+        def on_epoch_end(self):
+            self.ended += 1
+
+    data = Batches()
+    a, b = classifier(), classifier()
+    a.fit(data, epochs=2, verbose=0)
+    b.fit(x, y, batch_size=32, epochs=2, shuffle=False, verbose=0)
+    assert same(a.get_weights(), b.get_weights()) and data.ended == 2
+
+
+def test_predict_gives_rows_of_its_own():
+    x, _ = blobs(70)
+    model = classifier()
+    first = model.predict(x, verbose=0)
+    assert first.shape == (70, 3) and first.flags.writeable
+    np.testing.assert_allclose(first.sum(1), 1, rtol=1e-5)
+    kept = first.copy()
+    model.fit(*blobs(), verbose=0)
+    assert np.array_equal(first, kept)
+    assert np.array_equal(model.predict(x, batch_size=70, verbose=0), model.predict_on_batch(x))
+
+
+def test_train_on_batch_counts_on():
+    x, y = blobs(32)
+    model = classifier()
+    model.reset_metrics()
+    loss, accuracy = model.train_on_batch(x, y)
+    assert model.optimizer.iterations.item() == 1
+    named = model.test_on_batch(x, y, return_dict=True)
+    assert set(named) == {"loss", "accuracy"} and 0 <= accuracy <= 1 and loss > 0
+
+
+# ---- bad batches ----
+
+
+def test_bad_label_stops_with_sample_and_value_and_clean_weights():
+    x, y = blobs(96)
+    y[70] = 11
+    model, clean = classifier(), classifier()
+    with pytest.raises(ValueError, match=r"sample 6 \(row 70 of the data\) in batch 2 of epoch 1 is 11"):
+        model.fit(x, y, batch_size=32, shuffle=False, verbose=0)
+    clean.fit(x[:64], y[:64], batch_size=32, shuffle=False, verbose=0)
+    assert same(model.get_weights(), clean.get_weights())
+    assert model.optimizer.iterations.item() == 2
+    y[70] = 0
+    model.fit(x, y, verbose=0)  # and it goes on
+
+
+@pytest.mark.parametrize("label", [-1, 3, 2**40, -(2**63), float("nan"), 1.5])
+def test_every_impossible_label(label):
+    x, y = blobs(32)
+    y = y.astype("float64" if isinstance(label, float) else "int64")
+    y[5] = label
+    model = classifier()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="sample 5"):
+        model.fit(x, y, shuffle=False, verbose=0)
+    assert same(before, model.get_weights())
+
+
+def test_nan_in_the_data_names_the_input():
+    x, y = blobs(96)
+    x[40, 2] = np.nan
+    model = classifier()
+    with pytest.raises(ValueError, match="batch 1 of epoch 1.*the input holds NaN"):
+        model.fit(x, y, shuffle=False, verbose=0)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_overflow_names_the_layer():
+    x, y = blobs(32)
+    model = classifier()
+    model.set_weights([np.full_like(w, 3e38) if w.ndim == 2 else w for w in model.get_weights()])
+    with pytest.raises(ValueError, match="first layer to give NaN or Inf is 'dense"):
+        model.fit(x, y, verbose=0)
+
+
+def test_check_finite_can_be_switched_off():
+    x, y = blobs(32)
+    x[0] = np.nan
+    model = classifier()
+    model.check_finite = False
+    assert np.isnan(model.fit(x, y, verbose=0).history["loss"][0])
+
+
+def test_bad_data_is_an_error_before_anything_happens():
+    x, y = blobs(32)
+    model = classifier()
+    for wrong, message in [
+        (lambda: model.fit(x, y[:-1]), "one row per sample"),
+        (lambda: model.fit(x, y, batch_size=0), "batch_size"),
+        (lambda: model.fit(x[:0], y[:0]), "at least one sample"),
+        (lambda: model.fit(x, y, validation_split=1.5), "validation_split"),
+        (lambda: model.fit([x, x], y), "must be one array"),
+        (lambda: model.fit(x), "needs targets"),
+        (lambda: model.fit(x, y, verbose=7), "verbose"),
+        (lambda: model.fit(x, y, sample_weight=np.ones(3)), "one row per sample"),
+        (lambda: model.fit(x[:, :4], y, verbose=0), "dense"),
+        (lambda: models.Sequential([layers.Dense(1)]).fit(x, y), "compile"),
+        (lambda: model.compile(loss="mse", loss_weights=[1.0]), "loss_weights"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            wrong()
+
+
+def test_targets_of_the_wrong_shape_say_what_to_do():
+    x, y = blobs(32)
+    with pytest.raises(ValueError, match="sparse_categorical_crossentropy"):
+        classifier(loss="categorical_crossentropy").fit(x, y, verbose=0)
+    with pytest.raises(ValueError, match="categorical_crossentropy"):
+        classifier().fit(x, nnfast.utils.to_categorical(y), verbose=0)
+    with pytest.raises(ValueError, match="does not broadcast"):
+        classifier(loss="mse").fit(x, y, verbose=0)
+
+
+def test_one_rank_is_mended():
+    """y of shape (N,) against predictions (N, 1)."""
+    x, y = blobs(32)
+    model = models.Sequential([layers.Dense(1, input_shape=(6,))])
+    model.compile("sgd", "mse")
+    flat = model.evaluate(x, y.astype("float32"), verbose=0)
+    assert flat == pytest.approx(model.evaluate(x, y.reshape(-1, 1).astype("float32"), verbose=0))
+
+
+# ---- lives of things ----
+
+
+def test_fit_set_weights_fit():
+    x, y = blobs()
+    model = classifier(optimizers.SGD(0.1))
+    start = model.get_weights()
+    model.fit(x, y, shuffle=False, verbose=0)
+    once = model.get_weights()
+    model.set_weights(start)
+    model.fit(x, y, shuffle=False, verbose=0)
+    assert same(once, model.get_weights())
+
+
+def test_second_fit_on_other_arrays():
+    model = classifier()
+    model.fit(*blobs(100), verbose=0)
+    model.fit(*blobs(33, seed=5), batch_size=10, verbose=0)
+    assert model.optimizer.iterations.item() == 4 + 4
+
+
+def test_callback_changes_the_learning_rate():
+    x, y = blobs(32)
+    model = classifier(optimizers.SGD(0.5))
+    rates = []
+
+    class Halve(callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate = 0.5 / 2**epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[Halve()])
+    assert rates == [0.5, 0.25, 0.125]
+    before = model.get_weights()
+    model.optimizer.learning_rate.assign(0.0)
+    model.fit(x, y, verbose=0)
+    assert same(before, model.get_weights())
+
+
+def test_predict_inside_a_callback():
+    x, y = blobs(64)
+    plain, watched = classifier(), classifier()
+    seen = []
+    watch = callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(watched.predict(x[:2], verbose=0)))
+    plain.fit(x, y, epochs=2, verbose=0)
+    watched.fit(x, y, epochs=2, verbose=0, callbacks=[watch])
+    assert same(plain.get_weights(), watched.get_weights()) and len(seen) == 4
+
+
+def test_keyboard_interrupt_leaves_a_usable_model():
+    x, y = blobs()
+
+    class Stop(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    model = classifier()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, epochs=9, verbose=0, callbacks=[callbacks.History(), Stop()])
+    assert len(model.history.history["loss"]) == 2
+    model.fit(x, y, verbose=0)
+    assert np.isfinite(model.evaluate(x, y, verbose=0)[0])
+
+
+# ---- callbacks ----
+
+
+def test_hooks_are_called_in_order():
+    calls = []
+
+    class Spy(callbacks.Callback):
+        def __getattribute__(self, name):
+            return super().__getattribute__(name)
+
+    for hook in [n for n in dir(callbacks.Callback) if n.startswith("on_") and "batch_" not in n] + [
+        "on_train_batch_begin",
+        "on_train_batch_end",
+        "on_test_batch_begin",
+        "on_test_batch_end",
+    ]:
+        setattr(Spy, hook, lambda self, *a, hook=hook, **k: calls.append(hook[3:]))
+    x, y = blobs(32)
+    classifier().fit(x, y, validation_data=(x, y), verbose=0, callbacks=[Spy()])
+    assert calls == [
+        "train_begin",
+        "epoch_begin",
+        "train_batch_begin",
+        "train_batch_end",
+        "test_begin",
+        "test_batch_begin",
+        "test_batch_end",
+        "test_end",
+        "epoch_end",
+        "train_end",
+    ]
+
+
+def test_batch_logs_are_true_values():
+    x, y = blobs(64)
+    model = classifier(optimizers.SGD(0.0))
+    logs = []
+    model.fit(
+        x,
+        y,
+        shuffle=False,
+        verbose=0,
+        callbacks=[callbacks.LambdaCallback(on_train_batch_end=lambda b, got: logs.append(dict(got)))],
+    )
+    assert logs[0]["loss"] == pytest.approx(model.evaluate(x[:32], y[:32], verbose=0)[0], rel=1e-5)
+    assert logs[1]["loss"] == pytest.approx(model.evaluate(x, y, verbose=0)[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values, mode, patience, stops_after, best",
+    [
+        ([3, 2, 2.5, 2.6, 1], "auto", 2, 4, 2),
+        ([3, 2, 1, 0.5, 0.4], "min", 0, 5, 5),
+        ([0.1, 0.3, 0.2, 0.1, 0.9], "max", 1, 3, 2),
+    ],
+)
+def test_early_stopping(values, mode, patience, stops_after, best):
+    """The weights of the best epoch come back; epochs end where patience does."""
+    x, y = blobs(32)
+    model = classifier()
+    weights = []
+
+    class Report(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["score"] = values[epoch]
+            weights.append(self.model.get_weights())
+
+    stop = callbacks.EarlyStopping("score", patience=patience, mode=mode, restore_best_weights=True)
+    history = model.fit(x, y, epochs=len(values), verbose=0, callbacks=[Report(), stop])
+    assert len(history.epoch) == stops_after
+    assert same(model.get_weights(), weights[best - 1])
+
+
+def test_lambda_callback_refuses_unknown_hooks():
+    with pytest.raises(TypeError, match="on_lunch"):
+        callbacks.LambdaCallback(on_lunch=print)
+
+
+@pytest.mark.parametrize("verbose, lines", [(0, 0), (1, 4), (2, 4)])
+def test_progress_in_a_file_is_one_line_per_epoch(capsys, verbose, lines):
+    x, y = blobs(64)
+    classifier().fit(x, y, epochs=2, verbose=verbose)
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == lines
+    if lines:
+        assert "Epoch 1/2" in out and "2/2" in out and "accuracy: " in out and "loss: " in out and "\r" not in out
+
+
+def test_progress_bar_without_unicode(monkeypatch):
+    import io
+    import sys
+
+    raw = io.BytesIO()
+    narrow = io.TextIOWrapper(raw, encoding="cp950")
+    narrow.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", narrow)
+    bar = nnfast.utils.Progbar(10, interval=0)
+    for i in range(11):
+        bar.update(i, [("loss", 0.5)])
+    narrow.flush()
+    text = raw.getvalue().decode("cp950")
+    assert text.endswith("\n") and "10/10 ====================" in text and "loss: 0.5000" in text
+
+
+# ---- custom training ----
+
+
+def test_own_train_step():
+    class Mine(models.Sequential):
+        def train_step(self, data):
+            x, y = data[0], data[1]
+            with nnfast.GradientTape() as tape:
+                loss = losses.mean_squared_error(y, self(x, training=True)).mean()
+            grads = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(grads, self.trainable_variables))
+            return {"mine": loss}
+
+    model = Mine([layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).standard_normal((64, 2)).astype("float32")
+    history = model.fit(x, x.sum(1, keepdims=True), epochs=30, verbose=0).history
+    assert list(history) == ["mine"] and history["mine"][-1] < 0.1 * history["mine"][0]
+
+
+def test_subclassed_model():
+    class Net(models.Model):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.out = layers.Dense(8, activation="tanh"), layers.Dense(3, activation="softmax")
+
+        def call(self, x, training=False):
+            return self.out(self.hidden(x))
+
+    x, y = blobs()
+    model = Net()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(x, y, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0] and len(model.trainable_variables) == 4
+
+
+def test_regularizers_are_in_the_loss():
+    model = models.Sequential([layers.Dense(2, input_shape=(3,), kernel_regularizer="l2")])
+    model.compile(optimizers.SGD(0.1), "mse")
+    x, y = np.zeros((4, 3), "float32"), np.zeros((4, 2), "float32")
+    w = model.get_weights()[0]
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(0.01 * (w**2).sum(), rel=1e-5)
+    model.fit(x, y, verbose=0)
+    np.testing.assert_allclose(model.get_weights()[0], w - 0.1 * 0.02 * w, rtol=1e-5)
+
+
+# ---- losses, metrics, optimizers ----
+
+
+def test_losses_by_hand():
+    t, p = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
+    cases = {
+        "mse": ((t - p) ** 2).mean(),
+        "mae": np.abs(t - p).mean(),
+        "categorical_crossentropy": -(np.log(0.75) + np.log(0.5)) / 2,
+        "binary_crossentropy": -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(),
+    }
+    for name, expected in cases.items():
+        assert losses.get(name)(t, p).item() == pytest.approx(expected, rel=1e-6), name
+    assert losses.get("sparse_categorical_crossentropy")([1, 0], p).item() == pytest.approx(
+        cases["categorical_crossentropy"], rel=1e-6
+    )
+
+
+def test_loss_reductions_and_weights():
+    t, p = np.zeros((4, 2)), np.ones((4, 2)) * np.array([[1.0], [2.0], [3.0], [4.0]])
+    w = np.array([1.0, 0.0, 2.0, 1.0])
+    per_sample = np.array([1.0, 4.0, 9.0, 16.0])
+    assert losses.MeanSquaredError("none")(t, p).numpy().tolist() == per_sample.tolist()
+    assert losses.MeanSquaredError("sum")(t, p, w).item() == (w * per_sample).sum()
+    assert losses.MeanSquaredError()(t, p, w).item() == (w * per_sample).sum() / 4
+    assert losses.MeanSquaredError("mean")(t, p, w).item() == (w * per_sample).sum() / w.sum()
+
+
+def test_cross_entropy_of_a_softmax_is_not_clipped():
+    """The result of softmax remembers its logits; bare probabilities are clipped, as in Keras."""
+    z = np.array([[0.0, 100.0]])
+    assert losses.sparse_categorical_crossentropy([0], nnfast.ops.softmax(z)).item() == pytest.approx(100)
+    assert losses.sparse_categorical_crossentropy([0], z, from_logits=True).item() == pytest.approx(100)
+    clipped = losses.sparse_categorical_crossentropy([0], np.array([[0.0, 1.0]])).item()
+    assert clipped == pytest.approx(-np.log(1e-7 / (1e-7 + 1 - 1e-7)), rel=1e-6)
+    assert losses.binary_crossentropy([[0.0]], nnfast.ops.sigmoid(np.array([[60.0]]))).item() == pytest.approx(60)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "acc"])
+@pytest.mark.parametrize(
+    "y_true, y_pred, expected",
+    [
+        ([[0, 1], [1, 0]], [[0.1, 0.9], [0.2, 0.8]], 0.5),
+        ([1, 0], [[0.1, 0.9], [0.2, 0.8]], 0.5),
+        ([[1], [0]], [[0.1, 0.9], [0.9, 0.1]], 1.0),
+        ([[1], [0], [1]], [[0.6], [0.4], [0.5]], 2 / 3),
+        ([1, 0], [[0.6], [0.4]], 1.0),
+    ],
+)
+def test_accuracy_chooses_by_shapes(name, y_true, y_pred, expected):
+    metric = metrics.get(name)
+    metric.update_state(np.array(y_true), np.array(y_pred))
+    assert metric.result() == pytest.approx(expected) and metric.name == name
+
+
+def test_metrics_are_running_means():
+    metric = metrics.MeanSquaredError()
+    metric.update_state([[0.0], [0.0]], [[1.0], [3.0]])
+    metric.update_state([[0.0]], [[2.0]], sample_weight=[2.0])
+    assert metric.result() == pytest.approx((1 + 9 + 2 * 4) / 4)
+    metric.reset_state()
+    assert metric.result() == 0
+
+
+def test_optimizers_refuse_what_they_cannot_do():
+    for wrong, error, message in [
+        (lambda: optimizers.SGD(-1), ValueError, "learning_rate"),
+        (lambda: optimizers.SGD("fast"), TypeError, "learning_rate"),
+        (lambda: optimizers.Adam(clipnorm=1, clipvalue=1), ValueError, "only one"),
+        (lambda: optimizers.Adam(use_ema=True), ValueError, "use_ema"),
+        (lambda: optimizers.SGD(decay=0.1), ValueError, "decay"),
+        (lambda: optimizers.SGD(speed=1), TypeError, "speed"),
+        (lambda: optimizers.get("newton"), ValueError, "Known"),
+        (lambda: optimizers.SGD(momentum=2), ValueError, "momentum"),
+    ]:
+        with pytest.raises(error, match=message):
+            wrong()
+    assert float(optimizers.SGD(lr=0.5, jit_compile=True).learning_rate) == 0.5
+
+
+@pytest.mark.parametrize("g", [[-3.0, 1.0, 0.1], [0.1, 0.2, 0.3]])
+def test_clipping(g):
+    g = np.array(g)
+    cut = {"clipvalue": np.clip(g, -0.5, 0.5), "clipnorm": g / max(1, np.linalg.norm(g) / 0.5)}
+    for option, expected in cut.items():
+        w = nnfast.Variable(np.zeros(3))
+        optimizers.SGD(1.0, **{option: 0.5}).apply([nnfast.tensor(g)], [w])
+        np.testing.assert_allclose(-w.numpy(), expected)
+
+
+def test_global_clipnorm():
+    a, b = nnfast.Variable(np.zeros(2)), nnfast.Variable(np.zeros(1))
+    optimizers.SGD(1.0, global_clipnorm=1.0).apply(
+        [nnfast.tensor(np.array([3.0, 0.0])), nnfast.tensor(np.array([4.0]))], [a, b]
+    )
+    np.testing.assert_allclose(a.numpy(), [-0.6, 0])
+    np.testing.assert_allclose(b.numpy(), [-0.8])
+
+
+def test_configs_make_equals():
+    for o in (
+        optimizers.SGD(0.1, 0.9, True),
+        optimizers.RMSprop(0.2, centered=True),
+        optimizers.Adam(0.3, amsgrad=True),
+    ):
+        assert type(o).from_config(o.get_config()).get_config() == o.get_config()
+    for loss in (losses.BinaryCrossentropy(label_smoothing=0.1), losses.SparseCategoricalCrossentropy(ignore_class=2)):
+        assert type(loss).from_config(loss.get_config()).get_config() == loss.get_config()
