@@ -61,7 +61,6 @@ def test_a_seed_repeats_a_run_bit_for_bit():
 
 
 def test_numpy_seed_is_honoured():
-    x, y = blobs()
     runs = []
     for seed in (10, 10, 11):
         np.random.seed(seed)
@@ -101,12 +100,12 @@ def test_batches_cover_every_sample_once():
     x = np.arange(10, dtype="float32").reshape(-1, 1)
     model.fit(x, x, batch_size=4, epochs=2, verbose=0)
     assert [len(b) for b in seen] == [4, 4, 2] * 2
-    first, second = sum(seen[:3], []), sum(seen[3:], [])
+    first, second = np.concatenate(seen[:3]).tolist(), np.concatenate(seen[3:]).tolist()
     assert sorted(first) == sorted(second) == x[:, 0].tolist()
     assert first != second
     seen.clear()
     model.fit(x, x, batch_size=4, shuffle=False, verbose=0)
-    assert sum(seen, []) == x[:, 0].tolist()
+    assert np.concatenate(seen).tolist() == x[:, 0].tolist()
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float64", "int64", "float32"])
@@ -266,7 +265,7 @@ def test_nan_in_the_data_names_the_input():
     x, y = blobs(96)
     x[40, 2] = np.nan
     model = classifier()
-    with pytest.raises(ValueError, match="batch 1 of epoch 1.*the input holds NaN"):
+    with pytest.raises(ValueError, match=r"batch 1 of epoch 1.*the input holds NaN"):
         model.fit(x, y, shuffle=False, verbose=0)
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
