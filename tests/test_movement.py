@@ -4,9 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
+from compare import gradcheck
 from layouts import LAYOUTS, misaligned
 
-from nnfast import _cpu, reference
+import nnfast
+from nnfast import _cpu, ops, reference
 
 DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
@@ -436,3 +438,86 @@ def test_check_finite(dtype, threads, rng):
     assert not status.any()
     with pytest.raises(ValueError, match=r"\[check_finite\] the loss is not finite at sample 2"):
         _cpu.check_finite(np.array([1, 2, np.inf, np.nan], dtype), status=None)
+
+
+# ---- ops ----
+
+
+def test_take_rows_of_tensors(device, dtype, rng):
+    x, indices = rng.normal(size=(6, 3)), np.array([[1, 5, 1], [0, 1, 2]])
+    y = ops.take_rows(x.astype(dtype), indices, scale=0.5)
+    same(y.data, (x.astype(dtype) * dtype.type(0.5))[indices])
+    gradcheck(lambda v: ops.take_rows(v, indices, scale=0.5), x)
+    gradcheck(lambda v: ops.take_rows(v, [3]), x)
+    w = nnfast.Variable(x.astype("float32"))
+    with nnfast.GradientTape() as tape:
+        y = ops.take_rows(w, indices, dtype="float64")
+    g = tape.gradient(y, w)
+    assert g.dtype == "float32" and g.tolist() == [[n] * 3 for n in (1, 3, 1, 0, 0, 1)]
+    assert ops.movement.TakeRows().output_shape((6, 3), (None, 4)) == (None, 4, 3)
+
+
+def test_take_rows_reports_to_the_status_in_use(device):
+    status = ops.new_status()
+    with ops.use_status(status):
+        ops.take_rows(np.ones((2, 2)), [0, 7])
+        ops.one_hot([9], 3)
+    np.testing.assert_array_equal(status[:4], [ops.BAD_INDEX, 0, 1, 7])
+    with pytest.raises(IndexError):
+        ops.take_rows(np.ones((2, 2)), [0, 7])
+
+
+def test_joining_and_padding_of_tensors(device, rng):
+    a, b, c = rng.normal(size=(2, 3)), rng.normal(size=(2, 1)), rng.normal(size=(2, 3))
+    gradcheck(lambda u, v: ops.concat([u, v], 1), a, b)
+    gradcheck(lambda u, v: ops.concatenate([u, v], axis=-2), a, c)
+    for axis in (0, 1, -1):
+        same(ops.stack([a, c], axis).data, np.stack([a, c], axis))
+        gradcheck(lambda u, v, axis=axis: ops.stack([u, v], axis), a, c)
+    gradcheck(lambda u: ops.pad(u, [(1, 0), (2, 3)], 5.0), a)
+    same(ops.pad(a, 1).data, np.pad(a, 1))
+    same(ops.pad(a, (1, 2)).data, np.pad(a, (1, 2)))
+    assert ops.movement.Concat().output_shape((None, 2), (None, 3), axis=-1) == (None, 5)
+    assert ops.movement.Concat().output_shape((None, 2), (4, 2), axis=0) == (None, 2)
+    assert ops.movement.Stack().output_shape((None, 2), (None, 2), axis=1) == (None, 2, 2)
+    assert ops.movement.Pad().output_shape((None, 2), [(1, 1), (0, 3)]) == (None, 5)
+    for bad in (lambda: ops.stack([]), lambda: ops.stack([a, b]), lambda: ops.pad(a, [(1, 2, 3)])):
+        with pytest.raises(ValueError, match=r"\[(stack|pad)\]"):
+            bad()
+    with pytest.raises(IndexError, match=r"\[stack\] axis"):
+        ops.stack([a, c], 3)
+
+
+def test_conversions_of_tensors(device, rng):
+    x = rng.normal(size=(2, 3))
+    gradcheck(lambda u: ops.cast(u, "float64", 3.0), x)
+    gradcheck(lambda u: ops.contiguous(u), x)
+    w = nnfast.Variable(x)
+    with nnfast.GradientTape() as tape:
+        y = ops.cast(w, "float32", 2.0)
+    g = tape.gradient(y, w)
+    assert g.dtype == "float64" and (g.data == 2).all()
+    assert ops.cast(w, "int32").node is None and ops.cast(w, "float64") is w
+    assert ops.cast([1, 0], bool).tolist() == [True, False]
+
+
+def test_arrays_of_one_value(device):
+    assert ops.zeros((2, 3)).dtype == "float32" and ops.ones(4, "float64").tolist() == [1.0] * 4
+    assert ops.full((), 7).item() == 7
+    like = ops.full_like(np.zeros((2, 1), "int16"), 3)
+    assert like.dtype == "int16" and like.shape == (2, 1) and like.tolist() == [[3], [3]]
+    assert ops.zeros_like(like, "bool").dtype == bool and ops.ones_like(like).tolist() == [[1], [1]]
+    nnfast.config.set_floatx("float64")
+    assert ops.zeros(3).dtype == "float64" and ops.one_hot([1], 2).dtype == "float64"
+
+
+def test_metric_sums_and_counters_of_tensors(device):
+    sums, count = nnfast.Variable(np.zeros(2), trainable=False), nnfast.Variable(np.array(3), trainable=False)
+    before = sums.version
+    ops.accumulate(sums, nnfast.tensor([True, False]), np.array([2, 3]))
+    ops.accumulate(sums, 0.5, scale=4.0)
+    ops.advance(count, 2)
+    np.testing.assert_array_equal(sums.numpy(), [4, 9])
+    assert count.item() == 5 and sums.version > before
+    with pytest.raises(ValueError, match="finite"):
+        ops.check_finite(nnfast.tensor([1.0, np.nan]))
