@@ -43,4 +43,29 @@ void accumulate(const View& sums, const View& values, const View& weights, doubl
 void advance(const View& counter, int64_t amount, const Status* status);  // counter += amount
 void check_finite(const View& x, Status* status);                         // reports the first NaN or Inf
 
+// ---- element-wise ----
+// clang-format off
+enum class Unary : int {
+#define UNARY(op, ...) op,
+#include "elementwise_ops.inl"
+};
+enum class Binary : int {
+#define BINARY(op, ...) op,
+#include "elementwise_ops.inl"
+};
+enum class Comparison : int {
+#define COMPARISON(op, ...) op,
+#include "elementwise_ops.inl"
+};
+// clang-format on
+// y = op(x), of one shape; p and q are the op's parameters. dx = dy * op'(x), from `saved`: x or y, as the list says.
+void unary(Unary op, const View& x, double p, double q, const View& y);
+void unary_gradient(Unary op, const View& dy, const View& saved, double p, double q, const View& dx);
+// y = op(a, b), broadcast to the shape of y. The gradients da and db, of which one may be absent, have the shape of dy:
+// the sum over repeated axes comes after (sum_to).
+void binary(Binary op, const View& a, const View& b, const View& y);
+void binary_gradient(Binary op, const View& dy, const View& a, const View& b, const View& da, const View& db);
+void compare(Comparison op, const View& a, const View& b, const View& y);        // y is bool
+void where(const View& condition, const View& a, const View& b, const View& y);  // condition is bool
+
 }  // namespace nnfast

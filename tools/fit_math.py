@@ -46,6 +46,10 @@ def r_log(z):  # log(1 + f) = 2s + s z r(z), s = f / (2 + f), z = s^2
     return (2 * mp.atanh(s) - 2 * s) / (s * z) if z else mp.mpf(2) / 3
 
 
+def p_log(z):  # r_log(z) = 2/3 + z p(z)
+    return (r_log(z) - mp.mpf(2) / 3) / z if z else mp.mpf(2) / 5
+
+
 def p_erf(z):  # erf(x) = x + x p(x^2)
     x = mp.sqrt(z)
     return mp.erf(x) / x - 1 if z else 2 / mp.sqrt(mp.pi) - 1
@@ -67,10 +71,11 @@ def c_turn(z):  # cos(2 pi r) = c(r^2)
 
 ln2, one = mp.log(2), mp.mpf(1)
 s_max = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
-# name, function, weight (makes the error relative to the result), interval for each type, degree for each type
+# name, function, weight (makes the error relative to the result), interval of float and double, degree of each
 TABLES = [
     ("EXPM1", q_exp, abs, (-0.51 * ln2, 0.51 * ln2), (-0.51 * ln2, 0.51 * ln2), 4, 9),
     ("LOG", r_log, lambda z: z + mp.mpf(10) ** -9, (0 * one, s_max**2 * 1.01), (0 * one, s_max**2 * 1.01), 2, 6),
+    ("LOG_TAIL", p_log, lambda z: z + mp.mpf(10) ** -9, None, (0 * one, s_max**2 * 1.01), 0, 7),
     ("ERF", p_erf, lambda z: one, (0 * one, one), (0 * one, one), 6, 12),
     ("ERFC", g_erf, lambda u: mp.erfc(u + 2), (-one, 2 * one), (-one, 4 * one), 6, 17),
     ("SIN_TURN", s_turn, lambda z: one, (0 * one, one / 63), (0 * one, one / 63), 3, 7),
@@ -83,6 +88,8 @@ def main():
         print(f"template <>\nstruct Table<{name}> {{")
         for table in TABLES:
             label, f, weight = table[:3]
+            if table[3 + column] is None:  # this type has no need of it
+                continue
             low, high = table[3 + column]
             c, error = fit(f, weight, low, high, table[5 + column], dtype)
             digits = 9 if dtype is np.float32 else 17

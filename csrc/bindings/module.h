@@ -5,6 +5,7 @@
 namespace nnfast {
 void bind_runtime(py::module_&);
 void bind_gemm(py::module_&);
+void bind_elementwise(py::module_&);
 void bind_movement(py::module_&);
 void bind_metrics(py::module_&);
 // Next families here, one line each, in the order of module.cpp.

@@ -20,6 +20,37 @@ struct MovementKernels {
   void (*convert)(int dtype, const void* from, T* to, ptrdiff_t n, double scale);  // to[n] = scale * from[n]
 };
 
+// ---- element-wise ----
+// In the order of elementwise_ops.inl. All arrays are contiguous; bools are bytes 0 and 1.
+// clang-format off
+constexpr int UNARY_OPS = 0
+#define UNARY(...) + 1
+#include "../elementwise_ops.inl"
+;
+constexpr int BINARY_OPS = 0
+#define BINARY(...) + 1
+#include "../elementwise_ops.inl"
+;
+constexpr int COMPARISONS = 0
+#define COMPARISON(...) + 1
+#include "../elementwise_ops.inl"
+;
+// clang-format on
+template <class T>
+struct ElementwiseKernels {
+  using Unary = void (*)(ptrdiff_t n, const T* x, T* y, T p, T q);
+  using UnaryGradient = void (*)(ptrdiff_t n, const T* dy, const T* saved, T* dx, T p, T q);
+  using Binary = void (*)(ptrdiff_t n, const T* a, const T* b, T* y);
+  using BinaryGradient = void (*)(ptrdiff_t n, const T* dy, const T* a, const T* b, T* d);
+  using Comparison = void (*)(ptrdiff_t n, const T* a, const T* b, uint8_t* y);
+  Unary unary[UNARY_OPS];
+  UnaryGradient unary_gradient[UNARY_OPS];
+  Binary binary[BINARY_OPS];
+  BinaryGradient gradient_a[BINARY_OPS], gradient_b[BINARY_OPS];
+  Comparison comparison[COMPARISONS];
+  void (*where)(ptrdiff_t n, const uint8_t* condition, const T* a, const T* b, T* y);
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -38,6 +69,7 @@ struct KernelTable {
   const char* name;
   int vector_bytes;
   ByType<GemmKernels> gemm;
+  ByType<ElementwiseKernels> elementwise;
   ByType<MovementKernels> movement;
 };
 

@@ -166,7 +166,9 @@ UNARY: dict[str, tuple[Any, Any]] = {
     "neg": (lambda x: -x, lambda x: -np.ones_like(x)),
     "abs": (np.abs, np.sign),
     "exp": (np.exp, lambda y: y),
+    "expm1": (np.expm1, lambda y: y + 1),
     "log": (np.log, lambda x: 1 / x),
+    "log1p": (np.log1p, lambda x: 1 / (x + 1)),
     "sqrt": (np.sqrt, lambda y: 0.5 / y),
     "rsqrt": (lambda x: 1 / np.sqrt(x), lambda y: -0.5 * y * y * y),
     "square": (lambda x: x * x, lambda x: 2 * x),
@@ -195,7 +197,7 @@ UNARY: dict[str, tuple[Any, Any]] = {
         lambda x: np.where((x > -3) & (x < 3), 1 / 6, 0),
     ),
 }
-GRADIENT_FROM_RESULT = {"exp", "sqrt", "rsqrt", "reciprocal", "relu", "selu", "sigmoid", "tanh"}
+GRADIENT_FROM_RESULT = {"exp", "expm1", "sqrt", "rsqrt", "reciprocal", "relu", "selu", "sigmoid", "tanh"}
 
 # ---- element-wise: two operands, broadcast ----
 # f(a, b, out=None) and f_gradient(dy, a, b, needs_a, needs_b) -> (da or None, db or None), each of its operand's shape.

@@ -35,6 +35,10 @@ struct Table<double> {
   // largest error 2.7e-18
   static constexpr double LOG[] = {0.66666666666667396, 0.39999999999376989, 0.28571428751487316, 0.22222197570863564,
                                    0.18183619753277275, 0.15312552093866855, 0.14811703926915396};
+  // largest error 1.8e-20
+  static constexpr double LOG_TAIL[] = {0.39999999999999997, 0.28571428571433116, 0.22222222220345789,
+                                        0.18181818539999275, 0.15384578401565066, 0.13335527284675294,
+                                        0.11690105795693605, 0.11867697590039976};
   // largest error 1.2e-17
   static constexpr double ERF[] = {0.12837916709551259,     -0.37612638903183881,    0.11283791670959031,
                                    -0.026866170645673915,   0.0052239776296171261,   -0.0008548327219011242,
@@ -79,21 +83,30 @@ INLINE V polynomial(V x, const ElementOf<V> (&c)[N]) {
   return sum;
 }
 
-// x = n ln 2 + r with |r| <= ln(2) / 2; gives e^r - 1.
+// x = n ln 2 + r with |r| <= ln(2) / 2; gives r.
 template <class V>
-INLINE V expm1_reduced(V x, BitsOf<V>& n) {
+INLINE V reduce_by_ln2(V x, BitsOf<V>& n) {
   using T = ElementOf<V>;
   const V whole = nearest(x * T(LOG2_E), n);
-  const V r = x - whole * LN2_HIGH<T> - whole * LN2_LOW<T>;
-  return r + r * r * polynomial(r, Table<T>::EXPM1);
+  return x - whole * LN2_HIGH<T> - whole * LN2_LOW<T>;
 }
+// e^r - 1 for |r| <= ln(2) / 2.
+template <class V>
+INLINE V expm1_reduced(V r) {
+  return r + r * r * polynomial(r, Table<ElementOf<V>>::EXPM1);
+}
+// Beyond these e^x is 0 and Inf.
+template <class T>
+constexpr T EXP_LOW = T(sizeof(T) == 4 ? -104 : -746);
+template <class T>
+constexpr T EXP_HIGH = T(sizeof(T) == 4 ? 89 : 710);
 
 // e^x, at most 1.1 ULP.
 template <class V>
 INLINE V exp(V x) {
   using T = ElementOf<V>;
   BitsOf<V> n;
-  const V q = expm1_reduced(clamp(x, T(sizeof(T) == 4 ? -104 : -746), T(sizeof(T) == 4 ? 89 : 710)), n);
+  const V q = expm1_reduced(reduce_by_ln2(clamp(x, EXP_LOW<T>, EXP_HIGH<T>), n));
   return scale(q + T(1), n);
 }
 
@@ -102,7 +115,7 @@ template <class V>
 INLINE V expm1(V x) {
   using T = ElementOf<V>;
   BitsOf<V> n;
-  const V q = expm1_reduced(clamp(x, T(-40), T(sizeof(T) == 4 ? 89 : 710)), n);
+  const V q = expm1_reduced(reduce_by_ln2(clamp(x, T(-40), EXP_HIGH<T>), n));
   const V half_power = (V)((UnsignedOf<V>)(n + (VecTraits<V>::BIAS - 1)) << VecTraits<V>::MANTISSA);  // 2^n / 2
   const V y = (half_power * q + (half_power - T(0.5))) * T(2);
   return select(abs(x) < T(1e-30), x, y);  // halving loses the last bit of a subnormal, and adding 0 the sign of -0
@@ -166,7 +179,7 @@ INLINE V tanh(V x) {
   using T = ElementOf<V>;
   BitsOf<V> n;
   const V a = min_or_second(splat(T(20)), abs(x));  // tanh 20 rounds to 1
-  const V q = expm1_reduced(T(-2) * a, n);
+  const V q = expm1_reduced(reduce_by_ln2(T(-2) * a, n));
   const V power = (V)((UnsignedOf<V>)(n + VecTraits<V>::BIAS) << VecTraits<V>::MANTISSA);
   const V t = power * q + (power - T(1));  // e^-2|x| - 1
   return copysign(-t / (t + T(2)), x);
@@ -201,6 +214,129 @@ INLINE V sincos_turn(V u, V& cosine) {
   const BitsOf<V> sign = bits_of(splat(T(-0.0)));
   cosine = from_bits<V>(bits_of(select(odd, s, c)) ^ select(((k + 1) & 2) != 0, sign, BitsOf<V>{}));
   return from_bits<V>(bits_of(select(odd, c, s)) ^ select((k & 2) != 0, sign, BitsOf<V>{}));
+}
+
+// ---- pow ----
+// high + low: a number with twice the digits.
+struct Pair {
+  Vec<double> high, low;
+};
+INLINE Pair fast_sum(Vec<double> a, Vec<double> b) {  // |a| >= |b|, or a is 0
+  const Vec<double> s = a + b;
+  return {s, b - (s - a)};
+}
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+INLINE Pair product(Vec<double> a, Vec<double> b) {
+  const Vec<double> p = a * b;
+  double x[LANES<double>], y[LANES<double>], z[LANES<double>];
+  store(x, a), store(y, b), store(z, p);
+  for (int i = 0; i < LANES<double>; ++i) z[i] = __builtin_fma(x[i], y[i], -z[i]);
+  return {p, load(z)};
+}
+#else
+INLINE Pair product(Vec<double> a, Vec<double> b) {  // T. J. Dekker, Numerische Mathematik 18 (1971)
+  constexpr double SPLIT = 134217729;                // 2^27 + 1
+  const Vec<double> p = a * b, at = a * SPLIT, bt = b * SPLIT;
+  const Vec<double> ah = at - (at - a), bh = bt - (bt - b), al = a - ah, bl = b - bh;
+  return {p, ((ah * bh - p) + ah * bl + al * bh) + al * bl};
+}
+#endif
+INLINE Pair product(Pair a, Pair b) {
+  const Pair p = product(a.high, b.high);
+  return fast_sum(p.high, p.low + (a.high * b.low + a.low * b.high));
+}
+
+// log x for positive finite x, to about 2^-64 of itself: as in log_sum, but with pairs for all that counts.
+INLINE Pair log_pair(Vec<double> x) {
+  using V = Vec<double>;
+  const auto subnormal = x < 2.2250738585072014e-308;
+  V e;
+  const V m = split_exponent(select(subnormal, x * 0x1p53, x), e);
+  e = select(subnormal, e - 53.0, e);
+  const V f = m - 1.0;
+  const Pair d = fast_sum(splat(2.0), f);  // s = f / (2 + f)
+  const V s_high = f / d.high;
+  const Pair back = product(s_high, d.high);
+  const Pair s = {s_high, (((f - back.high) - back.low) - s_high * d.low) / d.high};
+  const Pair z = product(s, s);
+  const Pair r = fast_sum(splat(2.0 / 3), z.high * polynomial(z.high, Table<double>::LOG_TAIL) + 0x1.5555555555555p-55);
+  const Pair u = product(product(s, z), r);
+  const Pair whole = fast_sum(e * LN2_HIGH<double>, 2.0 * s.high);
+  const Pair most = fast_sum(whole.high, u.high);
+  return fast_sum(most.high, most.low + (whole.low + (2.0 * s.low + (u.low + e * LN2_LOW<double>))));
+}
+// a^b for a >= 0, at most 1.2 ULP, wrong where both are special: pow() puts those right.
+INLINE Vec<double> pow_positive(Vec<double> a, Vec<double> b) {
+  using V = Vec<double>;
+  const double inf = __builtin_inf();
+  Pair l = log_pair(a);
+  l.high = select((a > 0.0) & (a < inf), l.high, select(a == 0.0, -inf, a));
+  Pair p = product(b, l.high);
+  p.low = select(abs(p.high) < 750.0, p.low + b * l.low, 0.0);
+  BitsOf<V> n;
+  const V r = reduce_by_ln2(clamp(p.high, EXP_LOW<double>, EXP_HIGH<double>), n) + p.low;
+  return scale(expm1_reduced(r) + 1.0, n);
+}
+// In float64, at most 0.51 ULP.
+INLINE Vec<float> pow_positive(Vec<float> a, Vec<float> b) {
+  constexpr int L = LANES<double>;
+  typedef float Half __attribute__((vector_size(VECTOR_BYTES / 2)));
+  float x[2 * L], y[2 * L];
+  store(x, a), store(y, b);
+  for (int i = 0; i < 2 * L; i += L) {
+    Half base, exponent;
+    __builtin_memcpy(&base, x + i, sizeof base);
+    __builtin_memcpy(&exponent, y + i, sizeof exponent);
+    const Vec<double> power =
+        exp(__builtin_convertvector(exponent, Vec<double>) * log(__builtin_convertvector(base, Vec<double>)));
+    const Half rounded = __builtin_convertvector(power, Half);
+    __builtin_memcpy(x + i, &rounded, sizeof rounded);
+  }
+  return load(x);
+}
+// a^b by the rules of C: a^0 and 1^b are 1, even for NaN; a negative base needs an integer b.
+template <class V>
+INLINE V pow(V a, V b) {
+  using T = ElementOf<V>;
+  constexpr T UNIT = static_cast<T>(int64_t{1} << VecTraits<V>::MANTISSA);  // from here on there are no fractions
+  const V size = abs(a), t = abs(b), half = t * T(0.5);
+  const auto integral = (t >= UNIT) | ((t + UNIT) - UNIT == t);
+  const auto odd = integral & (t < T(2) * UNIT) & ((half + UNIT) - UNIT != half);
+  V y = pow_positive(size, b);
+  y = select((size == T(1)) | (b == T(0)), T(1), y);
+  y = from_bits<V>(bits_of(y) ^ (odd & sign_bits(a)));
+  const auto no_result = (a < T(0)) & (size < T(__builtin_inf())) & ~integral;
+  return select(no_result | (is_nan(b) & (a != T(1))), T(__builtin_nan("")), y);
+}
+
+// ---- formulas of ops ----
+template <class V>
+INLINE V sign(V x) {  // 0 at 0, NaN at NaN
+  using T = ElementOf<V>;
+  return select(x > T(0), T(1), select(x < T(0), T(-1), x));
+}
+template <class V>
+INLINE V silu_slope(V x, V s) {  // s = sigmoid(x)
+  using T = ElementOf<V>;
+  return s * (x * (T(1) - s) + T(1));
+}
+// x times the normal distribution function of x; approximate != 0: through tanh (D. Hendrycks, K. Gimpel,
+// arXiv:1606.08415).
+template <class V>
+INLINE V gelu(V x, ElementOf<V> approximate) {
+  using T = ElementOf<V>;
+  if (approximate != 0) return T(0.5) * x * (tanh(T(0.79788456080286536) * (x + T(0.044715) * (x * x * x))) + T(1));
+  return T(0.5) * x * (erf(x * T(0.70710678118654752)) + T(1));
+}
+template <class V>
+INLINE V gelu_slope(V x, ElementOf<V> approximate) {
+  using T = ElementOf<V>;
+  if (approximate != 0) {
+    const V t = tanh(T(0.79788456080286536) * (x + T(0.044715) * (x * x * x)));
+    const V inner = T(0.79788456080286536) * (T(3 * 0.044715) * (x * x) + T(1));
+    return T(0.5) * (t + T(1)) + T(0.5) * x * (T(1) - t * t) * inner;
+  }
+  return T(0.5) * (erf(x * T(0.70710678118654752)) + T(1)) + T(0.39894228040143268) * (x * exp(T(-0.5) * (x * x)));
 }
 
 }  // namespace nnfast::NNFAST_ISA
