@@ -8,6 +8,8 @@
 
 namespace nnfast {
 
+static_assert(sizeof(size_t) == 8, "nnfast is for 64-bit machines");
+
 // Where blocks rest. There is one general pool, and one for each plan: what is released during a capture is reused by
 // that capture only, because every replay writes there again.
 struct Pool;

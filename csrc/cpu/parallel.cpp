@@ -77,12 +77,10 @@ Team& team() {
 }
 
 void relax() {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   asm volatile("isb");  // `yield` does nothing on most cores
-#elif defined(__arm__)
-  asm volatile("yield");
 #endif
 }
 

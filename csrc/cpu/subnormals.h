@@ -19,7 +19,7 @@ class FlushSubnormals {
 
  private:
   // The memory clobbers keep the loads and stores of the kernel, and so its arithmetic, between the switches.
-#if defined(__x86_64__) || (defined(__i386__) && defined(__SSE2__))
+#if defined(__x86_64__)
   using Word = unsigned;
   static constexpr Word BITS = 1u << 15 | 1u << 6;
   static Word read() { return __builtin_ia32_stmxcsr(); }

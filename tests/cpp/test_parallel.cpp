@@ -232,11 +232,11 @@ void errors() {
   CHECK(kept);
 }
 
-float halved_smallest() {
+[[maybe_unused]] float halved_smallest() {
   volatile float smallest = std::numeric_limits<float>::min(), half = 0.5f;
   return smallest * half;
 }
-float subnormal_operand() {
+[[maybe_unused]] float subnormal_operand() {
   volatile float tiny = std::numeric_limits<float>::denorm_min(), large = 1e38f;
   return tiny * large;
 }
