@@ -1,7 +1,7 @@
-"""The first values of weights, by Keras's names. Random ones come from the kernels, so a seed means the same everywhere.
+"""The first values of weights, by Keras's names. Random ones come from kernels: a seed means the same everywhere.
 
-Variance scaling: a layer that adds up n inputs keeps their variance if its weights have variance 1 / n. Glorot and Bengio
-(2010) take n = (fan_in + fan_out) / 2, for tanh; He et al. (2015) 2 / fan_in, for relu; LeCun et al. (1998) 1 / fan_in.
+Variance scaling: a layer that adds up n inputs keeps their variance if its weights have variance 1 / n. For tanh Glorot
+and Bengio (2010) take the mean of fan_in and fan_out; for relu He et al. (2015) take variance 2 / fan_in.
 """
 
 import math
@@ -95,13 +95,9 @@ class _Random(Initializer):
     seed: Any = None
 
     def _take_seed(self, seed: Any) -> None:
-        if (
-            seed is not None
-            and not hasattr(seed, "next_key")
-            and (isinstance(seed, bool) or not hasattr(seed, "__index__"))
-        ):
+        if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
             raise TypeError(f"[{type(self).__name__}] seed must be an integer or None. Received: seed={seed!r}")
-        self.seed = seed if seed is None or hasattr(seed, "next_key") else int(seed)
+        self.seed = None if seed is None else int(seed)
 
     def _values(self, kind: str, shape: Any, dtype: Any, a: float, b: float) -> Tensor:
         """kind(shape) with its two parameters: (low, high) or (mean, stddev)."""
@@ -338,7 +334,7 @@ he_uniform, he_normal, lecun_uniform, lecun_normal = HeUniform, HeNormal, LecunU
 
 
 def get(identifier: Any) -> Any:
-    """The initializer that a name, a config or an array means; None stays None, and a function (shape, dtype) is itself.
+    """The initializer that a name, config or array means; None stays None, and a function (shape, dtype) is itself.
 
     >>> import nnfast
     >>> type(nnfast.initializers.get("he_normal")).__name__

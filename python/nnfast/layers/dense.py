@@ -4,7 +4,7 @@ from typing import Any
 
 from nnfast import activations, constraints, initializers, ops, regularizers
 from nnfast.layers.layer import Layer, Shape
-from nnfast.tensor import Tensor
+from nnfast.tensor import Tensor, Variable
 
 
 class Dense(Layer):
@@ -54,7 +54,8 @@ class Dense(Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
-        self.kernel = self.bias = None
+        self.kernel: Variable | None = None
+        self.bias: Variable | None = None
 
     def check_input(self, shape: Shape) -> None:
         if len(shape) < 2:

@@ -41,7 +41,7 @@ _passes = itertools.count(1)
 
 
 class _Calls(threading.local):
-    """What this thread is inside of: `training` of the enclosing call, and the number of the outermost one (0: none)."""
+    """What this thread is inside of: `training` of the enclosing call, the number of the outermost one (0: none)."""
 
     training: bool | None = None
     number = 0
@@ -79,12 +79,13 @@ def standardize_dtype(dtype: Any) -> str:
     return name
 
 
-def _parameters(function: Any) -> tuple[list[str], int]:
-    """Names of the parameters of a function, without self, and how many of the positional ones have no default."""
+def _parameters(function: Any) -> tuple[list[str], set[str]]:
+    """Names of the parameters of a method, without self, and which of them have a default."""
     function = getattr(function, "__wrapped__", function)
     code = function.__code__
-    names = list(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
-    return names, code.co_argcount - 1 - len(function.__defaults__ or ())
+    names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    optional = names[code.co_argcount - len(function.__defaults__ or ()) : code.co_argcount]
+    return names[1:], {*optional, *(function.__kwdefaults__ or {})}
 
 
 def _built_by(build: Any) -> Any:
@@ -147,11 +148,11 @@ class Layer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "call" in cls.__dict__:
-            names, required = _parameters(cls.call)
+            names, optional = _parameters(cls.call)
             cls._takes_training = 0
             if "training" in names:
                 cls._training_at = names.index("training")
-                cls._takes_training = 2 if cls._training_at < required else 1
+                cls._takes_training = 1 if "training" in optional else 2
         if "build" in cls.__dict__:
             cls.build = _built_by(cls.build)
 
@@ -482,9 +483,8 @@ class Layer:
     def _regularize(self, y: Any) -> None:
         """Adds the cost of the output, per sample."""
         for t in y if isinstance(y, (list, tuple)) else (y,):
-            self.add_loss(
-                self.activity_regularizer(t) * (1 / max(1, t.shape[0])) if t.ndim else self.activity_regularizer(t)
-            )
+            cost = self.activity_regularizer(t)
+            self.add_loss(cost * (1 / max(1, t.shape[0])) if t.ndim else cost)
 
     def clear_losses(self) -> None:
         """Forgets the losses that calls have added."""
