@@ -1,0 +1,162 @@
+"""Activations as layers of their own."""
+
+from typing import Any
+
+from nnfast import activations, constraints, initializers, ops, regularizers
+from nnfast.layers.layer import Layer, Shape, standardize_shape
+from nnfast.tensor import Tensor, Variable
+
+
+class _Elementwise(Layer):
+    """A layer whose output has the shape of its input."""
+
+    cast_integers = True
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return standardize_shape(input_shape)
+
+
+class Activation(_Elementwise):
+    """An activation function as a layer.
+
+    Args:
+        activation: name or function.
+
+    >>> import nnfast
+    >>> nnfast.layers.Activation("relu")([-1.0, 2.0]).numpy()
+    array([0., 2.], dtype=float32)
+    """
+
+    def __init__(self, activation: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.activation(x)
+
+
+class ReLU(_Elementwise):
+    """max(x, 0), in general: max_value where x >= max_value, x from threshold on, negative_slope * (x - threshold) below.
+
+    Args:
+        max_value: the cap, None: none.
+        negative_slope: slope below the threshold.
+        threshold: where it begins.
+    """
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
+            if value is None if name != "max_value" else False:
+                raise ValueError(f"[ReLU] {name} must be a number. Received: {name}=None")
+            if value is not None and not value >= 0:
+                raise ValueError(f"[ReLU] {name} must not be negative. Received: {name}={value!r}")
+        self.max_value = None if max_value is None else float(max_value)
+        self.negative_slope, self.threshold = float(negative_slope), float(threshold)
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
+
+
+class LeakyReLU(_Elementwise):
+    """x where positive, else negative_slope * x.
+
+    Args:
+        negative_slope: 0.3 here, 0.2 in `activations.leaky_relu`, 0.01 in PyTorch: say which you mean. `alpha` is its
+            old name.
+    """
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
+        negative_slope = kwargs.pop("alpha", negative_slope)
+        super().__init__(**kwargs)
+        if negative_slope is None or not negative_slope >= 0:
+            raise ValueError(
+                f"[LeakyReLU] negative_slope must be a number, not negative. Received: negative_slope={negative_slope!r}"
+            )
+        self.negative_slope = float(negative_slope)
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.leaky_relu(x, self.negative_slope)
+
+
+class PReLU(_Elementwise):
+    """x where positive, else alpha * x, with an alpha that is learned (He et al. 2015).
+
+    Args:
+        alpha_initializer, alpha_regularizer, alpha_constraint: of alpha.
+        shared_axes: axes (1 is the first after the batch) along which alpha is one number; [1, 2] gives one per channel
+            of an image.
+    """
+
+    def __init__(
+        self,
+        alpha_initializer: Any = "Zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.alpha_regularizer = regularizers.get(alpha_regularizer)
+        self.alpha_constraint = constraints.get(alpha_constraint)
+        self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
+        self.alpha: Variable | None = None
+
+    def _alpha_shape(self, shape: Shape) -> list[int | None]:
+        sizes = list(shape[1:])
+        for axis in self.shared_axes or ():
+            if not 1 <= axis < len(shape):
+                raise self._mismatch(f"has shared_axes={self.shared_axes}, from 1 to the last axis", shape)
+            sizes[axis - 1] = 1
+        return sizes
+
+    def check_input(self, shape: Shape) -> None:
+        sizes = self._alpha_shape(shape)
+        if None in sizes:
+            raise self._mismatch("needs every size that shared_axes does not name", shape)
+        if self.alpha is not None and tuple(sizes) != self.alpha.shape:
+            raise self._mismatch(f"was built with alpha of shape {self.alpha.shape}", shape)
+
+    def build(self, input_shape: Any) -> None:
+        self.alpha = self.add_weight(
+            self._alpha_shape(input_shape),
+            self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
+            name="alpha",
+        )
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.relu(x) - self.alpha * ops.relu(-x)
+
+
+class ELU(_Elementwise):
+    """x where positive, else alpha * (exp(x) - 1)."""
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = float(alpha)
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.elu(x, self.alpha)
+
+
+class Softmax(_Elementwise):
+    """exp(x) / sum(exp(x)) along an axis, or several axes together.
+
+    >>> import nnfast
+    >>> nnfast.layers.Softmax()([[0.0, 0.0]]).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    def __init__(self, axis: Any = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
+
+    def call(self, x: Tensor) -> Tensor:
+        if isinstance(self.axis, list):
+            return ops.exp(x - ops.logsumexp(x, axis=tuple(self.axis), keepdims=True))
+        return activations.softmax(x, self.axis)

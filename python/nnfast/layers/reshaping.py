@@ -1,0 +1,113 @@
+"""Layers that move numbers around and compute nothing."""
+
+import math
+from typing import Any
+
+from nnfast import config, ops
+from nnfast.layers.layer import Layer, Shape, standardize_shape
+from nnfast.tensor import Tensor
+
+
+class Identity(Layer):
+    """Its input."""
+
+    def call(self, x: Any) -> Any:
+        return x
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return standardize_shape(input_shape)
+
+
+class Flatten(Layer):
+    """(batch, ...) -> (batch, product of the rest).
+
+    Args:
+        data_format: with "channels_first" the channels are moved to the end first, so that weights behind it fit both.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.layers.Flatten()(np.ones((5, 28, 28))).shape
+    (5, 784)
+    """
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.data_format = config.standardize_data_format("Flatten", data_format)
+
+    def check_input(self, shape: Shape) -> None:
+        if not shape:
+            raise self._mismatch("expects a batch", shape, "For one sample use x.reshape(1, -1)")
+
+    def call(self, x: Tensor) -> Tensor:
+        shape = x.data.shape
+        if self.data_format == "channels_first" and len(shape) > 2:
+            x = ops.transpose(x, (0, *range(2, len(shape)), 1))
+        return ops.reshape(x, (shape[0], math.prod(shape[1:])))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = standardize_shape(input_shape)
+        return (shape[0], None if None in shape[1:] else math.prod(shape[1:]))
+
+
+class Reshape(Layer):
+    """(batch, ...) -> (batch, *target_shape).
+
+    Args:
+        target_shape: of one sample; one size may be -1, whatever is left.
+    """
+
+    def __init__(self, target_shape: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.target_shape = standardize_shape(target_shape)
+        if self.target_shape.count(-1) > 1 or any(n is None or n < -1 for n in self.target_shape):
+            raise ValueError(
+                "[Reshape] target_shape is made of sizes, one of which may be -1. "
+                f"Received: target_shape={target_shape!r}"
+            )
+
+    def _sample_shape(self, shape: Shape) -> Shape:
+        """The shape of one output; -1 computed, or None where the input has an unknown size."""
+        if None in shape[1:]:
+            return tuple(None if n == -1 else n for n in self.target_shape)
+        size = math.prod(shape[1:])
+        known = math.prod(n for n in self.target_shape if n != -1)
+        fits = size % known == 0 if known and -1 in self.target_shape else size == known and -1 not in self.target_shape
+        if not fits:
+            raise self._mismatch(f"has target_shape={self.target_shape}, which {size} numbers do not fill", shape)
+        return tuple(size // known if n == -1 else n for n in self.target_shape)
+
+    def check_input(self, shape: Shape) -> None:
+        self._sample_shape(shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        shape = x.data.shape
+        return ops.reshape(x, (shape[0], *self._sample_shape(shape)))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = standardize_shape(input_shape)
+        return (shape[0], *self._sample_shape(shape))
+
+
+class Permute(Layer):
+    """Reorders the axes of each sample.
+
+    Args:
+        dims: the new order; 1 is the first axis after the batch. (2, 1) transposes a matrix.
+    """
+
+    def __init__(self, dims: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.dims = tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise ValueError(f"[Permute] dims must be 1, 2, ..., n in some order. Received: dims={self.dims}")
+
+    def check_input(self, shape: Shape) -> None:
+        if len(shape) != len(self.dims) + 1:
+            raise self._mismatch(f"has dims={self.dims}, and expects as many axes after the batch", shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.transpose(x, (0, *self.dims))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = standardize_shape(input_shape)
+        self.check_input(shape)
+        return (shape[0], *(shape[i] for i in self.dims))
