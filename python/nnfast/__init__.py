@@ -1,7 +1,9 @@
 """nnfast: neural networks on fast, readable kernels, with Keras's names."""
 
-from nnfast import activations, config, constraints, datasets, initializers, layers, ops, regularizers, utils
+from nnfast import activations, config, constraints, datasets, initializers, layers, models, ops, regularizers, utils
 from nnfast.device import empty_cache, get_device, get_num_threads, set_device, set_num_threads
+from nnfast.layers import Input
+from nnfast.models import Model, Sequential
 from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor, Variable, from_dlpack, tensor
 
@@ -9,6 +11,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GradientTape",
+    "Input",
+    "Model",
+    "Sequential",
     "Tensor",
     "Variable",
     "activations",
@@ -21,6 +26,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "models",
     "no_grad",
     "ops",
     "regularizers",

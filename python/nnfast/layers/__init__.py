@@ -1,6 +1,75 @@
 """Layers, by Keras's names."""
 
-from nnfast.layers.dense import Dense
-from nnfast.layers.layer import Layer
+from typing import Any
 
-__all__ = ["Dense", "Layer"]
+from nnfast.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from nnfast.layers.conv2d import Conv2D
+from nnfast.layers.dense import Dense
+from nnfast.layers.dropout import Dropout
+from nnfast.layers.input_layer import Input, InputLayer
+from nnfast.layers.layer import Layer
+from nnfast.layers.pooling import (
+    AveragePooling2D,
+    AvgPool2D,
+    GlobalAveragePooling2D,
+    GlobalAvgPool2D,
+    GlobalMaxPool2D,
+    GlobalMaxPooling2D,
+    MaxPool2D,
+    MaxPooling2D,
+)
+from nnfast.layers.rescaling import Identity, Rescaling
+from nnfast.layers.reshaping import Flatten, Permute, Reshape
+from nnfast.utils.naming import from_identifier
+from nnfast.utils.naming import serialize as serialize
+
+Convolution2D = Conv2D
+
+__all__ = [
+    "ELU",
+    "Activation",
+    "AveragePooling2D",
+    "AvgPool2D",
+    "Conv2D",
+    "Convolution2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAveragePooling2D",
+    "GlobalAvgPool2D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPooling2D",
+    "Identity",
+    "Input",
+    "InputLayer",
+    "Layer",
+    "LeakyReLU",
+    "MaxPool2D",
+    "MaxPooling2D",
+    "PReLU",
+    "Permute",
+    "ReLU",
+    "Rescaling",
+    "Reshape",
+    "Softmax",
+    "deserialize",
+    "serialize",
+]
+
+CLASSES: dict[str, Any] = {
+    name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Layer)
+}
+
+
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Layer:
+    """A layer from what `serialize` gave, without its weights.
+
+    Args:
+        config: `{"class_name": ..., "config": ...}`.
+        custom_objects: classes of your own by name; they come first.
+
+    >>> import nnfast
+    >>> nnfast.layers.deserialize(nnfast.layers.serialize(nnfast.layers.Dense(2, name="a"))).name
+    'a'
+    """
+    return from_identifier("layer", config, {**CLASSES, **(custom_objects or {})})

@@ -3,20 +3,17 @@
 from typing import Any
 
 from nnfast import activations, constraints, initializers, ops, regularizers
-from nnfast.layers.layer import Layer, Shape, standardize_shape
+from nnfast.layers.layer import ElementwiseLayer, Shape
 from nnfast.tensor import Tensor, Variable
 
 
-class _Elementwise(Layer):
-    """A layer whose output has the shape of its input."""
-
-    cast_integers = True
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        return standardize_shape(input_shape)
+def _not_negative(layer: str, name: str, value: Any) -> float:
+    if value is None or not value >= 0:
+        raise ValueError(f"[{layer}] {name} must be a number, not negative. Received: {name}={value!r}")
+    return float(value)
 
 
-class Activation(_Elementwise):
+class Activation(ElementwiseLayer):
     """An activation function as a layer.
 
     Args:
@@ -35,8 +32,8 @@ class Activation(_Elementwise):
         return self.activation(x)
 
 
-class ReLU(_Elementwise):
-    """max(x, 0), in general: max_value where x >= max_value, x from threshold on, negative_slope * (x - threshold) below.
+class ReLU(ElementwiseLayer):
+    """max(x, 0). In general: below threshold negative_slope * (x - threshold), from there x, at most max_value.
 
     Args:
         max_value: the cap, None: none.
@@ -48,19 +45,15 @@ class ReLU(_Elementwise):
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
     ):
         super().__init__(**kwargs)
-        for name, value in (("max_value", max_value), ("negative_slope", negative_slope), ("threshold", threshold)):
-            if value is None if name != "max_value" else False:
-                raise ValueError(f"[ReLU] {name} must be a number. Received: {name}=None")
-            if value is not None and not value >= 0:
-                raise ValueError(f"[ReLU] {name} must not be negative. Received: {name}={value!r}")
-        self.max_value = None if max_value is None else float(max_value)
-        self.negative_slope, self.threshold = float(negative_slope), float(threshold)
+        self.max_value = None if max_value is None else _not_negative("ReLU", "max_value", max_value)
+        self.negative_slope = _not_negative("ReLU", "negative_slope", negative_slope)
+        self.threshold = _not_negative("ReLU", "threshold", threshold)
 
     def call(self, x: Tensor) -> Tensor:
         return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
 
 
-class LeakyReLU(_Elementwise):
+class LeakyReLU(ElementwiseLayer):
     """x where positive, else negative_slope * x.
 
     Args:
@@ -71,17 +64,13 @@ class LeakyReLU(_Elementwise):
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
         negative_slope = kwargs.pop("alpha", negative_slope)
         super().__init__(**kwargs)
-        if negative_slope is None or not negative_slope >= 0:
-            raise ValueError(
-                f"[LeakyReLU] negative_slope must be a number, not negative. Received: negative_slope={negative_slope!r}"
-            )
-        self.negative_slope = float(negative_slope)
+        self.negative_slope = _not_negative("LeakyReLU", "negative_slope", negative_slope)
 
     def call(self, x: Tensor) -> Tensor:
         return activations.leaky_relu(x, self.negative_slope)
 
 
-class PReLU(_Elementwise):
+class PReLU(ElementwiseLayer):
     """x where positive, else alpha * x, with an alpha that is learned (He et al. 2015).
 
     Args:
@@ -133,7 +122,7 @@ class PReLU(_Elementwise):
         return ops.relu(x) - self.alpha * ops.relu(-x)
 
 
-class ELU(_Elementwise):
+class ELU(ElementwiseLayer):
     """x where positive, else alpha * (exp(x) - 1)."""
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
@@ -144,7 +133,7 @@ class ELU(_Elementwise):
         return activations.elu(x, self.alpha)
 
 
-class Softmax(_Elementwise):
+class Softmax(ElementwiseLayer):
     """exp(x) / sum(exp(x)) along an axis, or several axes together.
 
     >>> import nnfast

@@ -134,7 +134,7 @@ class Layer:
     (1, 2)
     """
 
-    cast_integers = False  # are integer inputs cast to the layer's dtype too?
+    cast_integers: bool | None = False  # are integer inputs cast to the dtype too? None: whatever comes next decides
     built = False
     activity_regularizer: Any = None
     _takes_training = 0  # does call take `training`? 0: no, 1: it has a default, 2: it must be given
@@ -550,6 +550,18 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+Layer.build = _built_by(Layer.build)  # type: ignore[method-assign]
+
+
+class ElementwiseLayer(Layer):
+    """A layer whose output has the shape of its input."""
+
+    cast_integers = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return standardize_shape(input_shape)
 
 
 def _declared_shape(kwargs: dict[str, Any]) -> Shape | None:

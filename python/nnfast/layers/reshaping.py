@@ -1,4 +1,4 @@
-"""Layers that move numbers around and compute nothing."""
+"""Layers that change the shape and nothing else."""
 
 import math
 from typing import Any
@@ -6,16 +6,6 @@ from typing import Any
 from nnfast import config, ops
 from nnfast.layers.layer import Layer, Shape, standardize_shape
 from nnfast.tensor import Tensor
-
-
-class Identity(Layer):
-    """Its input."""
-
-    def call(self, x: Any) -> Any:
-        return x
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return standardize_shape(input_shape)
 
 
 class Flatten(Layer):
@@ -28,6 +18,8 @@ class Flatten(Layer):
     >>> nnfast.layers.Flatten()(np.ones((5, 28, 28))).shape
     (5, 784)
     """
+
+    cast_integers = None
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -54,6 +46,8 @@ class Reshape(Layer):
     Args:
         target_shape: of one sample; one size may be -1, whatever is left.
     """
+
+    cast_integers = None
 
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -93,6 +87,8 @@ class Permute(Layer):
     Args:
         dims: the new order; 1 is the first axis after the batch. (2, 1) transposes a matrix.
     """
+
+    cast_integers = None
 
     def __init__(self, dims: Any, **kwargs: Any):
         super().__init__(**kwargs)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from nnfast.layers.layer import Layer
 
 from nnfast import callbacks as cb
 from nnfast import config, losses, ops, optimizers
 from nnfast import metrics as metric_room
+from nnfast.layers.layer import Layer
 from nnfast.models.data import ArrayData, IterableData, make_data, unpack_x_y_sample_weight
+from nnfast.models.summary import print_summary
 from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor, as_array
 
@@ -72,6 +73,46 @@ class Model(Layer):
         self._metrics: list[metric_room.Metric] = []
         self._weighted_metrics: list[metric_room.Metric] = []
         self._status = ops.new_status()
+
+    # ---- structure ----
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that the model is made of."""
+        return self._own()[0]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer with a name, or at an index.
+
+        Raises:
+            ValueError: there is none, or not exactly one of name and index is given.
+        """
+        known = self.layers
+        if (name is None) == (index is None):
+            raise ValueError(f"[get_layer] give name= or index=. Received: name={name!r}, index={index!r}")
+        if index is not None:
+            if not -len(known) <= index < len(known):
+                raise ValueError(f"[get_layer] {self.name!r} has {len(known)} layers. Received: index={index}")
+            return known[index]
+        for layer in known:
+            if layer.name == name:
+                return layer
+        names = ", ".join(layer.name for layer in known)
+        raise ValueError(f"[get_layer] no layer has this name. Received: name={name!r}. The layers are {names}")
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Any = None,
+    ) -> None:
+        """Prints a table of the layers, their output shapes and their numbers of parameters.
+
+        The arguments are those of `nnfast.models.summary.print_summary`.
+        """
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
     # ---- compile ----
     def compile(

@@ -1,0 +1,17 @@
+"""Models, by Keras's names."""
+
+from nnfast.models.model import Model
+from nnfast.models.sequential import Sequential
+
+__all__ = ["Model", "Sequential", "clone_model"]
+
+
+def clone_model(model: Model) -> Model:
+    """A new model of the same layers, with fresh weights.
+
+    >>> import nnfast
+    >>> model = nnfast.Sequential([nnfast.Input(shape=(3,)), nnfast.layers.Dense(2)])
+    >>> nnfast.models.clone_model(model).count_params()
+    8
+    """
+    return type(model).from_config(model.get_config())

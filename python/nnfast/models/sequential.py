@@ -1,0 +1,233 @@
+"""Sequential: a model that is a list of layers, each fed by the one before."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from nnfast import layers as layer_room
+from nnfast import ops
+from nnfast.layers.input_layer import InputLayer
+from nnfast.layers.layer import Layer, Shape, standardize_shape
+from nnfast.layers.symbolic import SymbolicTensor
+from nnfast.models.model import Model
+from nnfast.tensor import Tensor
+from nnfast.utils.naming import from_identifier, serialize
+
+
+class Sequential(Model):
+    """A list of layers.
+
+    The weights are made as soon as the shape of the input is known: from an `Input` at the beginning, `input_shape=` of
+    the first layer (later layers' is ignored), `build`, or the first data.
+
+    Args:
+        layers: the layers, in order; more can be added.
+        trainable: do the weights learn?
+        name: by default sequential, sequential_1, ...
+
+    >>> import nnfast
+    >>> model = nnfast.Sequential([nnfast.Input(shape=(784,)), nnfast.layers.Dense(10, activation="softmax")])
+    >>> model.count_params()
+    7850
+    """
+
+    _untracked = Model._untracked | {"_input"}
+
+    def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None):
+        super().__init__(trainable=trainable, name=name)
+        self.autocast = False  # each layer casts to its own dtype
+        self._layers: list[Layer] = []
+        self._input: InputLayer | None = None
+        self._batch_shape: Shape | None = None
+        self._shapes: list[Shape] = []  # of the outputs of the first layers, as far as they are known
+        if isinstance(layers, (Layer, SymbolicTensor)):
+            raise TypeError(f"[Sequential] layers must be a list. Received: {layers!r}. Use Sequential([...])")
+        for layer in layers or ():
+            self.add(layer)
+
+    # ---- building ----
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Appends a layer, and builds it if the shape of its input is known.
+
+        Raises:
+            TypeError: it is no layer.
+            ValueError: its name is taken, or it does not fit behind the others; the model is then as it was.
+        """
+        if isinstance(layer, SymbolicTensor):
+            layer = InputLayer(batch_shape=layer.shape, dtype=layer.dtype, name=layer.name)
+        if not isinstance(layer, Layer):
+            fix = f". Did you mean {layer.__name__}(...)?" if isinstance(layer, type) else ""
+            raise TypeError(f"[Sequential] only layers can be added. Received: {layer!r}{fix}")
+        if isinstance(layer, InputLayer):
+            self._add_input(layer)
+            return
+        if any(layer.name == other.name for other in self._layers):
+            raise ValueError(
+                f"[Sequential] names of layers must be unique in {self.name!r}. Received: {layer!r}. "
+                "Give it another name="
+            )
+        before = self._batch_shape
+        if not self._layers and before is None:
+            self._batch_shape = layer._batch_shape if isinstance(layer, Sequential) else layer._declared_shape
+        self._layers.append(layer)
+        try:
+            self._extend()
+        except Exception:
+            self._layers.pop()
+            self._batch_shape = before
+            raise
+
+    def _add_input(self, layer: InputLayer) -> None:
+        if self._layers or self._input is not None:
+            place = "the first element" if self._layers else f"only one; it has {self._input!r}"
+            raise ValueError(f"[Sequential] in {self.name!r} an Input must be {place}. Received: {layer!r}")
+        self._input, self._batch_shape = layer, layer.batch_shape
+
+    def pop(self, rebuild: bool = True) -> Layer:
+        """Removes the last layer and returns it."""
+        if not self._layers:
+            raise IndexError(f"[Sequential] {self.name!r} has no layers. Received: pop()")
+        layer = self._layers.pop()
+        del self._shapes[len(self._layers) :]
+        if not self._layers:
+            self._batch_shape = self._input.batch_shape if self._input is not None else None
+        self.built = bool(self._layers) and len(self._shapes) == len(self._layers)
+        self._features = None
+        return layer
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes all weights.
+
+        Args:
+            input_shape: of a batch, e.g. (None, 784); not needed if the model knows it.
+
+        Raises:
+            ValueError: there are no layers, the shape is not known, or it is not the one that the model has.
+        """
+        shape = self._batch_shape if input_shape is None else input_shape
+        if not self._layers:
+            raise ValueError(f"[Sequential] {self.name!r} has no layers. Received: nothing to build. Use add(layer)")
+        if shape is None:
+            raise ValueError(f"[build] the shape of the input is needed. Received: {shape}. E.g. build((None, 784))")
+        known = self._batch_shape
+        if known is not None and not _agree(known, shape):
+            raise ValueError(f"[build] {self.name!r} is made for inputs of shape {known}. Received: {shape}")
+        if known is None and isinstance(shape, tuple):
+            self._batch_shape = shape
+            try:
+                self._extend()
+            except Exception:
+                self._batch_shape = None
+                raise
+
+    def _extend(self) -> None:
+        """Builds the layers that are not, as far as shapes are known."""
+        shape = self._shapes[-1] if self._shapes else self._batch_shape
+        if shape is not None:
+            for layer in self._layers[len(self._shapes) :]:
+                try:
+                    if not layer.built:
+                        layer.build(shape)
+                    shape = layer.compute_output_shape(shape)
+                except NotImplementedError:  # a layer whose output shape only data can tell
+                    break
+                except ValueError as e:
+                    self._place(e, layer, shape)
+                    raise
+                self._shapes.append(shape)
+        self.built = bool(self._layers) and len(self._shapes) == len(self._layers)
+        self._build_shape, self._features = self._batch_shape, None
+
+    def check_input(self, shape: Shape) -> None:
+        if self._layers:
+            self._layers[0].check_input(shape)
+
+    def _place(self, e: Exception, layer: Layer | None, shape: Any) -> None:
+        """Adds to an error which layer comes before the one that raised it."""
+        at = next((i for i, other in enumerate(self._layers) if other is layer), 0)
+        if not at or getattr(e, "_placed", False) or not e.args or not isinstance(e.args[0], str):
+            return
+        e._placed = True  # type: ignore[attr-defined]
+        before = self._layers[at - 1]
+        where = f"Before it comes {before.name!r} ({type(before).__name__}), with output shape {shape}."
+        e.args = (f"{e.args[0]}\n{where}", *e.args[1:])
+
+    # ---- calling ----
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        x, layer = inputs, None
+        try:
+            for layer in self._layers:
+                x = layer(x, training=training)
+        except (ValueError, TypeError, IndexError, RuntimeError) as e:
+            self._place(e, layer, getattr(x, "shape", None))
+            raise
+        return x
+
+    def _cast(self, x: Any) -> Any:
+        """Also makes (N,) an (N, 1), and the reverse, where the model's input has the other shape."""
+        x = super()._cast(x)
+        known = self._batch_shape
+        if known is not None and isinstance(x, Tensor):
+            shape = x.data.shape
+            if len(shape) == len(known) - 1 and known[-1] == 1:
+                return ops.reshape(x, (*shape, 1))
+            if len(shape) == len(known) + 1 and shape[-1] == 1:
+                return ops.reshape(x, shape[:-1])
+        return x
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shape = standardize_shape(input_shape)
+        for layer in self._layers:
+            shape = layer.compute_output_shape(shape)
+        return shape
+
+    def _walk(self, x: Any) -> Iterator[tuple[Layer, Tensor]]:
+        for layer in self._layers:
+            x = layer(x, training=True)
+            yield layer, x
+
+    def _x_dtype(self) -> str | None:
+        if self._input is not None:
+            return self._input.dtype
+        for layer in self._layers:
+            if layer.cast_integers is not None:
+                return layer.dtype if layer.cast_integers else None
+        return None
+
+    # ---- facts ----
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, without an Input."""
+        return list(self._layers)
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of a batch of inputs."""
+        if self._batch_shape is None:
+            raise AttributeError(f"[{self.name}] the input shape is known once the model is built")
+        return self._batch_shape
+
+    def get_config(self) -> dict[str, Any]:
+        elements = [*([] if self._input is None else [self._input]), *self._layers]
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "layers": [serialize(layer) for layer in elements],
+            "build_input_shape": self._batch_shape,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Sequential":
+        """A new model from what `get_config` gave, with fresh weights; custom_objects: your own classes by name."""
+        table = {**layer_room.CLASSES, "Sequential": Sequential, **(custom_objects or {})}
+        model = cls(name=config["name"])
+        for layer in config["layers"]:
+            model.add(from_identifier("layer", layer, table))
+        if config.get("build_input_shape") is not None and not model.built and model._layers:
+            model.build(config["build_input_shape"])
+        model.trainable = config.get("trainable", True)
+        return model
+
+
+def _agree(known: Any, shape: Any) -> bool:
+    """Are two shapes equal where both are known?"""
+    return len(known) == len(shape) and all(a == b or a is None or b is None for a, b in zip(known, shape))
