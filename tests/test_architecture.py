@@ -23,6 +23,7 @@ RANK = {
     "config": 0,
     "reference": 0,
     "device": 1,
+    "naming": 2,
     "tape": 2,
     "tensor": 3,
     "ops": 4,

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import config, reference
+from nnfast import config
+from nnfast.ops import random
 from nnfast.tensor import Tensor
-from nnfast.utils.naming import from_identifier
-from nnfast.utils.naming import serialize as serialize
+from nnfast.naming import from_identifier
+from nnfast.naming import serialize as serialize
 
 Axes = int | Sequence[int] | None
 
@@ -99,12 +100,11 @@ class _Random(Initializer):
             raise TypeError(f"[{type(self).__name__}] seed must be an integer or None. Received: seed={seed!r}")
         self.seed = None if seed is None else int(seed)
 
-    def _values(self, kind: str, shape: Any, dtype: Any, a: float, b: float) -> Tensor:
-        """kind(shape) with its two parameters: (low, high) or (mean, stddev)."""
+    def _values(self, draw: Any, shape: Any, dtype: Any, a: float, b: float) -> Tensor:
+        """A draw of this shape with its two parameters: (low, high) or (mean, stddev)."""
         shape, dtype = _shape_dtype(shape, dtype)
-        low, high = ("low", "high") if kind == "random_uniform" else ("mean", "stddev")
-        key = np.array([np.random.randint(1 << 31) if self.seed is None else self.seed, 0], np.int64)
-        return Tensor(getattr(reference, kind)(shape, dtype, key, **{low: a, high: b}))
+        generator = None if self.seed is None else random.Generator(self.seed)
+        return draw(shape, a, b, dtype, generator=generator)
 
 
 class RandomUniform(_Random):
@@ -115,7 +115,7 @@ class RandomUniform(_Random):
         self._take_seed(seed)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
-        return self._values("random_uniform", shape, dtype, self.minval, self.maxval)
+        return self._values(random.uniform, shape, dtype, self.minval, self.maxval)
 
     def get_config(self) -> dict[str, Any]:
         return {"minval": self.minval, "maxval": self.maxval, "seed": self.seed}
@@ -129,7 +129,7 @@ class RandomNormal(_Random):
         self._take_seed(seed)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
-        return self._values("random_normal", shape, dtype, self.mean, self.stddev)
+        return self._values(random.normal, shape, dtype, self.mean, self.stddev)
 
     def get_config(self) -> dict[str, Any]:
         return {"mean": self.mean, "stddev": self.stddev, "seed": self.seed}
@@ -139,7 +139,7 @@ class TruncatedNormal(RandomNormal):
     """Normal, but values beyond two standard deviations are drawn again."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
-        return self._values("random_truncated_normal", shape, dtype, self.mean, self.stddev)
+        return self._values(random.truncated_normal, shape, dtype, self.mean, self.stddev)
 
 
 def compute_fans(shape: Sequence[int], input_axes: Axes = None, output_axes: Axes = None) -> tuple[float, float]:
@@ -205,11 +205,11 @@ class VarianceScaling(_Random):
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)  # a uniform in [-a, a) has variance a^2 / 3
-            return self._values("random_uniform", shape, dtype, -limit, limit)
+            return self._values(random.uniform, shape, dtype, -limit, limit)
         if self.distribution == "untruncated_normal":
-            return self._values("random_normal", shape, dtype, 0.0, math.sqrt(variance))
+            return self._values(random.normal, shape, dtype, 0.0, math.sqrt(variance))
         # A normal cut at two standard deviations has only 0.8796 of its standard deviation left.
-        return self._values("random_truncated_normal", shape, dtype, 0.0, math.sqrt(variance) / 0.87962566103423978)
+        return self._values(random.truncated_normal, shape, dtype, 0.0, math.sqrt(variance) / 0.87962566103423978)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -292,7 +292,7 @@ class Orthogonal(_Random):
             raise ValueError(f"[Orthogonal] expects at least 2 dimensions. Received: shape {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = (max(rows, columns), min(rows, columns))
-        normal = self._values("random_normal", tall, "float64", 0.0, 1.0).numpy()
+        normal = self._values(random.normal, tall, "float64", 0.0, 1.0).numpy()
         q, r = np.linalg.qr(normal)
         q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes Q unique, and uniform among the orthogonal matrices
         return Tensor(np.asarray(self.gain * (q if rows >= columns else q.T), dtype).reshape(shape))

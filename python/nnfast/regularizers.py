@@ -5,8 +5,8 @@ from typing import Any
 
 from nnfast import ops
 from nnfast.tensor import Tensor
-from nnfast.utils.naming import from_identifier
-from nnfast.utils.naming import serialize as serialize
+from nnfast.naming import from_identifier
+from nnfast.naming import serialize as serialize
 
 
 class Regularizer:

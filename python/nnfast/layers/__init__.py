@@ -20,8 +20,8 @@ from nnfast.layers.pooling import (
 )
 from nnfast.layers.rescaling import Identity, Rescaling
 from nnfast.layers.reshaping import Flatten, Permute, Reshape
-from nnfast.utils.naming import from_identifier
-from nnfast.utils.naming import serialize as serialize
+from nnfast.naming import from_identifier
+from nnfast.naming import serialize as serialize
 
 Convolution2D = Conv2D
 

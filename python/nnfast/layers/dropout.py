@@ -29,6 +29,7 @@ class Dropout(ElementwiseLayer):
         self.rate = float(rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
+        self._generator = None if seed is None else ops.random.Generator(seed)
 
     def check_input(self, shape: Shape) -> None:
         noise = self.noise_shape
@@ -40,7 +41,4 @@ class Dropout(ElementwiseLayer):
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         if not training or self.rate == 0:
             return x
-        noise = self.noise_shape
-        if noise is not None:
-            noise = tuple(n if k is None else k for k, n in zip(noise, x.data.shape))
-        return ops.dropout(x, self.rate, noise_shape=noise, seed=self.seed)
+        return ops.dropout(x, self.rate, noise_shape=self.noise_shape, generator=self._generator)

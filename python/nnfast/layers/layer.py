@@ -13,7 +13,7 @@ from nnfast import config, constraints, initializers, ops, regularizers
 from nnfast.layers.symbolic import SymbolicTensor
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
-from nnfast.utils.naming import auto_name, serialize, to_snake_case
+from nnfast.naming import auto_name, serialize, to_snake_case
 
 Shape = tuple[int | None, ...]
 
@@ -299,7 +299,7 @@ class Layer:
             return x
         kinds = "biuf" if self.cast_integers else "f"
         if self.autocast and x.dtype.kind in kinds and x.dtype != self._np_dtype:
-            return ops.cast(x, self.dtype) if isinstance(x, Tensor) else Tensor(x.astype(self._np_dtype))
+            return ops.cast(x, self.dtype)
         return x if isinstance(x, Tensor) else Tensor(x)
 
     def _sign(self, e: BaseException, args: Any) -> None:

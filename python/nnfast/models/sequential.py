@@ -10,7 +10,7 @@ from nnfast.layers.layer import Layer, Shape, standardize_shape
 from nnfast.layers.symbolic import SymbolicTensor
 from nnfast.models.model import Model
 from nnfast.tensor import Tensor
-from nnfast.utils.naming import from_identifier, serialize
+from nnfast.naming import from_identifier, serialize
 
 
 class Sequential(Model):
