@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from nnfast import ops
-from nnfast.tensor import Tensor
 from nnfast.naming import from_identifier
 from nnfast.naming import serialize as serialize
+from nnfast.tensor import Tensor
 
 
 def linear(x: Any) -> Any:

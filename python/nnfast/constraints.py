@@ -3,9 +3,9 @@
 from typing import Any
 
 from nnfast import config, ops
-from nnfast.tensor import Tensor
 from nnfast.naming import from_identifier
 from nnfast.naming import serialize as serialize
+from nnfast.tensor import Tensor
 
 
 class Constraint:

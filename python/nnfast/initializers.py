@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from nnfast import config
-from nnfast.ops import random
-from nnfast.tensor import Tensor
 from nnfast.naming import from_identifier
 from nnfast.naming import serialize as serialize
+from nnfast.ops import random
+from nnfast.tensor import Tensor
 
 Axes = int | Sequence[int] | None
 

@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 from nnfast import ops
-from nnfast.tensor import Tensor
 from nnfast.naming import from_identifier
 from nnfast.naming import serialize as serialize
+from nnfast.tensor import Tensor
 
 
 class Regularizer:

@@ -11,9 +11,9 @@ import numpy as np
 
 from nnfast import config, constraints, initializers, ops, regularizers
 from nnfast.layers.symbolic import SymbolicTensor
+from nnfast.naming import auto_name, serialize, to_snake_case
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
-from nnfast.naming import auto_name, serialize, to_snake_case
 
 Shape = tuple[int | None, ...]
 

@@ -9,8 +9,8 @@ from nnfast.layers.input_layer import InputLayer
 from nnfast.layers.layer import Layer, Shape, standardize_shape
 from nnfast.layers.symbolic import SymbolicTensor
 from nnfast.models.model import Model
-from nnfast.tensor import Tensor
 from nnfast.naming import from_identifier, serialize
+from nnfast.tensor import Tensor
 
 
 class Sequential(Model):

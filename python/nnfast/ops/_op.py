@@ -32,25 +32,25 @@ class Op:
 
     def apply(self, *inputs: Any, **options: Any) -> Tensor:
         """Runs forward and records it. Inputs are Tensors, arrays that kernels take as they are, or None."""
-        arrays = []
+        arrays, tensors, variables = [], [], []
         tracked = False
-        versions = None
         for x in inputs:
             if isinstance(x, Tensor):
                 arrays.append(x.data)
+                tensors.append(x)
                 if x.node is not None:
                     tracked = True
                 if x.__class__ is Variable:
-                    versions = [x] if versions is None else [*versions, x]
+                    variables.append(x)
             else:
                 arrays.append(x)
+                tensors.append(None)
         k = device.kernels
         out, saved = self.forward(k, *arrays, **options)
         if not (tracked and local.recording):
             return wrap(out)
-        seen = [(v, k.version(v.data)) for v in versions] if versions else ()
-        inputs = tuple(x if isinstance(x, Tensor) else None for x in inputs)
-        return wrap(out, Node(self, inputs, saved, seen))
+        seen = [(v, k.version(v.data)) for v in variables] if variables else ()
+        return wrap(out, Node(self, tensors, saved, seen))
 
 
 def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
@@ -64,12 +64,13 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
     for x in inputs:
         if x is None:
             continue
-        if isinstance(x, (Tensor, ndarray)) and x.dtype.kind == "f" and x.ndim >= 0:
+        a = x.data if isinstance(x, Tensor) else x
+        if isinstance(a, ndarray) and a.dtype.kind == "f":
             if dtype is None:
-                dtype = x.dtype
-            elif x.dtype is not dtype and x.dtype != dtype:
+                dtype = a.dtype
+            elif a.dtype is not dtype and a.dtype != dtype:
                 raise TypeError(
-                    f"[{name}] all operands must have one float dtype. Received: {dtype} and {x.dtype}. "
+                    f"[{name}] all operands must have one float dtype. Received: {dtype} and {a.dtype}. "
                     f"Cast one of them, e.g. ops.cast(x, '{dtype}')"
                 )
         else:
