@@ -246,9 +246,8 @@ def table(rows: Sequence[Row]) -> str:
         ]
         speed = f"{r.gigaflop / r.timings['nnfast'].seconds:7.1f}" if r.gigaflop else " " * 7
         faults = "/".join(f"{t.faults:.0f}" for t in r.timings.values())
-        lines.append(
-            f"{r.name:{width}}  {r.threads:3d} {' '.join(cells)}  {speed}  {r.ratio:5.2f} ({r.fastest_ratio:10.2f})  {r.best_peer or '':10}  {faults}"
-        )
+        ratios = f"{r.ratio:5.2f} ({r.fastest_ratio:10.2f})  {r.best_peer or '':10}"
+        lines.append(f"{r.name:{width}}  {r.threads:3d} {' '.join(cells)}  {speed}  {ratios}  {faults}")
     for count in sorted({r.threads for r in rows}):
         if not math.isnan(g := geomean(rows, count)):
             lines.append(f"{'geomean':{width}}  {count:3d}  ratio {g:.2f}")

@@ -22,6 +22,18 @@ void gemm(const View& a, const View& b, const View& bias, double alpha, double b
           double slope, const View& y, void* scratch);
 size_t gemm_scratch(const View& a, const View& b, const View& y);
 
+// d[M,N] = (a[M,K] * b[K,N]) * activation'(from its result y[M,N]); sum[N] = the sum of d over its rows. y is absent if
+// activation is linear, sum if nobody wants it.
+void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope, const View& d,
+                   const View& sum, void* scratch);
+size_t gemm_gradient_scratch(const View& a, const View& b, const View& d);
+
+// Backwards through y = activation(z + bias), bias along `axis`: dz = dy * activation'(from y), of the shape of dy;
+// db[C] = the sum of dz over all other axes. Absent: y and dz if activation is linear, db if nobody wants it.
+void bias_activation_gradient(const View& dy, const View& y, Activation activation, double slope, int axis,
+                              const View& dz, const View& db, void* scratch);
+size_t bias_activation_gradient_scratch(const View& dy, int axis);
+
 // ---- data movement ----
 // Any dtypes and strides. Floats to integers truncate; anything but 0 is true.
 void copy(const View& x, const View& y);                // y = x, of one shape

@@ -1,136 +1,332 @@
-// gemm: pack both operands into micro-panels (any strides become unit strides), then one micro-kernel call per tile of
-// y.
-#include <algorithm>
-#include <cmath>
-#include <cstring>
+// gemm: the loops of BLIS (Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality",
+// 2015) around one micro-kernel. Packing turns any strides into panels of unit stride.
+//
+//   jc  NC columns of B and C        B's panels stay in L3
+//   pc  KC of the inner dimension    packed: A's chunk stays in L2, B's panel in L1
+//   ic  MC rows                      A's panels, packed together, stay in L3
+//   chunks of tiles, in parallel     each thread takes the next rectangle of C
+//   jr, ir  tiles                    multiply_block (gemm_blocks.h); C's tile stays in registers
+//
+// Chunks and the order of sums depend on the problem alone: results are bitwise equal for any number of threads.
+#include "gemm_blocks.h"
 
 #include "../ops.h"
-#include "kernels.h"
 #include "parallel.h"
 
 namespace nnfast {
 namespace {
 
-int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+// KC: a panel of B (KC * 32 * 4 bytes) and the panels of A and C that pass by it fit in an L1 of 48 KB.
+constexpr int64_t KC = 256, NC = 4096, MC = 2048;
+constexpr int64_t WIDEST = 64;      // no micro-tile is wider or higher: scratch does not depend on the ISA
+constexpr int64_t LEAST_ROWS = 32;  // of a chunk, so that there are at most M / 32 + ... partial sums
+constexpr int BATCH_GROUPS = 16;    // small products of a batch run side by side, in so many groups
+constexpr int64_t SMALL = 1 << 19;  // multiplications: below, a product is not worth sharing
 
+// One product: y[M,N] = finish(a[M,K] * b[K,N]).
 template <class T>
-T activate(T x, Activation activation, T slope) {
-  switch (activation) {
-    case Activation::relu:
-      return x > 0 || std::isnan(x) ? x : T(0);
-    case Activation::leaky_relu:
-      return x > 0 ? x : slope * x;
-    case Activation::elu:
-      return x > 0 ? x : slope * std::expm1(x);
-    case Activation::selu:
-      return T(1.0507009873554805) * (x > 0 ? x : T(1.6732632423543772) * std::expm1(x));
-    case Activation::sigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Activation::tanh:
-      return std::tanh(x);
-    case Activation::softplus:
-      return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
-    case Activation::exp:
-      return std::exp(x);
-    default:
-      return x;
-  }
-}
-
-// to[panel][k][width] = from[row, k], rows of a panel side by side, zeros beyond the last row.
-template <class T>
-void pack(const T* from, int64_t rows, int64_t row_stride, int64_t k, int64_t k_stride, int64_t width, T* to) {
-  for (int64_t r = 0; r < rows; r += width)
-    for (int64_t p = 0; p < k; ++p)
-      for (int64_t i = 0; i < width; ++i) *to++ = r + i < rows ? from[(r + i) * row_stride + p * k_stride] : T(0);
-}
-
-template <class T>
-struct Problem {
+struct Product {
   int64_t M, N, K;
-  const T *a, *b, *bias;
-  int64_t a_row, a_col, b_row, b_col, y_row, y_col, bias_stride;
-  T alpha, beta, slope;
-  Activation activation;
+  const T *a, *b;
   T* y;
+  int64_t a_row, a_col, b_row, b_col, y_row, y_col, bias_stride;
+  GemmFinish<T> finish;
+  // gemm_gradient: y *= activation'(at), sum[N] = the sum of y over its rows
+  const T* at = nullptr;
+  int64_t at_row = 0, at_col = 0;
+  Activation at_activation = Activation::linear;
+  T at_slope = 0;
+  T* sum = nullptr;
+  bool backward() const { return at || sum; }
 };
 
-template <class T>
-void gemm_one(const Problem<T>& p, T* scratch) {
-  const GemmKernels<T>& kernel = kernels().gemm.get<T>();
-  const int64_t MR = kernel.mr, NR = kernel.nr;
-  T* packed_a = scratch;
-  T* packed_b = packed_a + round_up(p.M, MR) * p.K;
-  pack(p.a, p.M, p.a_row, p.K, p.a_col, MR, packed_a);
-  pack(p.b, p.N, p.b_col, p.K, p.b_row, NR, packed_b);
-  parallel_for(round_up(p.M, MR) / MR, 1, [&](int64_t begin, int64_t end) {
-    alignas(64) T tile[14 * 64];
-    for (int64_t i = begin * MR; i < std::min(end * MR, p.M); i += MR)
-      for (int64_t j = 0; j < p.N; j += NR) {
-        kernel.micro(p.K, packed_a + i * p.K, packed_b + j * p.K, tile, NR, false);
-        for (int64_t r = 0; r < std::min(MR, p.M - i); ++r)
-          for (int64_t c = 0; c < std::min(NR, p.N - j); ++c) {
-            T* y = p.y + (i + r) * p.y_row + (j + c) * p.y_col;
-            T sum = p.alpha * tile[r * NR + c];
-            if (p.beta != 0) sum += p.beta * *y;
-            if (p.bias) sum += p.bias[(j + c) * p.bias_stride];
-            *y = activate(sum, p.activation, p.slope);
-          }
-      }
-  });
+int64_t depth_of(int64_t K) { return K > KC ? ceil_div(K, ceil_div(K, KC)) : std::max<int64_t>(K, 1); }
+
+// Elements of scratch: panels of A and B, a contiguous bias, partial sums.
+int64_t sum_rows(int64_t M) { return M / LEAST_ROWS + 2 * (M / MC) + 2; }
+int64_t scratch_elements(int64_t M, int64_t N, int64_t K, bool sums) {
+  const int64_t k = depth_of(K);
+  return round_up(std::min(M, MC) + WIDEST, WIDEST) * k + round_up(std::min(N, NC), WIDEST) * k + round_up(N, 16) +
+         (sums ? sum_rows(M) * N : 0);
 }
 
+template <class T>
+class Gemm {
+ public:
+  Gemm(const Product<T>& product, T* scratch)
+      : p_(product), kernel_(kernels().gemm.get<T>()), MR_(kernel_.mr), NR_(kernel_.nr), depth_(depth_of(p_.K)) {
+    packed_a_ = scratch;
+    packed_b_ = packed_a_ + round_up(std::min(p_.M, MC) + WIDEST, WIDEST) * depth_;
+    bias_ = packed_b_ + round_up(std::min(p_.N, NC), WIDEST) * depth_;
+    partial_ = bias_ + round_up(p_.N, 16);
+    // Each element of A is read once per panel of B. Packing it costs a read and a write, and pays from the fourth on.
+    pack_a_ = ceil_div(std::min(p_.N, NC), NR_) >= 4;
+    // One panel of A: each element of B is used once, so it is read where it lies.
+    pack_b_ = p_.M > MR_ || p_.b_col != 1;
+  }
+
+  void run() {
+    if (p_.finish.bias && p_.bias_stride != 1) {
+      for (int64_t j = 0; j < p_.N; ++j) bias_[j] = p_.finish.bias[j * p_.bias_stride];
+      p_.finish.bias = bias_;
+    }
+    if (p_.M > 0 && p_.M <= kernel_.few_rows && p_.b_col == 1 && p_.y_col == 1 && !p_.backward()) return few_rows();
+    const int64_t rows = pack_a_ ? MC : p_.M;
+    for (int64_t jc = 0; jc < p_.N; jc += NC) {
+      chunk_rows_ = 0;
+      const int64_t cols = std::min(NC, p_.N - jc);
+      for (int64_t pc = 0; pc == 0 || pc < p_.K; pc += depth_)  // once even if K is 0: y is still to be written
+        for (int64_t ic = 0; ic < p_.M; ic += rows)
+          block({ic, jc, pc, std::min(rows, p_.M - ic), cols, std::min(depth_, p_.K - pc)});
+      if (p_.sum) add_partial_sums(jc, cols);
+    }
+  }
+
+ private:
+  struct Block {
+    int64_t i, j, k;            // where it begins
+    int64_t rows, cols, depth;  // C[rows,cols] += A[rows,depth] * B[depth,cols]
+  };
+
+  void few_rows() {
+    const int64_t grain = p_.N * p_.K < SMALL / 4 ? p_.N : 128;
+    parallel_for_flushed(p_.N, grain, [this](int64_t begin, int64_t end) {
+      GemmFinish<T> f = p_.finish;
+      if (f.bias) f.bias += begin;
+      kernel_.few(p_.K, p_.a, p_.a_row, p_.a_col, p_.b + begin, p_.b_row, p_.y + begin, p_.y_row,
+                  static_cast<int>(p_.M), end - begin, f);
+    });
+  }
+
+  void block(const Block& w) {
+    Panels<T> a{p_.a + w.i * p_.a_row + w.k * p_.a_col, MR_ * p_.a_row, p_.a_row, p_.a_col, packed_a_};
+    Panels<T> b{p_.b + w.k * p_.b_row + w.j * p_.b_col, NR_ * p_.b_col, p_.b_col, p_.b_row, packed_b_};
+    pack(w, a, b);
+    if (pack_a_) a = packed_panels<T>(packed_a_, MR_, w.depth);
+    if (pack_b_) b = packed_panels<T>(packed_b_, NR_, w.depth);
+    const int64_t row_tiles = ceil_div(w.rows, MR_), col_tiles = ceil_div(w.cols, NR_);
+    const ChunkShape chunk = chunk_shape(MR_, NR_, row_tiles, col_tiles, w.depth);
+    const int64_t down = ceil_div(row_tiles, chunk.i), across = ceil_div(col_tiles, chunk.j);
+    parallel_for_flushed(down * across, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t i = c / across, j = c % across;
+        multiply(
+            w, a, b,
+            {i * chunk.i, std::min((i + 1) * chunk.i, row_tiles), j * chunk.j, std::min((j + 1) * chunk.j, col_tiles)},
+            chunk_rows_ + i);
+      }
+    });
+    if (w.k + w.depth >= p_.K) chunk_rows_ += down;
+  }
+
+  // Packs the panels of this block, or only the last ones where the operand is used as it lies.
+  void pack(const Block& w, const Panels<T>& a, const Panels<T>& b) {
+    const int64_t a_end = ceil_div(w.rows, MR_), a_begin = pack_a_ ? 0 : w.rows / MR_;
+    const int64_t b_end = ceil_div(w.cols, NR_), b_begin = pack_b_ ? 0 : w.cols / NR_;
+    const int64_t a_count = a_end - a_begin, count = a_count + b_end - b_begin;
+    const int64_t grain = std::max<int64_t>(1, 16384 / (w.depth * NR_ + 1));
+    parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        const int64_t i = a_begin + n, j = b_begin + n - a_count;
+        if (n < a_count)
+          kernel_.pack_a(a.first + i * a.step, std::min(MR_, w.rows - i * MR_), a.across, w.depth, a.along,
+                         packed_a_ + n * MR_ * w.depth);
+        else
+          kernel_.pack_b(b.first + j * b.step, std::min(NR_, w.cols - j * NR_), b.across, w.depth, b.along,
+                         packed_b_ + (n - a_count) * NR_ * w.depth);
+      }
+    });
+  }
+
+  void multiply(const Block& w, const Panels<T>& a, const Panels<T>& b, const TileBlock& tiles, int64_t sum_row) {
+    GemmFinish<T> f = p_.finish;
+    const bool last = w.k + w.depth >= p_.K;
+    if (w.k > 0) f.beta = 1;
+    f.bias = last && f.bias ? f.bias + w.j : nullptr;
+    if (!last) f.activation = 0;
+    T* y = p_.y + w.i * p_.y_row + w.j * p_.y_col;
+    if (p_.y_col == 1)
+      multiply_block(kernel_, w.depth, a, b, y, p_.y_row, w.rows, w.cols, tiles, f);
+    else
+      multiply_scattered(w, a, b, y, tiles, f);
+    if (last && p_.backward()) backward(w, tiles, sum_row);
+  }
+
+  // y without unit column stride: each tile is gathered, computed and scattered.
+  void multiply_scattered(const Block& w, const Panels<T>& a, const Panels<T>& b, T* y, const TileBlock& tiles,
+                          const GemmFinish<T>& finish) {
+    T tile[WIDEST * WIDEST];
+    for (int64_t i = tiles.i; i < tiles.i_end; ++i)
+      for (int64_t j = tiles.j; j < tiles.j_end; ++j) {
+        T* to = y + i * MR_ * p_.y_row + j * NR_ * p_.y_col;
+        const int64_t rows = std::min(MR_, w.rows - i * MR_), cols = std::min(NR_, w.cols - j * NR_);
+        if (finish.beta != 0)
+          for (int64_t r = 0; r < rows; ++r)
+            for (int64_t c = 0; c < cols; ++c) tile[r * NR_ + c] = to[r * p_.y_row + c * p_.y_col];
+        GemmFinish<T> f = finish;
+        if (f.bias) f.bias += j * NR_;
+        multiply_block<T>(kernel_, w.depth, {a.first + i * a.step, 0, a.across, a.along, a.last},
+                          {b.first + j * b.step, 0, b.across, b.along, b.last}, tile, NR_, rows, cols, {0, 1, 0, 1}, f);
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t c = 0; c < cols; ++c) to[r * p_.y_row + c * p_.y_col] = tile[r * NR_ + c];
+      }
+  }
+
+  // y *= activation'(at) on the tiles just computed, and their sum over the rows.
+  void backward(const Block& w, const TileBlock& tiles, int64_t sum_row) {
+    const int64_t i = w.i + tiles.i * MR_, rows = std::min(w.i + w.rows, w.i + tiles.i_end * MR_) - i;
+    const int64_t j = w.j + tiles.j * NR_, cols = std::min(w.j + w.cols, w.j + tiles.j_end * NR_) - j;
+    T* sum = partial_ + sum_row * p_.N + j;
+    if (p_.sum) std::fill_n(sum, cols, T(0));
+    T* y = p_.y + i * p_.y_row + j;
+    const auto rows_back = [&](int64_t count, T* d, const T* at, int64_t at_row, int64_t n, T* s) {
+      kernel_.backward(count, n, d, p_.y_row, at, at_row, p_.at ? d : nullptr, p_.y_row,
+                       static_cast<int>(p_.at_activation), p_.at_slope, p_.sum ? s : nullptr);
+    };
+    if (!p_.at) return rows_back(rows, y, y, p_.y_row, cols, sum);
+    const T* at = p_.at + i * p_.at_row + j * p_.at_col;
+    if (p_.at_col == 1) return rows_back(rows, y, at, p_.at_row, cols, sum);
+    T line[WIDEST];
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < cols; c += WIDEST) {
+        const int64_t n = std::min(WIDEST, cols - c);
+        for (int64_t l = 0; l < n; ++l) line[l] = at[r * p_.at_row + (c + l) * p_.at_col];
+        rows_back(1, y + r * p_.y_row + c, line, 0, n, sum + c);
+      }
+  }
+
+  // The sum of columns [j, j + cols), in the order of the rows.
+  void add_partial_sums(int64_t j, int64_t cols) {
+    std::fill_n(p_.sum + j, cols, T(0));
+    const T* from = partial_ + j;
+    kernel_.backward(chunk_rows_, cols, from, p_.N, from, p_.N, nullptr, 0, 0, 0, p_.sum + j);
+  }
+
+  Product<T> p_;
+  const GemmKernels<T>& kernel_;
+  const int64_t MR_, NR_, depth_;
+  T *packed_a_, *packed_b_, *bias_, *partial_;
+  bool pack_a_, pack_b_;
+  int64_t chunk_rows_ = 0;  // chunks of rows of y that are done with: each has its row of partial sums
+};
+
 // Offset of batch entry `index` of y in an operand whose batch dimensions broadcast to those of y.
-int64_t batch_offset(const View& v, const View& y, int64_t index) {
+int64_t batch_offset(const View& v, const View& y, int batch_dims, int64_t index) {
   int64_t offset = 0;
-  for (int d = y.ndim - 3, i = v.ndim - 3; d >= 0; --d, --i) {
+  for (int d = batch_dims - 1; d >= 0; --d) {
     const int64_t at = index % y.shape[d];
     index /= y.shape[d];
+    const int i = d + v.ndim - y.ndim;
     if (i >= 0 && v.shape[i] != 1) offset += at * v.stride[i];
   }
   return offset;
 }
+
+// The sizes of one product and how many there are. Trailing batch dimensions over which b repeats become rows of a, if
+// the rows of a and y go on at the same distance.
+struct Shape {
+  int64_t M, N, K, batch = 1;
+  int batch_dims;
+  bool side_by_side;  // small products of a batch, each on one thread
+  Shape(const View& a, const View& b, const View& y)
+      : M(y.shape[y.ndim - 2]), N(y.shape[y.ndim - 1]), K(a.shape[a.ndim - 1]), batch_dims(y.ndim - 2) {
+    for (; batch_dims > 0; --batch_dims) {
+      const int d = batch_dims - 1, ia = d + a.ndim - y.ndim, ib = d + b.ndim - y.ndim;
+      const bool repeats = ib < 0 || b.shape[ib] == 1 || b.stride[ib] == 0;
+      if (!repeats || ia < 0 || a.shape[ia] != y.shape[d]) break;
+      if (a.stride[ia] != M * a.stride[a.ndim - 2] || y.stride[d] != M * y.stride[y.ndim - 2] || M < 2) break;
+      M *= y.shape[d];
+    }
+    for (int d = 0; d < batch_dims; ++d) batch *= y.shape[d];
+    side_by_side = batch > 1 && M * N * K < 8 * SMALL;
+  }
+  int64_t groups() const { return side_by_side ? std::min<int64_t>(batch, BATCH_GROUPS) : 1; }
+};
+
+template <class T>
+Product<T> product_of(const Shape& s, const View& a, const View& b, const View& bias, const View& y) {
+  Product<T> p{};
+  p.M = s.M, p.N = s.N, p.K = s.K;
+  p.a_row = a.stride[a.ndim - 2], p.a_col = a.stride[a.ndim - 1];
+  p.b_row = b.stride[b.ndim - 2], p.b_col = b.stride[b.ndim - 1];
+  p.y_row = y.stride[y.ndim - 2], p.y_col = s.N == 1 ? 1 : y.stride[y.ndim - 1];
+  p.bias_stride = bias.given() ? bias.stride[0] : 0;
+  p.finish = GemmFinish<T>{};
+  p.finish.bias = bias.given() ? bias.as<T>() : nullptr;
+  return p;
+}
+
+template <class T>
+void run_batch(const Shape& s, Product<T> p, const View& a, const View& b, const View& y, T* scratch) {
+  const int64_t groups = s.groups(), grain = ceil_div(s.batch, std::max<int64_t>(groups, 1));
+  const int64_t each = scratch_elements(s.M, s.N, s.K, p.sum);
+  parallel_for(s.batch, s.side_by_side ? grain : s.batch, [&](int64_t begin, int64_t end) {
+    Product<T> one = p;
+    for (int64_t i = begin; i < end; ++i) {
+      one.a = a.as<T>() + batch_offset(a, y, s.batch_dims, i);
+      one.b = b.as<T>() + batch_offset(b, y, s.batch_dims, i);
+      one.y = y.as<T>() + batch_offset(y, y, s.batch_dims, i);
+      Gemm<T>(one, scratch + begin / grain * each).run();
+    }
+  });
+}
+
+size_t item_size(DType dtype) { return dtype == DType::float64 ? sizeof(double) : sizeof(float); }
 }  // namespace
 
+ChunkShape chunk_shape(int64_t mr, int64_t nr, int64_t row_tiles, int64_t col_tiles, int64_t k) {
+  constexpr int64_t ROWS = 144, COLS = 512, LEAST_WORK = 1 << 18, WANTED = 16;
+  ChunkShape c{std::min(row_tiles, ceil_div(ROWS, mr)), std::min(col_tiles, ceil_div(COLS, nr))};
+  const auto work = [&] { return c.i * mr * c.j * nr * (k + 16); };  // a tile of C costs about as much as 16 k
+  const auto chunks = [&] { return ceil_div(row_tiles, c.i) * ceil_div(col_tiles, c.j); };
+  while (chunks() < WANTED && work() >= 2 * LEAST_WORK) {
+    const bool rows = c.i * mr >= 2 * LEAST_ROWS && c.i > 1;
+    if (c.j > 1 && (c.j * nr >= c.i * mr || !rows))
+      c.j = ceil_div(c.j, 2);
+    else if (rows)
+      c.i = ceil_div(c.i, 2);
+    else
+      break;
+  }
+  return c;
+}
+
 size_t gemm_scratch(const View& a, const View& b, const View& y) {
-  const int64_t M = y.shape[y.ndim - 2], N = y.shape[y.ndim - 1], K = a.shape[a.ndim - 1];
-  return visit_float(b.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    const GemmKernels<T>& kernel = kernels().gemm.get<T>();
-    return static_cast<size_t>((round_up(M, kernel.mr) + round_up(N, kernel.nr)) * K) * sizeof(T);
-  });
+  const Shape s(a, b, y);
+  return static_cast<size_t>(scratch_elements(s.M, s.N, s.K, false) * s.groups()) * item_size(y.dtype);
 }
 
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
           double slope, const View& y, void* scratch) {
-  visit_float(a.dtype, [&](auto tag) {
+  const Shape s(a, b, y);
+  visit_float(y.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    Problem<T> p{y.shape[y.ndim - 2],
-                 y.shape[y.ndim - 1],
-                 a.shape[a.ndim - 1],
-                 nullptr,
-                 nullptr,
-                 bias.given() ? bias.as<T>() : nullptr,
-                 a.stride[a.ndim - 2],
-                 a.stride[a.ndim - 1],
-                 b.stride[b.ndim - 2],
-                 b.stride[b.ndim - 1],
-                 y.stride[y.ndim - 2],
-                 y.stride[y.ndim - 1],
-                 bias.given() ? bias.stride[0] : 0,
-                 T(alpha),
-                 T(beta),
-                 T(slope),
-                 activation,
-                 nullptr};
-    int64_t batch = 1;
-    for (int i = 0; i < y.ndim - 2; ++i) batch *= y.shape[i];
-    for (int64_t i = 0; i < batch; ++i) {
-      p.a = a.as<T>() + batch_offset(a, y, i);
-      p.b = b.as<T>() + batch_offset(b, y, i);
-      p.y = y.as<T>() + batch_offset(y, y, i);
-      gemm_one(p, static_cast<T*>(scratch));
-    }
+    Product<T> p = product_of<T>(s, a, b, bias, y);
+    p.finish.alpha = static_cast<T>(alpha);
+    p.finish.beta = static_cast<T>(beta);
+    p.finish.activation = static_cast<int>(activation);
+    p.finish.slope = static_cast<T>(slope);
+    run_batch(s, p, a, b, y, static_cast<T*>(scratch));
+  });
+}
+
+size_t gemm_gradient_scratch(const View& a, const View& b, const View& d) {
+  const Shape s(a, b, d);
+  return static_cast<size_t>(scratch_elements(s.M, s.N, s.K, true)) * item_size(d.dtype);
+}
+
+void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope, const View& d,
+                   const View& sum, void* scratch) {
+  const Shape s(a, b, d);
+  visit_float(d.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    Product<T> p = product_of<T>(s, a, b, View{}, d);
+    p.at = y.given() ? y.as<T>() : nullptr;
+    if (y.given()) p.at_row = y.stride[0], p.at_col = y.stride[1];
+    p.at_activation = activation;
+    p.at_slope = static_cast<T>(slope);
+    p.sum = sum.given() ? sum.as<T>() : nullptr;
+    run_batch(s, p, a, b, d, static_cast<T*>(scratch));
   });
 }
 

@@ -7,11 +7,35 @@
 namespace nnfast {
 
 // ---- gemm ----
+// What happens to a tile of C once its sums are known: C = activation(alpha * sum + beta * C + bias).
+template <class T>
+struct GemmFinish {
+  T alpha = 1, beta = 0;    // beta == 0 never reads C
+  const T* bias = nullptr;  // of the tile's first column on, unit stride; nullptr: none
+  int activation = 0;       // Activation of ops.h
+  T slope = 0;
+};
 template <class T>
 struct GemmKernels {
-  int mr, nr;  // micro-tile
-  // C[mr,nr] (+)= A[k,mr packed] * B[k,nr packed]; accumulate == false never reads C
-  void (*micro)(ptrdiff_t k, const T* a, const T* b, T* c, ptrdiff_t ldc, bool accumulate);
+  int mr, nr;  // the micro-tile: what the registers hold
+  // C[rows,cols] = finish(A[rows,k] * B[k,cols]), rows <= mr, cols <= nr. A panel of packed A has a_row = 1, a_col =
+  // mr; other strides are possible if rows == mr or a_row == 1. B has nr readable columns; b_row = nr in a packed
+  // panel.
+  void (*micro)(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
+                ptrdiff_t c_row, int rows, int cols, const GemmFinish<T>& finish);
+  // The same for rows <= few_rows and any number of columns, reading B where it lies, each element once.
+  int few_rows;
+  void (*few)(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
+              ptrdiff_t c_row, int rows, ptrdiff_t cols, const GemmFinish<T>& finish);
+  // to[panel][k][mr or nr] = from[row,k]: the rows of a panel side by side; beyond the last, anything.
+  void (*pack_a)(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, T* to);
+  void (*pack_b)(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, T* to);
+  // Backwards through y = activation(z): dz = dy * slope at y, and sum[col] += dz over the rows. Without activation y
+  // is not read; dz == nullptr: not written (dz may be dy); sum == nullptr: not wanted.
+  void (*backward)(ptrdiff_t rows, ptrdiff_t cols, const T* dy, ptrdiff_t dy_row, const T* y, ptrdiff_t y_row, T* dz,
+                   ptrdiff_t dz_row, int activation, T slope, T* sum);
+  // The same for one row of n elements; returns their sum.
+  T (*backward_row)(ptrdiff_t n, const T* dy, const T* y, T* dz, int activation, T slope);
 };
 
 // ---- movement ----

@@ -55,7 +55,8 @@ template <class T>
 INLINE void store_some(T* p, Vec<T> v, ptrdiff_t n) {
   T lane[LANES<T>];
   store(lane, v);
-  for (int i = 0; i < n; ++i) p[i] = lane[i];
+  for (int i = 0; i < LANES<T>; ++i)
+    if (i < n) p[i] = lane[i];  // written so, it becomes one masked store
 }
 template <class T>
 INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
