@@ -4,7 +4,7 @@ The operators (`+`, `@`, slicing, reductions, ...) are attached by `nnfast.ops`;
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -145,7 +145,7 @@ class Tensor:
     def __iter__(self) -> Iterator["Tensor"]:
         if self.ndim == 0:
             raise TypeError("[iter] a tensor without dimensions cannot be iterated over")
-        return (self[i] for i in range(self.shape[0]))  # type: ignore[index]
+        return (self[i] for i in range(self.shape[0]))
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -168,6 +168,28 @@ class Tensor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise TypeError("[setitem] tensors do not change. Build a new one, e.g. with ops.where, or use Variable.assign")
+
+    if TYPE_CHECKING:  # what nnfast.ops attaches
+
+        def _binary(self, other: Any) -> "Tensor": ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _binary
+        __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _binary
+
+        def __eq__(self, other: Any) -> "Tensor": ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> "Tensor": ...  # type: ignore[override]
+        def __neg__(self) -> "Tensor": ...
+        def __abs__(self) -> "Tensor": ...
+        def __invert__(self) -> "Tensor": ...
+        def __getitem__(self, key: Any) -> "Tensor": ...
+        @property
+        def T(self) -> "Tensor": ...
+        def _method(self, *args: Any, **options: Any) -> "Tensor": ...
+
+        reshape = transpose = flatten = squeeze = swapaxes = astype = clip = abs = _method
+        exp = log = sqrt = square = relu = sigmoid = tanh = _method
+        sum = mean = max = min = prod = var = argmax = argmin = _method
 
     def __repr__(self) -> str:
         values = np.array2string(self.data, separator=", ", prefix="Tensor(")

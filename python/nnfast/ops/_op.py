@@ -85,6 +85,8 @@ def _to_float(name: str, x: Any, dtype: np.dtype) -> Any:
         if x.dtype == dtype:
             return x
         return wrap(device.kernels.cast(x.data, dtype.name))
+    if x.__class__ is float or x.__class__ is int:
+        return np.array(x, dtype)
     a = as_array(x, name=name)
     if a.dtype == dtype:
         return a
