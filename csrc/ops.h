@@ -49,6 +49,27 @@ struct Before {
 void pad(const View& x, const Before& before, double value, const View& y);  // y = x, with cells of `value` around it
 void one_hot(const View& indices, const View& y, Status* status);            // y[..., classes]: 1 at the index, else 0
 
+// ---- optimizer steps ----
+// In place, for a list of contiguous variables of one dtype, by Keras's rules: the formulas stand in reference.py. The
+// learning rate and the count of steps done before are read when the kernel runs. With a status set, nothing happens.
+struct OptimizerPart {
+  void *w, *g;
+  void* state[3];  // sgd: momentum; rmsprop: average of g^2, momentum, average of g; adam: m, v, largest v
+  int64_t size;
+};
+struct OptimizerList {
+  static constexpr int MOST = 16;  // so a closure stays below 1 KB; longer lists take several launches
+  OptimizerPart part[MOST];
+  int count = 0;
+  DType dtype = DType::float32;
+};
+void sgd(const OptimizerList& list, const double* lr, double momentum, bool nesterov, double weight_decay,
+         const Status* status);
+void rmsprop(const OptimizerList& list, const double* lr, double rho, double momentum, double epsilon,
+             double weight_decay, const Status* status);
+void adam(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,
+          double epsilon, double weight_decay, const Status* status);
+
 // ---- what a step writes at its end ----
 // sums[2] += scale * (sum of weights * values, sum of weights); weights have the shape of values (often stride 0).
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);

@@ -12,4 +12,5 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_elementwise(m);
   bind_movement(m);
   bind_metrics(m);
+  bind_optimizer(m);
 }

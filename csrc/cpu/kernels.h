@@ -75,6 +75,35 @@ struct ElementwiseKernels {
   void (*where)(ptrdiff_t n, const uint8_t* condition, const T* a, const T* b, T* y);
 };
 
+// ---- optimizer ----
+// One variable, or a piece of it: its gradient and its state (what the op has none of is nullptr).
+template <class T>
+struct OptimizerArrays {
+  T* w;
+  const T* g;
+  T* state[3];  // sgd: momentum; rmsprop: average of g^2, momentum, average of g; adam: m, v, largest v
+};
+// decay: weight_decay * rate.
+template <class T>
+struct SgdRates {
+  T rate, momentum, decay;
+  bool nesterov;
+};
+template <class T>
+struct RmspropRates {
+  T rate, rho, rest, momentum, epsilon, decay;  // rest: 1 - rho
+};
+template <class T>
+struct AdamRates {
+  T rate, rest_1, rest_2, epsilon, decay;  // the rate with its corrections; 1 - beta_1, 1 - beta_2
+};
+template <class T>
+struct OptimizerKernels {
+  void (*sgd)(const OptimizerArrays<T>&, ptrdiff_t n, const SgdRates<T>&);
+  void (*rmsprop)(const OptimizerArrays<T>&, ptrdiff_t n, const RmspropRates<T>&);
+  void (*adam)(const OptimizerArrays<T>&, ptrdiff_t n, const AdamRates<T>&);
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -95,6 +124,7 @@ struct KernelTable {
   ByType<GemmKernels> gemm;
   ByType<ElementwiseKernels> elementwise;
   ByType<MovementKernels> movement;
+  ByType<OptimizerKernels> optimizer;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

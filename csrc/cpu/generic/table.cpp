@@ -12,6 +12,8 @@ extern const ElementwiseKernels<float> elementwise_f32;
 extern const ElementwiseKernels<double> elementwise_f64;
 extern const MovementKernels<float> movement_f32;
 extern const MovementKernels<double> movement_f64;
+extern const OptimizerKernels<float> optimizer_f32;
+extern const OptimizerKernels<double> optimizer_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -20,5 +22,6 @@ constinit const KernelTable table = {
     {&gemm_f32, &gemm_f64},
     {&elementwise_f32, &elementwise_f64},
     {&movement_f32, &movement_f64},
+    {&optimizer_f32, &optimizer_f64},
 };
 }  // namespace nnfast::NNFAST_ISA

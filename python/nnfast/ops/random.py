@@ -206,12 +206,11 @@ def dropout(x: Any, rate: float, *, noise_shape: Any = None, key: Any = None, ge
         raise ValueError(f"[dropout] rate must be in [0, 1]. Received: rate={rate!r}")
     (x,) = float_operands("dropout", x)
     if noise_shape is not None:
-        noise_shape = (
-            tuple(n if m is None else int(m) for n, m in zip(x.shape, noise_shape)) + tuple(noise_shape)[x.ndim :]
-        )
-        if len(noise_shape) != x.ndim or any(m not in (1, n) for n, m in zip(x.shape, noise_shape)):
+        received = tuple(noise_shape)
+        noise_shape = tuple(n if m is None else int(m) for n, m in zip(x.shape, received))
+        if len(received) != x.ndim or any(m not in (1, n) for n, m in zip(x.shape, noise_shape)):
             raise ValueError(
-                f"[dropout] noise_shape must broadcast to x. Received: noise_shape={noise_shape}, x.shape={x.shape}"
+                f"[dropout] noise_shape must broadcast to x. Received: noise_shape={received}, x.shape={x.shape}"
             )
     if key is None:
         key = (generator or default_generator).next_key()
