@@ -75,6 +75,20 @@ void adam(const OptimizerList& list, const double* lr, const int64_t* step, doub
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);
 void advance(const View& counter, int64_t amount, const Status* status);  // counter += amount
 void check_finite(const View& x, Status* status);                         // reports the first NaN or Inf
+// ---- reduce ----
+// y = the elements of x along `axes` (bit i: axis i) made one, by sum, mean, ...; y is contiguous and has the other
+// dimensions of x. Integers and bool: sum, prod, max, min, in the dtype of x. var is biased. NaN wins max and min; the
+// binding refuses max and min of nothing.
+enum class Reduction : int { sum, mean, max, min, prod, var, logsumexp };
+void reduce(const View& x, uint32_t axes, Reduction reduction, const View& y, void* scratch);
+size_t reduce_scratch(const View& x, uint32_t axes, Reduction reduction);
+// dx of max, min, prod, var, logsumexp; contiguous. dy and y have the shape of x with the reduced axes as size 1.
+void reduce_gradient(const View& dy, const View& x, const View& y, uint32_t axes, Reduction reduction, const View& dx,
+                     void* scratch);
+size_t reduce_gradient_scratch(const View& x, uint32_t axes);
+// y (int64, contiguous) = where the first largest or smallest element along the axis stands; the first NaN wins.
+void arg_reduce(const View& x, int axis, bool largest, const View& y, void* scratch);
+size_t arg_reduce_scratch(const View& x, int axis);
 
 // ---- element-wise ----
 // clang-format off

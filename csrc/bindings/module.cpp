@@ -13,4 +13,5 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_movement(m);
   bind_metrics(m);
   bind_optimizer(m);
+  bind_reduce(m);
 }

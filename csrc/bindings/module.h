@@ -9,5 +9,6 @@ void bind_elementwise(py::module_&);
 void bind_movement(py::module_&);
 void bind_metrics(py::module_&);
 void bind_optimizer(py::module_&);
+void bind_reduce(py::module_&);
 // Next families here, one line each, in the order of module.cpp.
 }  // namespace nnfast

@@ -42,6 +42,21 @@ struct GemmKernels {
 template <class T>
 struct MovementKernels {
   void (*convert)(int dtype, const void* from, T* to, ptrdiff_t n, double scale);  // to[n] = scale * from[n]
+// ---- reduce ----
+// What is gathered from the elements x: their sum, product, largest, smallest (NaN wins); with a number s for each
+// result, the sums of (x - s)^2, of exp(x - s), and of (x == s); the product of those that are not zero.
+enum Fold : int { SUM, PROD, MAX, MIN, SQUARES, EXP, EQUAL, PROD_NONZERO, FOLDS };
+// How a gradient is shared out: by equality (max, min), prod, var, exp (logsumexp). See generic/reduce.cpp.
+enum Share : int { SHARE_EQUAL, SHARE_PROD, SHARE_VAR, SHARE_EXP, SHARES };
+template <class T>
+struct ReduceKernels {
+  T (*run[FOLDS])(const T* x, ptrdiff_t n, T s);
+  // acc[j] joined with x[r * row_step + j], r < rows, for j < n; s may be null where the fold has none
+  void (*columns[FOLDS])(T* acc, const T* x, ptrdiff_t rows, ptrdiff_t row_step, ptrdiff_t n, const T* s);
+  // dx[i] from x[i], i < n, and a[i], b[i] (each) or *a, *b
+  void (*share[SHARES])(T* dx, const T* x, ptrdiff_t n, const T* a, const T* b, bool each);
+  // the first i with x[i] == wanted (both may be NaN), or n
+  ptrdiff_t (*find)(const T* x, ptrdiff_t n, T wanted);
 };
 
 // ---- element-wise ----
@@ -125,6 +140,7 @@ struct KernelTable {
   ByType<ElementwiseKernels> elementwise;
   ByType<MovementKernels> movement;
   ByType<OptimizerKernels> optimizer;
+  ByType<ReduceKernels> reduce;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

@@ -14,6 +14,8 @@ extern const MovementKernels<float> movement_f32;
 extern const MovementKernels<double> movement_f64;
 extern const OptimizerKernels<float> optimizer_f32;
 extern const OptimizerKernels<double> optimizer_f64;
+extern const ReduceKernels<float> reduce_f32;
+extern const ReduceKernels<double> reduce_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -23,5 +25,6 @@ constinit const KernelTable table = {
     {&elementwise_f32, &elementwise_f64},
     {&movement_f32, &movement_f64},
     {&optimizer_f32, &optimizer_f64},
+    {&reduce_f32, &reduce_f64},
 };
 }  // namespace nnfast::NNFAST_ISA

@@ -16,16 +16,20 @@ template <>
 struct VecOf<float> {
   typedef float type __attribute__((vector_size(VECTOR_BYTES)));
   typedef int32_t bits __attribute__((vector_size(VECTOR_BYTES)));
+  typedef int32_t index;
 };
 template <>
 struct VecOf<double> {
   typedef double type __attribute__((vector_size(VECTOR_BYTES)));
   typedef int64_t bits __attribute__((vector_size(VECTOR_BYTES)));
+  typedef int64_t index;
 };
 template <class T>
 using Vec = typename VecOf<T>::type;
 template <class T>
 using Bits = typename VecOf<T>::bits;  // integers of the same width: masks, exponents
+template <class T>
+using Index = typename VecOf<T>::index;  // an integer as wide as T
 template <class T>
 constexpr int LANES = VECTOR_BYTES / static_cast<int>(sizeof(T));
 
@@ -44,19 +48,22 @@ INLINE Vec<T> splat(T s) {
   return s - Vec<T>{};  // written so, -0 stays -0, and the compiler knows that it is s
 }
 
-// The first n lanes; the others are `rest`. Tails go through the same arithmetic as bodies.
+// The first n lanes, n <= LANES; the others are `rest`. Tails go through the same arithmetic as bodies. The counter has
+// the width of T, so that GCC makes one compare and one masked load or store of it.
 template <class T>
 INLINE Vec<T> load_some(const T* p, ptrdiff_t n, T rest = 0) {
   T lane[LANES<T>];
-  for (int i = 0; i < LANES<T>; ++i) lane[i] = i < n ? p[i] : rest;
+  const auto count = static_cast<Index<T>>(n);
+  for (Index<T> i = 0; i < LANES<T>; ++i) lane[i] = i < count ? p[i] : rest;
   return load(lane);
 }
 template <class T>
 INLINE void store_some(T* p, Vec<T> v, ptrdiff_t n) {
   T lane[LANES<T>];
   store(lane, v);
-  for (int i = 0; i < LANES<T>; ++i)
-    if (i < n) p[i] = lane[i];  // written so, it becomes one masked store
+  const auto count = static_cast<Index<T>>(n);
+  for (Index<T> i = 0; i < LANES<T>; ++i)
+    if (i < count) p[i] = lane[i];
 }
 template <class T>
 INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {
@@ -201,6 +208,14 @@ INLINE Bits<T> load_bools(const Byte* p) {
   typename BytesOf<T>::type bytes;
   __builtin_memcpy(&bytes, p, sizeof bytes);
   return __builtin_convertvector(bytes, Bits<T>) != 0;
+}
+
+// A mask of the first n lanes.
+template <class T>
+INLINE Bits<T> first_lanes(ptrdiff_t n) {
+  Bits<T> lane;
+  for (int i = 0; i < LANES<T>; ++i) lane[i] = i;
+  return lane < static_cast<Index<T>>(n);
 }
 
 }  // namespace nnfast::NNFAST_ISA

@@ -1,0 +1,217 @@
+// reduce: folds of a run of elements or of rows of columns, and the gradients that give each element its share.
+#include "../kernels.h"
+#include "math.h"
+
+namespace nnfast::NNFAST_ISA {
+
+// A fold: what an element contributes (s is a number of the result that it goes into), and how two parts join. `join`
+// serves vectors of any width and scalars.
+struct Plus {
+  static constexpr int ROWS = 8;
+  static constexpr int IDENTITY = 0;
+  template <class V>
+  INLINE V join(V a, V b) {
+    return a + b;
+  }
+};
+struct Times {
+  static constexpr int ROWS = 8;
+  static constexpr int IDENTITY = 1;
+  template <class V>
+  INLINE V join(V a, V b) {
+    return a * b;
+  }
+};
+struct Sum : Plus {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T>) {
+    return x;
+  }
+};
+struct Prod : Times {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T>) {
+    return x;
+  }
+};
+struct Max : Sum {
+  static constexpr double IDENTITY = -__builtin_inf();
+  template <class V>
+  INLINE V join(V a, V b) {
+    return ((b > a) | (b != b)) ? b : a;  // once a is NaN it stays
+  }
+};
+struct Min : Sum {
+  static constexpr double IDENTITY = __builtin_inf();
+  template <class V>
+  INLINE V join(V a, V b) {
+    return ((b < a) | (b != b)) ? b : a;
+  }
+};
+struct Squares : Plus {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T> s) {
+    return (x - s) * (x - s);
+  }
+};
+struct Exp : Plus {
+  static constexpr int ROWS = 2;
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T> s) {
+    return exp(x - s);
+  }
+};
+struct Equal : Plus {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T> s) {
+    return select<T>(x == s, splat<T>(1), splat<T>(0));
+  }
+};
+struct ProdNonzero : Times {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T>) {
+    return select<T>(x == T(0), splat<T>(1), x);
+  }
+};
+
+// The lanes of one vector, joined by halves.
+template <class F, class T, int BYTES>
+INLINE T across(T __attribute__((vector_size(BYTES))) v) {
+  if constexpr (BYTES == 2 * sizeof(T)) {
+    return F::join(v[0], v[1]);
+  } else {
+    typedef T Half __attribute__((vector_size(BYTES / 2)));
+    Half low, high;
+    __builtin_memcpy(&low, &v, sizeof low);
+    __builtin_memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return across<F, T, BYTES / 2>(F::join(low, high));
+  }
+}
+
+template <class F, class T>
+static T run(const T* x, ptrdiff_t n, T s) {
+  constexpr int L = LANES<T>;
+  const Vec<T> shift = splat(s), identity = splat<T>(T(F::IDENTITY));
+  Vec<T> part[4] = {identity, identity, identity, identity};
+  ptrdiff_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L)
+    for (int v = 0; v < 4; ++v) part[v] = F::join(part[v], F::template element<T>(load(x + i + v * L), shift));
+  for (; i + L <= n; i += L) part[0] = F::join(part[0], F::template element<T>(load(x + i), shift));
+  if (i < n) {
+    const Vec<T> last = F::template element<T>(load_some(x + i, n - i), shift);
+    part[1] = F::join(part[1], select<T>(first_lanes<T>(n - i), last, identity));
+  }
+  return across<F, T, VECTOR_BYTES>(F::join(F::join(part[0], part[1]), F::join(part[2], part[3])));
+}
+
+// ROWS rows at a time: as many streams, added up pairwise before they meet what was there.
+template <class F, class T, int ROWS>
+INLINE void some_rows(T* acc, const T* x, ptrdiff_t row_step, ptrdiff_t n, const T* s) {
+  constexpr int L = LANES<T>;
+  const auto together = [](Vec<T>* row) {
+    for (int half = ROWS / 2; half > 0; half /= 2)
+      for (int r = 0; r < half; ++r) row[r] = F::join(row[r], row[r + half]);
+    return row[0];
+  };
+  Vec<T> row[ROWS];
+  ptrdiff_t j = 0;
+  for (; j + L <= n; j += L) {
+    const Vec<T> shift = s ? load(s + j) : Vec<T>{};
+    for (int r = 0; r < ROWS; ++r) row[r] = F::template element<T>(load(x + r * row_step + j), shift);
+    store(acc + j, F::join(load(acc + j), together(row)));
+  }
+  if (j < n) {
+    const Vec<T> shift = s ? load_some(s + j, n - j) : Vec<T>{};
+    for (int r = 0; r < ROWS; ++r) row[r] = F::template element<T>(load_some(x + r * row_step + j, n - j), shift);
+    store_some(acc + j, F::join(load_some(acc + j, n - j), together(row)), n - j);
+  }
+}
+template <class F, class T>
+static void columns(T* acc, const T* x, ptrdiff_t rows, ptrdiff_t row_step, ptrdiff_t n, const T* s) {
+  constexpr int ROWS = F::ROWS;
+  for (; rows >= ROWS; rows -= ROWS, x += ROWS * row_step) some_rows<F, T, ROWS>(acc, x, row_step, n, s);
+  for (; rows > 0; --rows, x += row_step) some_rows<F, T, 1>(acc, x, row_step, n, s);
+}
+
+// Shares: dx of one element from x and two numbers a, b of the result that it went into.
+struct ShareEqual {  // b is dy / (how many are equal); without any (NaN) it is not finite, and so is b * 0
+  template <class T>
+  INLINE Vec<T> of(Vec<T> x, Vec<T> a, Vec<T> b) {
+    return select<T>(x == a, b, b * T(0));
+  }
+};
+struct ShareProd {  // a is dy * (product of those that are not zero), b how many are zero
+  template <class T>
+  INLINE Vec<T> of(Vec<T> x, Vec<T> a, Vec<T> b) {
+    const Vec<T> zero = splat<T>(0);
+    return select<T>(b == T(0), a / x, select<T>((b == T(1)) & (x == T(0)), a, zero));
+  }
+};
+struct ShareVar {  // a is the mean, b is 2 dy / count
+  template <class T>
+  INLINE Vec<T> of(Vec<T> x, Vec<T> a, Vec<T> b) {
+    return (x - a) * b;
+  }
+};
+struct ShareExp {  // a is log(sum(exp(x))), b is dy
+  template <class T>
+  INLINE Vec<T> of(Vec<T> x, Vec<T> a, Vec<T> b) {
+    return exp(x - a) * b;
+  }
+};
+
+template <class S, class T, bool EACH>
+INLINE void share_of(T* dx, const T* x, ptrdiff_t n, const T* a, const T* b) {
+  constexpr int L = LANES<T>;
+  ptrdiff_t i = 0;
+  for (; i + L <= n; i += L) {
+    const Vec<T> av = EACH ? load(a + i) : splat(*a), bv = EACH ? load(b + i) : splat(*b);
+    store(dx + i, S::template of<T>(load(x + i), av, bv));
+  }
+  if (i < n) {
+    const Vec<T> av = EACH ? load_some(a + i, n - i) : splat(*a), bv = EACH ? load_some(b + i, n - i) : splat(*b);
+    store_some(dx + i, S::template of<T>(load_some(x + i, n - i), av, bv), n - i);
+  }
+}
+template <class S, class T>
+static void share(T* dx, const T* x, ptrdiff_t n, const T* a, const T* b, bool each) {
+  each ? share_of<S, T, true>(dx, x, n, a, b) : share_of<S, T, false>(dx, x, n, a, b);
+}
+
+// The first of n elements that is `wanted` (NaN: the first NaN), or n. Groups that hold it nowhere are passed over.
+template <class T>
+static ptrdiff_t find(const T* x, ptrdiff_t n, T wanted) {
+  constexpr int L = LANES<T>;
+  const bool nan = wanted != wanted;
+  ptrdiff_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    Bits<T> hit = {};
+    for (int v = 0; v < 4; ++v) {
+      const Vec<T> here = load(x + i + v * L);
+      hit |= nan ? here != here : here == wanted;
+    }
+    Index<T> any = 0;
+    for (int lane = 0; lane < L; ++lane) any |= hit[lane];
+    if (any) break;
+  }
+  for (; i < n; ++i)
+    if (nan ? x[i] != x[i] : x[i] == wanted) break;
+  return i;
+}
+
+#define FOLD_TABLE(f) \
+  {f<Sum, T>, f<Prod, T>, f<Max, T>, f<Min, T>, f<Squares, T>, f<Exp, T>, f<Equal, T>, f<ProdNonzero, T>}
+
+template <class T>
+constexpr ReduceKernels<T> reduce_table = {
+    FOLD_TABLE(run),
+    FOLD_TABLE(columns),
+    {share<ShareEqual, T>, share<ShareProd, T>, share<ShareVar, T>, share<ShareExp, T>},
+    find<T>,
+};
+extern const ReduceKernels<float> reduce_f32;
+extern const ReduceKernels<double> reduce_f64;
+constinit const ReduceKernels<float> reduce_f32 = reduce_table<float>;
+constinit const ReduceKernels<double> reduce_f64 = reduce_table<double>;
+
+}  // namespace nnfast::NNFAST_ISA
