@@ -75,6 +75,7 @@ void adam(const OptimizerList& list, const double* lr, const int64_t* step, doub
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);
 void advance(const View& counter, int64_t amount, const Status* status);  // counter += amount
 void check_finite(const View& x, Status* status);                         // reports the first NaN or Inf
+
 // ---- reduce ----
 // y = the elements of x along `axes` (bit i: axis i) made one, by sum, mean, ...; y is contiguous and has the other
 // dimensions of x. Integers and bool: sum, prod, max, min, in the dtype of x. var is biased. NaN wins max and min; the

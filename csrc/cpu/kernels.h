@@ -42,6 +42,8 @@ struct GemmKernels {
 template <class T>
 struct MovementKernels {
   void (*convert)(int dtype, const void* from, T* to, ptrdiff_t n, double scale);  // to[n] = scale * from[n]
+};
+
 // ---- reduce ----
 // What is gathered from the elements x: their sum, product, largest, smallest (NaN wins); with a number s for each
 // result, the sums of (x - s)^2, of exp(x - s), and of (x == s); the product of those that are not zero.

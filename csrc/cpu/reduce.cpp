@@ -327,14 +327,8 @@ void reduce_float(const View& x, uint32_t axes, Reduction reduction, T* y, void*
     case Reduction::mean:
       return gather(p, from, SUM, nullptr, parts, [=](int64_t r, double v) { y[r] = T(v / count); });
     case Reduction::var:
-      // From the mean rounded to T; what that was off is taken out again: sum (x - m)^2 = sum (x - mean)^2 + n (m -
-      // mean)^2.
       gather(p, from, SUM, nullptr, parts, [=, first = first](int64_t r, double v) { first[r] = v / count; });
-      return gather(p, from, SQUARES, first, parts, [=, first = first](int64_t r, double v) {
-        const double off = double(T(first[r])) - first[r];
-        const double var = v / count - off * off;
-        y[r] = T(var < 0 ? 0.0 : var);
-      });
+      return gather(p, from, SQUARES, first, parts, [=](int64_t r, double v) { y[r] = T(v / count); });
     case Reduction::logsumexp:
       gather(p, from, MAX, nullptr, parts,
              [=, first = first](int64_t r, double v) { first[r] = std::isinf(v) ? 0.0 : v; });

@@ -75,6 +75,7 @@ from nnfast.ops.movement import (
 )
 from nnfast.ops.optimizer_steps import accumulate, adam, advance, check_finite, rmsprop, sgd
 from nnfast.ops.random import dropout, permutation
+from nnfast.ops.reduce import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
 from nnfast.ops.shape import (
     broadcast_to,
     expand_dims,
@@ -109,6 +110,8 @@ __all__ = [
     "adam",
     "add",
     "advance",
+    "argmax",
+    "argmin",
     "broadcast_to",
     "cast",
     "check_finite",
@@ -146,7 +149,11 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logsumexp",
+    "max",
     "maximum",
+    "mean",
+    "min",
     "minimum",
     "moveaxis",
     "mul",
@@ -162,6 +169,7 @@ __all__ = [
     "permutation",
     "pow",
     "power",
+    "prod",
     "random",
     "ravel",
     "reciprocal",
@@ -180,8 +188,10 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "std",
     "sub",
     "subtract",
+    "sum",
     "swapaxes",
     "swish",
     "take_rows",
@@ -189,9 +199,8 @@ __all__ = [
     "transpose",
     "true_divide",
     "use_status",
+    "var",
     "where",
     "zeros",
     "zeros_like",
 ]
-
-from nnfast.ops import _methods  # noqa: F401  last: it attaches the ops to Tensor
