@@ -116,4 +116,22 @@ void binary_gradient(Binary op, const View& dy, const View& a, const View& b, co
 void compare(Comparison op, const View& a, const View& b, const View& y);        // y is bool
 void where(const View& condition, const View& a, const View& b, const View& y);  // condition is bool
 
+// ---- conv2d ----
+// Images are [N,H,W,C] and [N,P,Q,F], or channels_first [N,C,H,W] and [N,F,P,Q]; filters [R,S,C/groups,F].
+// y[n,p,q,f] = activation(sum_{r,s,c} x[n, p*stride + r*dilation - top, q*stride + s*dilation - left, c] w[r,s,c,f]
+// + bias[f]); outside x is zero. before: top and left; the padding after is what P and Q leave. dz: the gradient of the
+// sum. dx and dw are contiguous.
+struct Conv2d {
+  int64_t stride[2], before[2], dilation[2], groups;
+  bool channels_first;
+  int threads;  // how many pieces of scratch: one for each thread that may work on it
+};
+void conv2d(const View& x, const View& w, const View& bias, const Conv2d& how, Activation activation, double slope,
+            const View& y, void* scratch);
+size_t conv2d_scratch(const View& x, const View& w, const View& bias, const Conv2d& how, const View& y);
+void conv2d_input_gradient(const View& dz, const View& w, const Conv2d& how, const View& dx, void* scratch);
+size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d& how, const View& dx);
+void conv2d_filter_gradient(const View& x, const View& dz, const Conv2d& how, const View& dw, void* scratch);
+size_t conv2d_filter_gradient_scratch(const View& x, const View& dz, const Conv2d& how, const View& dw);
+
 }  // namespace nnfast

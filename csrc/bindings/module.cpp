@@ -9,6 +9,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   register_at_exit();
   bind_runtime(m);
   bind_gemm(m);
+  bind_conv2d(m);
   bind_elementwise(m);
   bind_movement(m);
   bind_metrics(m);

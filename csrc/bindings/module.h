@@ -5,6 +5,7 @@
 namespace nnfast {
 void bind_runtime(py::module_&);
 void bind_gemm(py::module_&);
+void bind_conv2d(py::module_&);
 void bind_elementwise(py::module_&);
 void bind_movement(py::module_&);
 void bind_metrics(py::module_&);

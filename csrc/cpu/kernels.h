@@ -38,6 +38,39 @@ struct GemmKernels {
   T (*backward_row)(ptrdiff_t n, const T* dy, const T* y, T* dz, int activation, T slope);
 };
 
+// ---- conv2d ---- (generic/conv2d.cpp says what they compute)
+template <class T>
+struct ConvRows {
+  ptrdiff_t rows, columns;     // of c: at most mr and nr
+  ptrdiff_t segments, length;  // of a patch
+  const ptrdiff_t* offsets;    // [segments]
+  ptrdiff_t shift;             // added to every offset
+  const T* const* a;           // [rows]: where patches begin
+  const T* b;                  // [segments * length][nr]
+  T* const* c;                 // [rows]: where results begin
+  ptrdiff_t column;            // added to each of them
+  const T* init;               // [nr] or nullptr for zeros: what the sum begins with unless it accumulates
+  bool accumulate, relu;
+};
+template <class T>
+struct ConvOuter {
+  ptrdiff_t rows, columns, pixels;
+  const T* const* a;  // [pixels]: where patches begin
+  ptrdiff_t offset;   // of the first of the rows
+  const T* b;         // [pixels][nr]
+  T* c;
+  ptrdiff_t ldc;
+  bool accumulate;
+};
+template <class T>
+struct ConvKernels {
+  int mr, nr;
+  void (*rows)(const ConvRows<T>&);
+  void (*outer)(const ConvOuter<T>&);
+  void (*depthwise)(ptrdiff_t taps, const T* const* a, const T* const* b, const T* init, ptrdiff_t channels, T* c);
+  void (*depthwise_outer)(ptrdiff_t taps, const T* const* a, const T* b, ptrdiff_t channels, T* const* c);
+};
+
 // ---- movement ----
 template <class T>
 struct MovementKernels {
@@ -139,6 +172,7 @@ struct KernelTable {
   const char* name;
   int vector_bytes;
   ByType<GemmKernels> gemm;
+  ByType<ConvKernels> conv;
   ByType<ElementwiseKernels> elementwise;
   ByType<MovementKernels> movement;
   ByType<OptimizerKernels> optimizer;

@@ -1,6 +1,7 @@
 """The functional interface: every op takes arrays or tensors and returns tensors. The only room that calls kernels."""
 
 from nnfast.ops import random
+from nnfast.ops.conv import conv2d
 from nnfast.ops.elementwise import (
     abs,
     absolute,
@@ -119,6 +120,7 @@ __all__ = [
     "concat",
     "concatenate",
     "contiguous",
+    "conv2d",
     "current_status",
     "dense",
     "div",

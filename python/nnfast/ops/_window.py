@@ -37,6 +37,14 @@ def pair(name: str, arg: str, value: Any) -> tuple[int, int]:
     return rows, columns
 
 
+def positive(name: str, arg: str, value: Any) -> int:
+    """One integer of at least 1."""
+    n = _integer(name, arg, value, value)
+    if n < 1:
+        raise ValueError(f"[{name}] {arg} must be at least 1. Received: {arg}={value!r}")
+    return n
+
+
 def pads(name: str, padding: Any, size: Any, kernel: Any, strides: Any, dilation: Any) -> Pads:
     """Cells of padding ((top, bottom), (left, right)).
 

@@ -1,0 +1,515 @@
+// conv2d and its gradients as implicit GEMM (patches.h): the rows of A are patches of the image where it lies, or of a
+// copy of a block's window in cache; B, the filter, is packed into panels as in gemm. The gradient of the input is the
+// same loop over the gradient of the output; the gradient of the filter is A^T B, summed over blocks of pixels.
+#include <cmath>
+
+#include "../ops.h"
+#include "kernels.h"
+#include "parallel.h"
+#include "patches.h"
+#include "slots.h"
+
+namespace nnfast {
+namespace {
+
+constexpr int64_t BLOCK_PIXELS = 256;       // of a task
+constexpr int64_t BLOCK_CACHE = 512 << 10;  // bytes of a block's copy: half of a usual L2
+constexpr int64_t PANEL_CACHE = 24 << 10;   // bytes of a panel of B between two passes over the pixels: half of L1
+constexpr int64_t TASKS = 24;  // enough to share among threads; below it, the columns of the result are shared too
+constexpr int64_t PARTIAL_BYTES = 32 << 20;  // most that the partial sums of a filter's gradient may take
+
+template <class T>
+T activate(T x, Activation activation, T slope) {
+  switch (activation) {
+    case Activation::relu:
+      return x < 0 ? T(0) : x;  // keeps NaN
+    case Activation::leaky_relu:
+      return x > 0 ? x : slope * x;
+    case Activation::elu:
+      return x > 0 ? x : slope * std::expm1(x);
+    case Activation::selu:
+      return T(1.0507009873554805) * (x > 0 ? x : T(1.6732632423543772) * std::expm1(x));
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::softplus:
+      return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
+    case Activation::exp:
+      return std::exp(x);
+    default:
+      return x;
+  }
+}
+
+// The filter as B of a gemm: w[r, s, k, column], with the strides of whichever axes play k and column.
+template <class T>
+struct Filter {
+  const T* data;
+  int64_t r_stride, s_stride, k_stride, column_stride, group_stride;
+};
+
+// to[k][NR] = from[k, columns], zeros beyond the last column.
+template <class T>
+void pack_panel(const T* from, int64_t k_stride, int64_t column_stride, int64_t length, int64_t columns, int64_t NR,
+                T* to) {
+  constexpr int64_t STRIP = 64;  // of k: the part of `to` that a walk along k writes stays in cache
+  for (int64_t k0 = 0; k0 < length; k0 += STRIP, to += STRIP * NR) {
+    const int64_t end = std::min(STRIP, length - k0);
+    const T* at = from + k0 * k_stride;
+    if (column_stride == 1 || columns == 1) {
+      for (int64_t k = 0; k < end; ++k)
+        std::memcpy(to + k * NR, at + k * k_stride, static_cast<size_t>(columns) * sizeof(T));
+    } else {
+      for (int64_t c = 0; c < columns; ++c)
+        for (int64_t k = 0; k < end; ++k) to[k * NR + c] = at[k * k_stride + c * column_stride];
+    }
+    if (columns < NR)
+      for (int64_t k = 0; k < end; ++k) zero_cells(to + k * NR + columns, NR - columns);
+  }
+}
+
+// One grid of pixels: target[pixel, column] = activation(init[column] + patch(pixel) * filter[:, column]).
+template <class T>
+struct Grid {
+  Patches patches;
+  Images<const T> source;
+  Images<T> target;
+  int64_t row0, row_step, column0, column_step;  // pixel (i, j) of the grid is cell (row0 + i * row_step, ...)
+  Filter<T> filter;
+  int64_t groups, columns;  // columns: of one group
+  const T* init;            // [groups][panels * NR], or nullptr
+  Activation activation;
+  T slope;
+
+  int64_t panels(int64_t NR) const { return ceil_div(columns, NR); }
+  T* pixel(const Block& b, int64_t index, int64_t column) const {
+    const int64_t j = index % b.j, i = index / b.j % b.i, n = index / b.j / b.i;
+    return target.at(b.n0 + n, row0 + (b.i0 + i) * row_step, column0 + (b.j0 + j) * column_step, column);
+  }
+};
+
+// B of all groups: [group][panel][tap][channel][NR].
+template <class T>
+void pack_filter(const Grid<T>& g, int64_t NR, T* packed) {
+  const Patches& p = g.patches;
+  const int64_t panels = g.panels(NR), tap = p.channels * NR;
+  parallel_for(g.groups * panels * p.rows.taps, ceil_div(16384, std::max<int64_t>(1, p.columns.taps * tap)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t r = i % p.rows.taps, panel = i / p.rows.taps % panels,
+                                 group = i / p.rows.taps / panels;
+                   const int64_t columns = std::min(NR, g.columns - panel * NR);
+                   for (int64_t s = 0; s < p.columns.taps; ++s) {
+                     const Filter<T>& f = g.filter;
+                     const T* from = f.data + p.rows.index(r) * f.r_stride + p.columns.index(s) * f.s_stride +
+                                     group * f.group_stride + panel * NR * f.column_stride;
+                     pack_panel(from, f.k_stride, f.column_stride, p.channels, columns, NR,
+                                packed + (i * p.columns.taps + s) * tap);
+                   }
+                 }
+               });
+}
+
+// What a task of run_grid needs for itself.
+template <class T>
+struct Workspace {
+  T* copy;          // of the block's window
+  const T** patch;  // per pixel
+  T** row;          // per pixel: where its results go
+  T* results;       // [pixels][panels * NR], where the target cannot be written in rows
+
+  Workspace(Arena arena, const Patches& p, int64_t width)
+      : copy(arena.take<T>(p.buffer + 16)),
+        patch(arena.take<const T*>(p.block_pixels())),
+        row(arena.take<T*>(p.block_pixels())),
+        results(arena.take<T>(p.block_pixels() * width)) {}
+  static size_t bytes(const Patches& p, int64_t width) {
+    Arena arena(nullptr);
+    arena.take<T>(p.buffer + 16);
+    arena.take<const T*>(p.block_pixels());
+    arena.take<T*>(p.block_pixels());
+    arena.take<T>(p.block_pixels() * width);
+    return arena.used();
+  }
+};
+
+// The K loop of one block: pieces of K whose panels of B fit in L1, panels, tiles of pixels.
+template <class T>
+void multiply(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* offsets, const T* b, int64_t panel0,
+              int64_t panel1, const Block& block, const Workspace<T>& space, const T* init) {
+  const Patches& p = g.patches;
+  const int64_t NR = kernel.nr, pixels = block.pixels();
+  const int64_t rows = ceil_div(pixels, ceil_div(pixels, kernel.mr));  // of a tile: an even share
+  const int64_t most = std::max<int64_t>(1, PANEL_CACHE / NR / static_cast<int64_t>(sizeof(T)));
+  const int64_t segments = std::max<int64_t>(1, most / std::max<int64_t>(p.length, 1));
+  const int64_t pieces = ceil_div(std::max<int64_t>(p.length, 1), most), piece = ceil_div(p.length, pieces);
+  ConvRows<T> t{};
+  for (int64_t s = 0; s < p.segments; s += segments)
+    for (int64_t k = 0; k == 0 || k < p.length; k += std::max<int64_t>(piece, 1)) {
+      const bool last = s + segments >= p.segments && k + piece >= p.length;
+      t.segments = std::min(segments, p.segments - s);
+      t.length = segments > 1 ? p.length : std::min(piece, p.length - k);
+      t.offsets = offsets + s;
+      t.shift = k;
+      t.accumulate = s > 0 || k > 0;
+      t.relu = last && g.activation == Activation::relu;
+      for (int64_t panel = panel0; panel < panel1; ++panel) {
+        t.b = b + ((panel * p.segments + s) * p.length + k) * NR;
+        t.init = init ? init + panel * NR : nullptr;
+        t.column = panel * NR;
+        t.columns = std::min(NR, g.columns - panel * NR);
+        for (int64_t i = 0; i < pixels; i += rows) {
+          t.rows = std::min(rows, pixels - i);
+          t.a = space.patch + i;
+          t.c = space.row + i;
+          kernel.rows(t);
+        }
+      }
+    }
+}
+
+template <class T>
+void run_block(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* offsets, const T* packed, int64_t group,
+               int64_t panel0, int64_t panel1, const Block& block, const Workspace<T>& space) {
+  const int64_t NR = kernel.nr, width = g.panels(NR) * NR, pixels = block.pixels();
+  const bool in_rows = g.target.c_stride == 1 || g.columns == 1;
+  place_patches(g.patches, g.source, group * g.patches.channels, block, space.copy, space.patch);
+  for (int64_t i = 0; i < pixels; ++i)
+    space.row[i] = in_rows ? g.pixel(block, i, group * g.columns) : space.results + i * width;
+  multiply(g, kernel, offsets, packed + group * width * g.patches.taps() * g.patches.channels, panel0, panel1, block,
+           space, g.init ? g.init + group * width : nullptr);
+  const int64_t column0 = panel0 * NR, column1 = std::min(panel1 * NR, g.columns);
+  if (g.activation != Activation::linear && g.activation != Activation::relu)
+    for (int64_t i = 0; i < pixels; ++i)
+      for (int64_t c = column0; c < column1; ++c) space.row[i][c] = activate(space.row[i][c], g.activation, g.slope);
+  if (!in_rows)
+    for (int64_t i = 0; i < pixels; ++i) {
+      T* to = g.pixel(block, i, group * g.columns);
+      for (int64_t c = column0; c < column1; ++c) to[c * g.target.c_stride] = space.row[i][c];
+    }
+}
+
+// Tasks: blocks of pixels, groups and, where these are few, ranges of panels.
+template <class T>
+void run_grid(const Grid<T>& g, int threads, Arena arena, size_t& used) {
+  const ConvKernels<T>& kernel = kernels().conv.get<T>();
+  const Patches& p = g.patches;
+  const int64_t panels = g.panels(kernel.nr), width = panels * kernel.nr, blocks = p.blocks();
+  ptrdiff_t* offsets = arena.take<ptrdiff_t>(p.segments);
+  T* packed = arena.take<T>(g.groups * width * p.taps() * p.channels);
+  const int64_t block_width = g.target.c_stride == 1 || g.columns == 1 ? 0 : width;
+  Slots slots(arena, threads, Workspace<T>::bytes(p, block_width));
+  used = std::max(used, arena.used());
+  if (arena.measuring()) return;
+  place_segments(p, g.source, offsets);
+  pack_filter(g, kernel.nr, packed);
+  const int64_t shares = std::clamp<int64_t>(ceil_div(TASKS, std::max<int64_t>(1, blocks * g.groups)), 1, panels);
+  parallel_for_flushed(blocks * g.groups * shares, 1, [&](int64_t begin, int64_t end) {
+    const Slots::Held slot(slots);
+    const Workspace<T> space(Arena(slot.memory()), p, block_width);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t share = i % shares, group = i / shares % g.groups;
+      run_block(g, kernel, offsets, packed, group, share * panels / shares, (share + 1) * panels / shares,
+                p.block(i / shares / g.groups), space);
+    }
+  });
+}
+
+// The sum of `count` partial results, in their order.
+template <class T>
+void add_up(const T* partial, int64_t count, int64_t size, T* to) {
+  parallel_for_flushed(size, 8192, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = partial[i];
+    for (int64_t s = 1; s < count; ++s)
+      for (int64_t i = begin; i < end; ++i) to[i] += partial[s * size + i];
+  });
+}
+
+// dw[(segment, cell), f] = sum over pixels of patch[pixel, (segment, cell)] * dz[pixel, f]. Tasks: groups, panels of f,
+// segments and, where these are few, shares of the pixels, which are summed apart and then added up.
+template <class T>
+struct FilterGradient {
+  Patches patches;
+  Images<const T> x, dz;
+  int64_t groups;
+  T* dw;
+
+  void run(int threads, Arena& arena) const {
+    const ConvKernels<T>& kernel = kernels().conv.get<T>();
+    const int64_t columns = dz.c / groups, panels = ceil_div(columns, kernel.nr), blocks = patches.blocks();
+    const int64_t K = patches.taps() * patches.channels, size = K * dz.c;
+    if (size == 0 || blocks == 0) return arena.measuring() ? void() : zero_cells(dw, size);
+    const int64_t parts = groups * panels * patches.segments;
+    const int64_t room = PARTIAL_BYTES / static_cast<int64_t>(sizeof(T)) / size;
+    const int64_t shares = std::clamp<int64_t>(ceil_div(TASKS, parts), 1, std::max<int64_t>(1, std::min(blocks, room)));
+    ptrdiff_t* offsets = arena.take<ptrdiff_t>(patches.segments);
+    T* partial = shares > 1 ? arena.take<T>(shares * size) : dw;
+    Slots slots(arena, threads, Workspace<T>::bytes(patches, kernel.nr));
+    if (arena.measuring()) return;
+    place_segments(patches, x, offsets);
+    parallel_for_flushed(shares * parts, 1, [&](int64_t begin, int64_t end) {
+      const Slots::Held slot(slots);
+      const Workspace<T> space(Arena(slot.memory()), patches, kernel.nr);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t share = i / parts, segment = i % patches.segments, panel = i / patches.segments % panels;
+        const int64_t group = i % parts / patches.segments / panels;
+        for (int64_t b = share * blocks / shares; b < (share + 1) * blocks / shares; ++b)
+          add_block(kernel, group, panel, segment, offsets[segment], patches.block(b), b > share * blocks / shares,
+                    partial + share * size, space);
+      }
+    });
+    if (shares > 1) add_up(partial, shares, size, dw);
+  }
+
+  void add_block(const ConvKernels<T>& kernel, int64_t group, int64_t panel, int64_t segment, ptrdiff_t offset,
+                 const Block& block, bool accumulate, T* to, const Workspace<T>& space) const {
+    const int64_t NR = kernel.nr, columns = std::min(NR, dz.c / groups - panel * NR);
+    const int64_t column0 = group * (dz.c / groups) + panel * NR;
+    place_patches(patches, x, group * patches.channels, block, space.copy, space.patch);
+    T* b = space.results;
+    for (int64_t n = 0; n < block.n; ++n)
+      for (int64_t i = 0; i < block.i; ++i, b += block.j * NR)
+        pack_panel(static_cast<const T*>(dz.at(block.n0 + n, block.i0 + i, block.j0, column0)), dz.w_stride,
+                   dz.c_stride, block.j, columns, NR, b);
+    ConvOuter<T> t{};
+    t.columns = columns;
+    t.pixels = block.pixels();
+    t.a = space.patch;
+    t.b = space.results;
+    t.ldc = dz.c;
+    t.accumulate = accumulate;
+    const int64_t rows = ceil_div(patches.length, ceil_div(patches.length, kernel.mr));
+    for (int64_t row = 0; row < patches.length; row += rows) {
+      t.rows = std::min(rows, patches.length - row);
+      t.offset = offset + row;
+      t.c = to + (segment * patches.length + row) * dz.c + column0;
+      kernel.outer(t);
+    }
+  }
+};
+
+// ---- depthwise: one channel a group, so nothing to sum over but the taps; vectors run along the channels ----
+
+// The taps of one pixel that look inside the source: where, and which.
+template <class T>
+struct DepthwiseTaps {
+  const T** cell;
+  int64_t* tap;
+  int64_t count;
+};
+
+template <class T>
+void find_taps(const Patches& p, const Images<const T>& source, int64_t n, int64_t i, int64_t j, DepthwiseTaps<T>& to) {
+  int64_t r0, r1, s0, s1;
+  p.rows.within(i, r0, r1);
+  p.columns.within(j, s0, s1);
+  to.count = 0;
+  for (int64_t r = r0; r < r1; ++r)
+    for (int64_t s = s0; s < s1; ++s) {
+      to.cell[to.count] = source.at(n, i * p.rows.step + p.rows.shift(r), j * p.columns.step + p.columns.shift(s), 0);
+      to.tap[to.count++] = r * p.columns.taps + s;
+    }
+}
+
+template <class T>
+void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
+  const ConvKernels<T>& kernel = kernels().conv.get<T>();
+  const Patches& p = g.patches;
+  const int64_t C = g.groups, taps = p.taps();
+  T* filter = arena.take<T>(taps * C);
+  Slots slots(arena, threads, static_cast<size_t>(taps) * 24 + 256);
+  used = std::max(used, arena.used());
+  if (arena.measuring()) return;
+  for (int64_t t = 0; t < taps; ++t)
+    for (int64_t c = 0; c < C; ++c)
+      filter[t * C + c] =
+          g.filter.data[p.rows.index(t / p.columns.taps) * g.filter.r_stride +
+                        p.columns.index(t % p.columns.taps) * g.filter.s_stride + c * g.filter.group_stride];
+  const int64_t lines = p.batch * p.rows.out, line = std::max<int64_t>(1, p.columns.out * C * taps);
+  parallel_for_flushed(lines, ceil_div(1 << 16, line), [&](int64_t begin, int64_t end) {
+    const Slots::Held slot(slots);
+    Arena mine(slot.memory());
+    DepthwiseTaps<T> found{mine.take<const T*>(taps), mine.take<int64_t>(taps), 0};
+    const T** weights = mine.take<const T*>(taps);
+    for (int64_t l = begin; l < end; ++l)
+      for (int64_t j = 0; j < p.columns.out; ++j) {
+        const int64_t n = l / p.rows.out, i = l % p.rows.out;
+        find_taps(p, g.source, n, i, j, found);
+        for (int64_t t = 0; t < found.count; ++t) weights[t] = filter + found.tap[t] * C;
+        T* to = g.target.at(n, g.row0 + i * g.row_step, g.column0 + j * g.column_step, 0);
+        kernel.depthwise(found.count, found.cell, weights, g.init, C, to);
+        if (g.activation != Activation::linear)
+          for (int64_t c = 0; c < C; ++c) to[c] = activate(to[c], g.activation, g.slope);
+      }
+  });
+}
+
+template <class T>
+void depthwise_filter_gradient(const Patches& p, const Images<const T>& x, const Images<const T>& dz, T* dw,
+                               int threads, Arena& arena) {
+  const ConvKernels<T>& kernel = kernels().conv.get<T>();
+  const int64_t C = x.c, taps = p.taps(), lines = p.batch * p.rows.out;
+  const int64_t shares = std::clamp<int64_t>(lines, 1, TASKS);
+  T* partial = arena.take<T>(shares * taps * C);
+  Slots slots(arena, threads, static_cast<size_t>(taps) * 24 + 256);
+  if (arena.measuring()) return;
+  parallel_for_flushed(shares, 1, [&](int64_t begin, int64_t end) {
+    const Slots::Held slot(slots);
+    Arena mine(slot.memory());
+    DepthwiseTaps<T> found{mine.take<const T*>(taps), mine.take<int64_t>(taps), 0};
+    T** sums = mine.take<T*>(taps);
+    for (int64_t share = begin; share < end; ++share) {
+      T* to = partial + share * taps * C;
+      zero_cells(to, taps * C);
+      for (int64_t l = share * lines / shares; l < (share + 1) * lines / shares; ++l)
+        for (int64_t j = 0; j < p.columns.out; ++j) {
+          const int64_t n = l / p.rows.out, i = l % p.rows.out;
+          find_taps(p, x, n, i, j, found);
+          for (int64_t t = 0; t < found.count; ++t) sums[t] = to + found.tap[t] * C;
+          kernel.depthwise_outer(found.count, found.cell, dz.at(n, i, j, 0), C, sums);
+        }
+    }
+  });
+  add_up(partial, shares, taps * C, dw);
+}
+
+// ---- the ops ----
+
+template <class T>
+bool is_depthwise(const Images<T>& x, const View& w, const Conv2d& how) {
+  return how.groups == x.c && how.groups == w.shape[3] && how.groups > 1 && x.c_stride == 1;
+}
+
+template <class T>
+Axis rows_of(const Images<const T>& x, const View& w, const View& z, const Conv2d& how) {
+  return forward_axis(z.shape[how.channels_first ? 2 : 1], how.stride[0], x.h, w.shape[0], how.before[0],
+                      how.dilation[0]);
+}
+template <class T>
+Axis columns_of(const Images<const T>& x, const View& w, const View& z, const Conv2d& how) {
+  return forward_axis(z.shape[how.channels_first ? 3 : 2], how.stride[1], x.w, w.shape[1], how.before[1],
+                      how.dilation[1]);
+}
+
+template <class T>
+size_t forward(const View& x_, const View& w, const View& bias, const Conv2d& how, Activation activation, double slope,
+               const View& y_, void* scratch) {
+  const auto x = images<const T>(x_, how.channels_first);
+  const auto y = images<T>(y_, how.channels_first);
+  const int64_t F = w.shape[3] / how.groups;
+  Grid<T> g{make_patches(x, rows_of(x, w, y_, how), columns_of(x, w, y_, how), how.groups, BLOCK_PIXELS, BLOCK_CACHE),
+            x,
+            y,
+            0,
+            1,
+            0,
+            1,
+            {w.as<T>(), w.stride[0], w.stride[1], w.stride[2], w.stride[3], F * w.stride[3]},
+            how.groups,
+            F,
+            nullptr,
+            activation,
+            T(slope)};
+  Arena arena(scratch);
+  if (y_.size() == 0) return 0;
+  const bool depthwise = is_depthwise(x, w, how) && y.c_stride == 1;
+  if (bias.given()) {
+    const int64_t width = depthwise ? 1 : round_up(F, kernels().conv.get<T>().nr);
+    T* init = arena.take<T>(how.groups * width);
+    g.init = init;
+    if (!arena.measuring())
+      for (int64_t i = 0; i < how.groups; ++i)
+        for (int64_t f = 0; f < width; ++f)
+          init[i * width + f] = f < F ? bias.as<T>()[(i * F + f) * bias.stride[0]] : T(0);
+  }
+  size_t used = 0;
+  depthwise ? run_depthwise(g, how.threads, arena, used) : run_grid(g, how.threads, arena, used);
+  return used;
+}
+
+template <class T>
+size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const View& dx_, void* scratch) {
+  const auto dz = images<const T>(dz_, how.channels_first);
+  const auto dx = images<T>(dx_, how.channels_first);
+  if (dx_.size() == 0) return 0;
+  const int64_t phases[2] = {std::min(how.stride[0], dx.h), std::min(how.stride[1], dx.w)};
+  const int64_t F = w.shape[3] / how.groups, C = dx.c / how.groups;
+  const bool depthwise = is_depthwise(dx, w, how) && dz.c_stride == 1;
+  bool cleared = scratch == nullptr;
+  size_t used = 0;
+  for (int64_t row = 0; row < phases[0]; ++row)
+    for (int64_t column = 0; column < phases[1]; ++column) {
+      const Axis rows = gradient_axis(row, dx.h, how.stride[0], dz.h, w.shape[0], how.before[0], how.dilation[0]);
+      const Axis columns = gradient_axis(column, dx.w, how.stride[1], dz.w, w.shape[1], how.before[1], how.dilation[1]);
+      if (rows.taps == 0 || columns.taps == 0) {  // cells that no patch saw
+        if (!cleared) zero_cells(dx.data, dx_.size());
+        cleared = true;
+      }
+    }
+  for (int64_t row = 0; row < phases[0]; ++row)
+    for (int64_t column = 0; column < phases[1]; ++column) {
+      const Axis rows = gradient_axis(row, dx.h, how.stride[0], dz.h, w.shape[0], how.before[0], how.dilation[0]);
+      const Axis columns = gradient_axis(column, dx.w, how.stride[1], dz.w, w.shape[1], how.before[1], how.dilation[1]);
+      if (rows.taps == 0 || columns.taps == 0) continue;
+      const Grid<T> g{make_patches(dz, rows, columns, how.groups, BLOCK_PIXELS, BLOCK_CACHE),
+                      dz,
+                      dx,
+                      row,
+                      how.stride[0],
+                      column,
+                      how.stride[1],
+                      {w.as<T>(), w.stride[0], w.stride[1], w.stride[3], w.stride[2], F * w.stride[3]},
+                      how.groups,
+                      C,
+                      nullptr,
+                      Activation::linear,
+                      T(0)};
+      depthwise ? run_depthwise(g, how.threads, Arena(scratch), used) : run_grid(g, how.threads, Arena(scratch), used);
+    }
+  return used;
+}
+
+template <class T>
+size_t filter_gradient(const View& x_, const View& dz_, const Conv2d& how, const View& dw, void* scratch) {
+  const auto x = images<const T>(x_, how.channels_first), dz = images<const T>(dz_, how.channels_first);
+  const Patches p =
+      make_patches(x, rows_of(x, dw, dz_, how), columns_of(x, dw, dz_, how), how.groups, BLOCK_PIXELS, BLOCK_CACHE);
+  Arena arena(scratch);
+  if (is_depthwise(x, dw, how) && dz.c_stride == 1)
+    depthwise_filter_gradient(p, x, dz, dw.as<T>(), how.threads, arena);
+  else
+    FilterGradient<T>{p, x, dz, how.groups, dw.as<T>()}.run(how.threads, arena);
+  return arena.used();
+}
+
+// fn(T{}) for the dtype of v.
+template <class F>
+size_t by_type(const View& v, const F& fn) {
+  return visit_float(v.dtype, [&](auto tag) { return fn(typename decltype(tag)::type{}); });
+}
+}  // namespace
+
+size_t conv2d_scratch(const View& x, const View& w, const View& bias, const Conv2d& how, const View& y) {
+  return by_type(x, [&](auto t) { return forward<decltype(t)>(x, w, bias, how, Activation::linear, 0, y, nullptr); });
+}
+void conv2d(const View& x, const View& w, const View& bias, const Conv2d& how, Activation activation, double slope,
+            const View& y, void* scratch) {
+  by_type(x, [&](auto t) { return forward<decltype(t)>(x, w, bias, how, activation, slope, y, scratch); });
+}
+
+size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d& how, const View& dx) {
+  return by_type(dz, [&](auto t) { return input_gradient<decltype(t)>(dz, w, how, dx, nullptr); });
+}
+void conv2d_input_gradient(const View& dz, const View& w, const Conv2d& how, const View& dx, void* scratch) {
+  by_type(dz, [&](auto t) { return input_gradient<decltype(t)>(dz, w, how, dx, scratch); });
+}
+
+size_t conv2d_filter_gradient_scratch(const View& x, const View& dz, const Conv2d& how, const View& dw) {
+  return by_type(x, [&](auto t) { return filter_gradient<decltype(t)>(x, dz, how, dw, nullptr); });
+}
+void conv2d_filter_gradient(const View& x, const View& dz, const Conv2d& how, const View& dw, void* scratch) {
+  by_type(x, [&](auto t) { return filter_gradient<decltype(t)>(x, dz, how, dw, scratch); });
+}
+
+}  // namespace nnfast

@@ -1,0 +1,133 @@
+"""Convolution of images with a bank of filters."""
+
+from typing import Any
+
+from nnfast import device
+from nnfast.ops._op import Op, float_operands
+from nnfast.ops._window import output_size, pads, pair, positive
+from nnfast.ops.linalg import FUSED_ACTIVATIONS
+from nnfast.tensor import Tensor
+
+
+class Conv2D(Op):
+    """y = activation(convolution of x with w, + b), in one pass over y."""
+
+    name = "conv2d"
+
+    def forward(self, k: Any, x: Any, w: Any, b: Any, activation: int, slope: float, **window: Any) -> tuple[Any, Any]:
+        y = k.conv2d(x, w, b, activation=activation, slope=slope, **window)
+        return y, (x, w, y if activation else None, activation, slope, window)
+
+    def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
+        k = device.kernels
+        x, w, y, activation, slope, window = saved
+        axis = 1 if window["channels_first"] else 3
+        dz, db = k.bias_activation_gradient(dy, y, activation=activation, slope=slope, axis=axis, needs_db=needs[2])
+        dx = k.conv2d_input_gradient(dz, w, x.shape, **window) if needs[0] else None
+        dw = k.conv2d_filter_gradient(x, dz, w.shape, **window) if needs[1] else None
+        return dx, dw, db
+
+    def output_shape(
+        self,
+        x: Any,
+        w: Any,
+        *_: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        dilation: Any = 1,
+        data_format: str = "channels_last",
+        **__: Any,
+    ) -> tuple[int | None, ...]:
+        """Of x (N, H, W, C), or (N, C, H, W), and w (R, S, C / groups, F); N, H and W may be None (not known yet)."""
+        strides, dilation = pair("conv2d", "strides", strides), pair("conv2d", "dilation", dilation)
+        first = channels_first("conv2d", data_format)
+        size = tuple(x[2:4] if first else x[1:3])
+        around = pads("conv2d", padding, size, w[:2], strides, dilation)
+        rows, columns = (output_size(*axis) for axis in zip(size, w[:2], strides, around, dilation))
+        for n in (rows, columns):
+            if n is not None and n < 1:
+                raise ValueError(
+                    f"[conv2d] the kernel is larger than the padded input. Received: x.shape={tuple(x)}, "
+                    f"w.shape={tuple(w)}, padding={padding!r}, dilation={dilation}"
+                )
+        return (x[0], w[3], rows, columns) if first else (x[0], rows, columns, w[3])
+
+
+_conv2d = Conv2D()
+
+
+def channels_first(name: str, data_format: str) -> bool:
+    """Whether data_format is "channels_first"; a ValueError if it is neither of the two."""
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            f"[{name}] data_format must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
+        )
+    return data_format == "channels_first"
+
+
+def conv2d(
+    x: Any,
+    w: Any,
+    b: Any = None,
+    *,
+    strides: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    data_format: str = "channels_last",
+    activation: str = "linear",
+    slope: float = 0.0,
+) -> Tensor:
+    """activation(convolution of the images x with the filters w, + b).
+
+    y[n,p,q,f] is the sum of x[n, p*stride + r*dilation - top, q*stride + s*dilation - left, c] * w[r,s,c,f] over r, s
+    and c, where x is zero outside its edges (a cross-correlation, as everywhere in this field). With groups, filter f
+    sees only the channels of its group.
+
+    Args:
+        x: (N, H, W, C); with data_format="channels_first" (N, C, H, W).
+        w: (R, S, C / groups, F), rows and columns of the kernel first, whatever the data format.
+        b: (F,) or None.
+        strides, dilation: an integer, or one for rows and one for columns.
+        padding: "valid" (none); "same" (an output of ceil(size / stride), the odd cell goes after); an integer; or
+            ((top, bottom), (left, right)).
+        groups: divides both C and F. groups == C is a depthwise convolution.
+        activation: a name in `ops.FUSED_ACTIVATIONS`.
+        slope: of leaky_relu and elu.
+
+    Returns:
+        (N, P, Q, F), or (N, F, P, Q), with P = (H + top + bottom - (R - 1) * dilation - 1) // stride + 1.
+
+    Raises:
+        ValueError: shapes or numbers that do not fit together.
+        TypeError: dtypes that differ; strides, dilation or padding that are not integers.
+        OverflowError: sizes beyond 2**31.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.conv2d(np.ones((1, 28, 28, 1), "float32"), np.ones((3, 3, 1, 32), "float32"), padding="same").shape
+    (1, 28, 28, 32)
+    """
+    if activation not in FUSED_ACTIVATIONS:
+        known = ", ".join(FUSED_ACTIVATIONS)
+        raise ValueError(f"[conv2d] unknown activation. Known: {known}. Received: {activation!r}")
+    x, w, b = float_operands("conv2d", x, w, b)
+    if x.ndim != 4 or w.ndim != 4:
+        raise ValueError(
+            "[conv2d] x must be (N, H, W, C), or channels first (N, C, H, W), and w (rows, columns, C / groups, "
+            f"filters). Received: x.shape={x.shape}, w.shape={w.shape}"
+        )
+    strides, dilation = pair("conv2d", "strides", strides), pair("conv2d", "dilation", dilation)
+    first = channels_first("conv2d", data_format)
+    around = pads("conv2d", padding, x.shape[2:4] if first else x.shape[1:3], w.shape[:2], strides, dilation)
+    return _conv2d.apply(
+        x,
+        w,
+        b,
+        activation=FUSED_ACTIVATIONS[activation],
+        slope=slope,
+        strides=strides,
+        pads=around,
+        dilation=dilation,
+        groups=positive("conv2d", "groups", groups),
+        channels_first=first,
+    )
