@@ -57,7 +57,7 @@ from nnfast.ops.elementwise import (
     true_divide,
     where,
 )
-from nnfast.ops.linalg import dense
+from nnfast.ops.linalg import dense, dot, gemm, matmul, outer
 from nnfast.ops.movement import (
     cast,
     concat,
@@ -125,6 +125,7 @@ __all__ = [
     "dense",
     "div",
     "divide",
+    "dot",
     "dropout",
     "elu",
     "equal",
@@ -136,6 +137,7 @@ __all__ = [
     "full",
     "full_like",
     "gelu",
+    "gemm",
     "greater",
     "greater_equal",
     "hard_sigmoid",
@@ -152,6 +154,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "matmul",
     "max",
     "maximum",
     "mean",
@@ -167,6 +170,7 @@ __all__ = [
     "one_hot",
     "ones",
     "ones_like",
+    "outer",
     "pad",
     "permutation",
     "pow",

@@ -32,25 +32,23 @@ class Op:
 
     def apply(self, *inputs: Any, **options: Any) -> Tensor:
         """Runs forward and records it. Inputs are Tensors, arrays that kernels take as they are, or None."""
-        arrays, tensors, variables = [], [], []
+        arrays, tensors, versions = [], [], []
         tracked = False
+        k = device.kernels
         for x in inputs:
             if isinstance(x, Tensor):
-                arrays.append(x.data)
+                data = x.data
+                arrays.append(data)
                 tensors.append(x)
                 if x.node is not None:
                     tracked = True
                 if x.__class__ is Variable:
-                    variables.append(x)
+                    versions.append((x, k.version(data)))
             else:
                 arrays.append(x)
                 tensors.append(None)
-        k = device.kernels
         out, saved = self.forward(k, *arrays, **options)
-        if not (tracked and local.recording):
-            return wrap(out)
-        seen = [(v, k.version(v.data)) for v in variables] if variables else ()
-        return wrap(out, Node(self, tensors, saved, seen))
+        return wrap(out, Node(self, tensors, saved, versions) if tracked and local.recording else None)
 
 
 def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
