@@ -37,7 +37,7 @@ def _t(x: Any) -> Any:
 def _product_gradient(
     k: Any, dy: Any, a: Any, b: Any, needs: list[bool], alpha: float = 1.0
 ) -> tuple[Any | None, Any | None]:
-    """da and db of y[...,M,N] = alpha * a[...,M,K] @ b[...,K,N], summed over the batches along which each was repeated."""
+    """da and db of y[...,M,N] = alpha * a[...,M,K] @ b[...,K,N], summed over the repeated batches."""
     da = db = None
     if needs[0]:
         da = k.gemm(dy, _t(b), alpha=alpha)  # (..., M, N) * (..., N, K)
