@@ -210,3 +210,5 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+from nnfast.ops import _methods  # noqa: F401  last: it attaches the ops to Tensor
