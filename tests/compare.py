@@ -25,7 +25,8 @@ def assert_close(got, expected, *, scale=1.0, ulp=None):
     error = np.abs(got[finite].astype(np.float64) - expected[finite].astype(np.float64))
     worst = np.argmax(error - bound) if error.size else 0
     assert error.size == 0 or np.all(error <= bound), (
-        f"error {error[worst]} > {bound[worst]} at element {worst}: {got[finite][worst]}, expected {expected[finite][worst]}"
+        f"error {error[worst]} > {bound[worst]} at element {worst}: "
+        f"{got[finite][worst]}, expected {expected[finite][worst]}"
     )
 
 

@@ -161,7 +161,7 @@ def _cnn() -> Any:
 
     model = models.Sequential(name="convolutional")
     for i, filters in enumerate((32, 64, 128)):
-        shape = {"input_shape": (28, 28, 1)} if i == 0 else {}
+        shape: dict[str, Any] = {"input_shape": (28, 28, 1)} if i == 0 else {}
         model.add(layers.Conv2D(filters, (3, 3), padding="same", **shape))
         model.add(layers.Activation("relu"))
         model.add(layers.MaxPooling2D(pool_size=(2, 2)))

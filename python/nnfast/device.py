@@ -5,11 +5,11 @@ so that switching the device is switching the module.
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from nnfast import _cpu
 
-kernels: ModuleType = _cpu
+kernels: Any = _cpu
 _name = "cpu"
 _modules = {"cpu": "nnfast._cpu", "reference": "nnfast.reference"}
 

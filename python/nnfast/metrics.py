@@ -109,7 +109,7 @@ class MeanMetricWrapper(Mean):
     """
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any):
-        super().__init__(name or getattr(fn, "__name__", "metric"), dtype)
+        super().__init__(str(name or getattr(fn, "__name__", "metric")), dtype)
         self._fn, self._kwargs = fn, kwargs
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
@@ -125,7 +125,8 @@ class MeanMetricWrapper(Mean):
 
 
 def _pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    return tuple(v if isinstance(v, Tensor) else Tensor(as_array(v)) for v in (y_true, y_pred))
+    t, p = (v if isinstance(v, Tensor) else Tensor(as_array(v)) for v in (y_true, y_pred))
+    return t, p
 
 
 def accuracy(y_true: Any, y_pred: Any) -> Tensor:

@@ -176,7 +176,7 @@ class Optimizer:
     def _step(self, picked: list[int], ws: list[Any], gs: list[Any]) -> None:
         raise NotImplementedError(f"[{type(self).__name__}] an optimizer must define _step(picked, ws, gs)")
 
-    def _pick(self, slot: str, picked: list[int]) -> list[Any] | None:
+    def _pick(self, slot: str, picked: list[int]) -> Any:
         arrays = self._arrays(slot)
         return None if arrays is None else [arrays[i] for i in picked]
 

@@ -293,8 +293,8 @@ def where_gradient(
 
 
 # ---- reductions ----
-# axes: a tuple of non-negative, distinct axes. Nothing to reduce over: sum 0, prod 1, mean and var NaN; max, min, argmax
-# and argmin of nothing raise.
+# axes: a tuple of non-negative, distinct axes. Nothing to reduce over: sum 0, prod 1, mean and var NaN; max, min,
+# argmax and argmin of nothing raise.
 
 
 def sum_to(x: Array, shape: Any) -> Array:
@@ -426,8 +426,9 @@ def conv2d(
     slope: float = 0.0,
     out: Array | None = None,
 ) -> Array:
-    """y[n,p,q,f] = activation(sum_{r,s,c} x[n, p*stride + r*dilation - top, q*stride + s*dilation - left, c] w[r,s,c,f] + b[f]).
+    """y[n,p,q,f] = activation(sum over r,s,c of x[n,i,j,c] w[r,s,c,f] + b[f]), 0 outside x.
 
+    i = p * stride + r * dilation - top, j = q * stride + s * dilation - left;
     x (N, H, W, C) or, channels_first, (N, C, H, W); w (R, S, C / groups, F); y (N, P, Q, F) or (N, F, P, Q).
     """
     x = _last(x, channels_first)
@@ -685,7 +686,7 @@ def softmax_xent(
     """loss_i = weight_i * -sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows.
 
     logits (N, C); labels (N,) of any integer or float dtype with integral values, or a row of probabilities (N, C) in
-    the dtype of the logits. weight_i = sample_weight_i * class_weight[label_i] (soft labels: sum_c t_ic class_weight_c).
+    the dtype of the logits. weight_i = sample_weight_i * class_weight[label_i], of a row: sum_c t_ic class_weight_c.
     label_smoothing e: t = (1 - e) t + e / C. Rows of ignore_class have no loss, no gradient, and leave N.
     reduction: "mean" divides by the rows that count, "sum", or "none": losses (N,), gradient of their sum.
     A correct row has its largest logit (the first of equals) at its label (soft: at its largest probability).
@@ -745,7 +746,8 @@ def softmax_xent(
 
 # ---- optimizer steps ----
 # In place, for lists of variables at once, by Keras's rules. lr is a float64 array (), step an int64 array () that
-# counts the steps done before this one. weight_decay: w -= w * weight_decay * lr first. With a status set, nothing happens.
+# counts the steps done before this one. weight_decay: w -= w * weight_decay * lr first. With a status set, nothing
+# happens.
 
 
 def _stopped(status: Array | None) -> bool:
@@ -791,9 +793,10 @@ def rmsprop(
     weight_decay: float = 0.0,
     status: Array | None = None,
 ) -> None:
-    """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v [- mean^2] + epsilon); w -= step, or m = momentum m + step; w -= m.
+    """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step.
 
-    means (centered): mean = rho mean + (1 - rho) g.
+    ms (momentum): m = momentum m + step; w -= m.
+    means (centered): mean = rho mean + (1 - rho) g; v - mean^2 takes v's place under the root.
     """
     if _stopped(status):
         return
@@ -828,8 +831,9 @@ def adam(
     weight_decay: float = 0.0,
     status: Array | None = None,
 ) -> None:
-    """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon), t = step + 1.
+    """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon).
 
+    rate = lr sqrt(1 - b2^t) / (1 - b1^t), where t = step + 1.
     vhats (amsgrad): the largest v so far takes v's place.
     """
     if _stopped(status):
@@ -880,9 +884,9 @@ def check_finite(x: Array, *, status: Array) -> None:
 
 
 # ---- random ----
-# Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). key = (seed, draw): the seed is
-# Philox's key; block i of a draw is the counter (i low, i high, draw low, draw high). Block i gives the four 32-bit words
-# that element 4i .. 4i + 3 (float32) or 2i, 2i + 1 (float64: low word first) are made of.
+# Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). key = (seed, draw): the seed
+# is Philox's key; block i of a draw is the counter (i low, i high, draw low, draw high). Block i gives the four 32-bit
+# words that element 4i .. 4i + 3 (float32) or 2i, 2i + 1 (float64: low word first) are made of.
 
 _M0, _M1, _W0, _W1 = 0xD2511F53, 0xCD9E8D57, 0x9E3779B9, 0xBB67AE85
 
@@ -929,7 +933,7 @@ def random_normal(shape: Any, dtype: Any, key: Array, *, mean: float = 0.0, stdd
 
 
 def random_truncated_normal(shape: Any, dtype: Any, key: Array, *, mean: float = 0.0, stddev: float = 1.0) -> Array:
-    """Normals within two standard deviations: the first of the draws (seed, draw + 2^32 j), j = 0, 1, ..., that is inside."""
+    """Normals within two standard deviations: of the draws (seed, draw + 2^32 j), j = 0, 1, ..., the first inside."""
     z = random_normal(shape, dtype, key)
     for j in itertools.count(1):
         outside = np.abs(z) > 2
@@ -942,7 +946,7 @@ def random_truncated_normal(shape: Any, dtype: Any, key: Array, *, mean: float =
 
 
 def permutation(n: int, key: Array) -> Array:
-    """0 .. n - 1 (int64) in the order of their 64-bit random words (two of a Philox block, low first), equal ones by number."""
+    """0 .. n - 1 (int64) by their 64-bit random words (two of a Philox block, low first), equal ones by number."""
     words = philox(key, -(-n // 2)).reshape(-1, 2).astype(np.uint64)[:n]
     return np.argsort(words[:, 0] | (words[:, 1] << np.uint64(32)), kind="stable").astype(np.int64)
 

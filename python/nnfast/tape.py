@@ -1,7 +1,7 @@
 """The tape: how gradients find their way back.
 
-A tensor that depends on something differentiable carries its `Node`: the op that made it, the inputs, what the op saved.
-Nodes are numbered as they are made, so walking them by falling number visits every consumer before its producer.
+A tensor that depends on something differentiable carries its `Node`: the op that made it, the inputs, what the op
+saved. Nodes are numbered as they are made, so walking them by falling number visits every consumer before its producer.
 Nothing global holds a node: drop the result and its history is gone.
 """
 
@@ -28,7 +28,8 @@ class Node:
     __slots__ = ("inputs", "number", "op", "saved", "versions")
 
     def __init__(self, op: Any = None, inputs: Sequence[Any] = (), saved: Any = None, versions: Sequence[Any] = ()):
-        self.op, self.inputs, self.saved, self.versions = op, inputs, saved, versions
+        self.op, self.saved, self.versions = op, saved, versions
+        self.inputs: Sequence[Any] | None = inputs  # None once a backward pass has used them up
         self.number = next(_numbers)
 
 
@@ -77,7 +78,7 @@ def no_grad():
 def walk(
     target: "Tensor", seed: Any, wanted: Sequence[Node], keep: bool, first: int = -1, last: int | None = None
 ) -> dict[Node, Any]:
-    """Gradients of sum(seed * target) for the nodes in `wanted`, by node; a node that target does not depend on is absent.
+    """Gradients of sum(seed * target) for the nodes in `wanted`, by node; absent where target does not depend on it.
 
     Nodes numbered outside [first, last) count as constants. Unless `keep`, what each node saved is dropped on the way.
     """
@@ -104,8 +105,8 @@ def walk(
         for variable, version in node.versions:
             if k.version(variable.data) != version:
                 raise RuntimeError(
-                    f"[gradient] the Variable {variable.name!r} was changed between the forward and the backward pass of "
-                    f"'{node.op.name}', so its gradient would be wrong. Take the gradient before changing it."
+                    f"[gradient] the Variable {variable.name!r} was changed between the forward and the backward pass "
+                    f"of '{node.op.name}', so its gradient would be wrong. Take the gradient before changing it."
                 )
         needs = [x is not None and x.node is not None for x in node.inputs]
         grads = node.op.gradient(dy, node.saved, needs)
@@ -165,7 +166,8 @@ def _seed(target: "Tensor", gradient: Any) -> Any:
     data = np.asarray(getattr(gradient, "data", gradient), target.dtype)
     if data.shape != target.shape:
         raise ValueError(
-            f"[gradient] the output gradient must have the shape of the target. Received: {data.shape}, target {target.shape}"
+            "[gradient] the output gradient must have the shape of the target. "
+            f"Received: {data.shape}, target {target.shape}"
         )
     return data
 
@@ -206,7 +208,8 @@ class GradientTape:
         for x in tensor if isinstance(tensor, (list, tuple)) else (tensor,):
             if not hasattr(x, "node"):
                 raise TypeError(
-                    f"[GradientTape.watch] only Tensors can be watched. Received: {type(x).__name__}. Wrap it: nnfast.Tensor(x)"
+                    f"[GradientTape.watch] only Tensors can be watched. Received: {type(x).__name__}. "
+                    "Wrap it: nnfast.Tensor(x)"
                 )
             if x.dtype.kind != "f":
                 raise TypeError(

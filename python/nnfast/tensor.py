@@ -11,8 +11,6 @@ import numpy as np
 from nnfast import config, device
 from nnfast.tape import Node, backward
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
 
 def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     """A NumPy array that kernels take: bool, integer, float32 or float64 of native byte order.
@@ -224,6 +222,10 @@ class Variable(Tensor):
     """
 
     __slots__ = ("constraint", "name", "path", "regularizer")
+    name: str
+    path: str
+    regularizer: Any
+    constraint: Any
 
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")

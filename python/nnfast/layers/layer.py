@@ -5,7 +5,7 @@ import itertools
 import math
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -106,6 +106,9 @@ def _built_by(build: Any) -> Any:
     return wrapper
 
 
+_Layer = TypeVar("_Layer", bound="Layer")
+
+
 class Layer:
     """Weights, and what is computed with them.
 
@@ -154,7 +157,7 @@ class Layer:
                 cls._training_at = names.index("training")
                 cls._takes_training = 1 if "training" in optional else 2
         if "build" in cls.__dict__:
-            cls.build = _built_by(cls.build)
+            cls.build = _built_by(cls.build)  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -544,7 +547,7 @@ class Layer:
         return config
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Layer":
+    def from_config(cls: type[_Layer], config: dict[str, Any]) -> _Layer:
         """A new layer from what `get_config` gave."""
         return cls(**config)
 
@@ -558,7 +561,7 @@ Layer.build = _built_by(Layer.build)  # type: ignore[method-assign]
 class ElementwiseLayer(Layer):
     """A layer whose output has the shape of its input."""
 
-    cast_integers = True
+    cast_integers: bool | None = True
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return standardize_shape(input_shape)

@@ -62,7 +62,7 @@ class Reshape(Layer):
         """The shape of one output; -1 computed, or None where the input has an unknown size."""
         if None in shape[1:]:
             return tuple(None if n == -1 else n for n in self.target_shape)
-        size = math.prod(shape[1:])
+        size = math.prod(n or 0 for n in shape[1:])
         known = math.prod(n for n in self.target_shape if n != -1)
         fits = size % known == 0 if known and -1 in self.target_shape else size == known and -1 not in self.target_shape
         if not fits:

@@ -17,7 +17,7 @@ def unpack_x_y_sample_weight(data: Any) -> Batch:
         return data, None, None
     if not 1 <= len(data) <= 3:
         raise ValueError(f"[fit] a batch is (x,), (x, y) or (x, y, sample_weight). Received: {len(data)} parts")
-    return (*data, *(None,) * (3 - len(data)))  # type: ignore[return-value]
+    return (*data, *(None,) * (3 - len(data)))
 
 
 class ArrayData:

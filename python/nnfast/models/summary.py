@@ -128,11 +128,11 @@ def _shape(layer: Any) -> str:
 
 def _table(rows: list[list[str]], widths: list[int], box: Sequence[str]) -> Iterator[str]:
     def rule(kind: int) -> str:
-        left, fill, cross, right = box[kind]
+        left, fill, cross, right = tuple(box[kind])
         return left + cross.join(fill * w for w in widths) + right
 
     def lines(kind: int, cells: Sequence[str]) -> Iterator[str]:
-        left, _, bar, right = box[kind]
+        left, _, bar, right = tuple(box[kind])
         wrapped = [_wrap(cell, w - 2) for cell, w in zip(cells, widths)]
         for i in range(max(map(len, wrapped))):
             parts = [(c[i] if i < len(c) else "") for c in wrapped]
