@@ -1,6 +1,21 @@
 """nnfast: neural networks on fast, readable kernels, with Keras's names."""
 
-from nnfast import activations, config, constraints, datasets, initializers, layers, models, ops, regularizers, utils
+from nnfast import (
+    activations,
+    callbacks,
+    config,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    regularizers,
+    utils,
+)
 from nnfast.device import empty_cache, get_device, get_num_threads, set_device, set_num_threads
 from nnfast.layers import Input
 from nnfast.models import Model, Sequential
@@ -17,6 +32,7 @@ __all__ = [
     "Tensor",
     "Variable",
     "activations",
+    "callbacks",
     "config",
     "constraints",
     "datasets",
@@ -26,9 +42,12 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "losses",
+    "metrics",
     "models",
     "no_grad",
     "ops",
+    "optimizers",
     "regularizers",
     "set_device",
     "set_num_threads",
