@@ -111,10 +111,8 @@ class MatMul(Op):
         columns = b if b.ndim > 1 else b[:, None]
         y = k.gemm(rows, columns)
         shape = y.shape
-        if b.ndim == 1:
-            y = y.reshape(y.shape[:-1])
-        if a.ndim == 1:
-            y = y.reshape(*y.shape[: -2 if b.ndim > 1 else -1], *y.shape[-1:] if b.ndim > 1 else ())
+        if a.ndim == 1 or b.ndim == 1:
+            y = y.reshape(self.output_shape(a.shape, b.shape))
         return y, (rows, columns, shape, a.shape, b.shape)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
