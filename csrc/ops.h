@@ -70,6 +70,17 @@ void rmsprop(const OptimizerList& list, const double* lr, double rho, double mom
 void adam(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,
           double epsilon, double weight_decay, const Status* status);
 
+// ---- random ----
+// key = (seed, draw), read when the kernel runs. The stream of numbers is defined in reference.py. y is contiguous.
+void random_uniform(const int64_t* key, double low, double high, const View& y);
+void random_normal(const int64_t* key, double mean, double stddev, const View& y);
+void random_truncated_normal(const int64_t* key, double mean, double stddev, const View& y);
+void permutation(const int64_t* key, const View& y, void* scratch);  // y[n] (int64): 0 .. n - 1 in random order
+size_t permutation_scratch(int64_t n);
+// y = x / (1 - rate) where u >= rate, else 0; x and y contiguous. noise (float32, scratch, broadcast to x): where the
+// u are kept, if one u serves several elements.
+void dropout(const View& x, const int64_t* key, double rate, const View& noise, const View& y);
+
 // ---- what a step writes at its end ----
 // sums[2] += scale * (sum of weights * values, sum of weights); weights have the shape of values (often stride 0).
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);

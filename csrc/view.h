@@ -45,6 +45,16 @@ struct View {
     for (int i = 0; i < ndim; ++i) n *= shape[i];
     return n;
   }
+  View dense(void* at) const {  // a view of this shape and dtype in C order, without gaps
+    View v = *this;
+    v.data = at;
+    int64_t step = 1;
+    for (int i = ndim - 1; i >= 0; --i) {
+      v.stride[i] = step;
+      step *= shape[i];
+    }
+    return v;
+  }
   bool contiguous() const {  // C order, without gaps
     int64_t step = 1;
     for (int i = ndim - 1; i >= 0; --i) {

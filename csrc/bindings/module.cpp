@@ -15,4 +15,5 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_metrics(m);
   bind_optimizer(m);
   bind_reduce(m);
+  bind_random(m);
 }

@@ -11,5 +11,6 @@ void bind_movement(py::module_&);
 void bind_metrics(py::module_&);
 void bind_optimizer(py::module_&);
 void bind_reduce(py::module_&);
+void bind_random(py::module_&);
 // Next families here, one line each, in the order of module.cpp.
 }  // namespace nnfast

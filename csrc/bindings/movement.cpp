@@ -18,13 +18,7 @@ void copy_(py::handle source_, py::handle target_) {
     call.require(target.stride[i] != 0 || target.shape[i] <= 1 || target.size() == 0,
                  "target repeats its elements (stride 0) and cannot be written");
   if (target.size() && overlap(source, target)) {  // as if the source were copied first
-    View between = source;
-    int64_t step = 1;
-    for (int i = between.ndim - 1; i >= 0; --i) {
-      between.stride[i] = step;
-      step *= between.shape[i];
-    }
-    between.data = call.scratch(static_cast<size_t>(step * size_of(between.dtype)));
+    const View between = source.dense(call.scratch(static_cast<size_t>(source.size() * size_of(source.dtype))));
     call.run([=] {
       copy(source, between);
       copy(between, target);

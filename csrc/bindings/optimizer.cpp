@@ -55,13 +55,7 @@ class Lists {
 
  private:
   void* contiguous_copy(const View& g) {  // of a gradient that is transposed, sliced or repeated
-    View y = g;
-    int64_t step = 1;
-    for (int d = y.ndim - 1; d >= 0; --d) {
-      y.stride[d] = step;
-      step *= y.shape[d];
-    }
-    y.data = call_.scratch(static_cast<size_t>(step * size_of(y.dtype)));
+    const View y = g.dense(call_.scratch(static_cast<size_t>(g.size() * size_of(g.dtype))));
     call_.run([=] { copy(g, y); });
     return y.data;
   }

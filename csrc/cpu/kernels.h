@@ -154,6 +154,17 @@ struct OptimizerKernels {
   void (*adam)(const OptimizerArrays<T>&, ptrdiff_t n, const AdamRates<T>&);
 };
 
+// ---- random ----
+// y[n]: the elements from number `first` on of the draw that key = (seed, draw) names. `first` is a multiple of 64.
+template <class T>
+struct RandomKernels {
+  void (*uniform)(const int64_t* key, int64_t first, ptrdiff_t n, T* y, T low, T range);
+  void (*normal)(const int64_t* key, int64_t first, ptrdiff_t n, T* y, T mean, T stddev);
+  void (*truncated_normal)(const int64_t* key, int64_t first, ptrdiff_t n, T* y, T mean, T stddev);
+  void (*dropout)(const int64_t* key, int64_t first, ptrdiff_t n, const T* x, T* y, float rate, T scale);
+  void (*words)(const int64_t* key, int64_t first, ptrdiff_t n, uint64_t* y);
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -177,6 +188,7 @@ struct KernelTable {
   ByType<MovementKernels> movement;
   ByType<OptimizerKernels> optimizer;
   ByType<ReduceKernels> reduce;
+  ByType<RandomKernels> random;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

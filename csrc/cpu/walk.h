@@ -48,15 +48,7 @@ inline Walk walk(const View& x, const View& y) {
 }
 
 // One array, in the order of its indices.
-inline Walk walk_in_order(const View& x) {
-  View dense = x;
-  int64_t step = 1;
-  for (int i = x.ndim - 1; i >= 0; --i) {
-    dense.stride[i] = step;
-    step *= x.shape[i];
-  }
-  return walk(x, dense);
-}
+inline Walk walk_in_order(const View& x) { return walk(x, x.dense(nullptr)); }
 
 // Calls fn(from, to) with the offsets of rows [begin, end), that is of all but the last dimension of w.
 template <class F>

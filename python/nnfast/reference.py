@@ -924,12 +924,16 @@ def random_uniform(shape: Any, dtype: Any, key: Array, *, low: float = 0.0, high
 
 
 def random_normal(shape: Any, dtype: Any, key: Array, *, mean: float = 0.0, stddev: float = 1.0) -> Array:
-    """Box-Muller on pairs of uniforms (u, v): sqrt(-2 log(1 - u)) times cos and sin of 2 pi v."""
+    """Box-Muller on pairs of uniforms (u, v): sqrt(-2 log(1 - u)) times cos and sin of 2 pi v, in float64."""
     n, t = math.prod(shape), np.dtype(dtype).type
-    u = _unit(key, n + n % 2, np.dtype(dtype)).reshape(-1, 2)
-    radius, angle = np.sqrt(t(-2) * np.log(t(1) - u[:, 0])), t(2 * math.pi) * u[:, 1]
-    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).ravel()[:n]
-    return np.asarray(t(mean) + t(stddev) * z, dtype).reshape(shape)
+    u, v = _unit(key, n + n % 2, np.dtype(dtype)).reshape(-1, 2).astype(np.float64).T
+    quarter = np.round(4 * v)  # cos and sin lose no digits near their zeros: v = quarter / 4 + rest exactly
+    rest = 2 * math.pi * (v - quarter / 4)
+    turned = np.stack([np.cos(rest), np.sin(rest), -np.cos(rest), -np.sin(rest)])
+    at, k = np.arange(len(v)), quarter.astype(int)
+    radius = np.sqrt(-2 * np.log(1 - u))
+    z = np.stack([radius * turned[-k % 4, at], radius * turned[(1 - k) % 4, at]], 1)
+    return np.asarray(t(mean) + t(stddev) * z.ravel()[:n].astype(t), dtype).reshape(shape)
 
 
 def random_truncated_normal(shape: Any, dtype: Any, key: Array, *, mean: float = 0.0, stddev: float = 1.0) -> Array:

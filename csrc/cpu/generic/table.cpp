@@ -18,6 +18,8 @@ extern const OptimizerKernels<float> optimizer_f32;
 extern const OptimizerKernels<double> optimizer_f64;
 extern const ReduceKernels<float> reduce_f32;
 extern const ReduceKernels<double> reduce_f64;
+extern const RandomKernels<float> random_f32;
+extern const RandomKernels<double> random_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -29,5 +31,6 @@ constinit const KernelTable table = {
     {&movement_f32, &movement_f64},
     {&optimizer_f32, &optimizer_f64},
     {&reduce_f32, &reduce_f64},
+    {&random_f32, &random_f64},
 };
 }  // namespace nnfast::NNFAST_ISA
