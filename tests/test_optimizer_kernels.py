@@ -71,19 +71,24 @@ def test_steps_equal_the_reference(case, isa, dtype, rng):
     check([ws, *state], expected)
 
 
-def test_threads_and_places_do_not_change_a_bit(case, dtype, rng):
-    """The same bits for one and two threads, and for an element wherever it stands in memory or in the list."""
+def test_isas_threads_and_places_do_not_change_a_bit(case, dtype, rng):
+    """The same bits on every ISA, for one and two threads, and for an element wherever it stands."""
     shapes = [(100_003,), (5,), (17,)]
     ws, gs, state = make(rng, case, shapes, dtype)
     results = []
-    for threads in (1, 2):
-        _cpu.set_num_threads(threads)
-        mine = copies([ws, *state])
-        step(_cpu, case, mine[0], gs, mine[1:])
-        results.append(mine)
-    for xs, ys in zip(*results):
-        for x, y in zip(xs or [], ys or []):
-            np.testing.assert_array_equal(x, y)
+    before = _cpu.isa()
+    for isa in _cpu.isas():
+        _cpu.use_isa(isa)
+        for threads in (1, 2):
+            _cpu.set_num_threads(threads)
+            mine = copies([ws, *state])
+            step(_cpu, case, mine[0], gs, mine[1:])
+            results.append(mine)
+    _cpu.use_isa(before)
+    for other in results[1:]:
+        for xs, ys in zip(results[0], other):
+            for x, y in zip(xs or [], ys or []):
+                np.testing.assert_array_equal(x, y)
 
     def tail(a):  # from element 1000 on, three elements off
         moved = np.zeros(a[0].size + 3, dtype)
