@@ -6,6 +6,7 @@
 
 namespace nnfast::NNFAST_ISA {
 
+namespace {  // no weak symbols
 template <class T>
 struct Table;
 template <>
@@ -67,6 +68,7 @@ struct Table<double> {
                                         -1.6598365556949481,
                                         -0.54586451287919258};
 };
+}  // namespace
 
 // 2^n = e^(n ln 2): ln 2 in two pieces, of which n times the first is exact.
 template <class T>
