@@ -121,7 +121,7 @@ enum class Comparison : int {
 void unary(Unary op, const View& x, double p, double q, const View& y);
 void unary_gradient(Unary op, const View& dy, const View& saved, double p, double q, const View& dx);
 // y = op(a, b), broadcast to the shape of y. The gradients da and db, of which one may be absent, have the shape of dy:
-// the sum over repeated axes comes after (sum_to).
+// the sum over repeated axes comes after.
 void binary(Binary op, const View& a, const View& b, const View& y);
 void binary_gradient(Binary op, const View& dy, const View& a, const View& b, const View& da, const View& db);
 void compare(Comparison op, const View& a, const View& b, const View& y);        // y is bool

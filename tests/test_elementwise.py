@@ -20,7 +20,7 @@ SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257]
 
 def values(name, shape, dtype, rng):
     x = rng.normal(size=shape) * 2
-    return (np.abs(x) + 0.1 if name in POSITIVE else x).astype(dtype)
+    return np.asarray(np.abs(x) + 0.1 if name in POSITIVE else x, dtype)
 
 
 def exact(f, *args, dtype):
@@ -68,7 +68,7 @@ def test_binary(name, isa, dtype, rng):
         b = values("reciprocal" if name == "div" else name, shape_b, dtype, rng)
         y = getattr(_cpu, name)(a, b)
         assert_close(y, exact(getattr(reference, name), a, b, dtype=dtype), scale=4)
-        dy = rng.normal(size=y.shape).astype(dtype)
+        dy = np.asarray(rng.normal(size=y.shape), dtype)
         got = getattr(_cpu, name + "_gradient")(dy, a, b)
         want = exact(getattr(reference, name + "_gradient"), dy, a, b, dtype=dtype)
         for d, expected in zip(got, want):
@@ -103,10 +103,10 @@ def test_where(isa, dtype, rng):
         ((0,), (1,), ()),
     ]:
         condition = rng.random(c) < 0.5
-        a, b = rng.normal(size=a).astype(dtype), rng.normal(size=b).astype(dtype)
+        a, b = np.asarray(rng.normal(size=a), dtype), np.asarray(rng.normal(size=b), dtype)
         y = _cpu.where(condition, a, b)
         np.testing.assert_array_equal(y, np.where(condition, a, b))
-        dy = rng.normal(size=y.shape).astype(dtype)
+        dy = np.asarray(rng.normal(size=y.shape), dtype)
         want = exact(reference.where_gradient, dy, condition, a, b, dtype=dtype)
         for d, expected in zip(_cpu.where_gradient(dy, condition, a, b), want):
             assert_close(d, expected, scale=40)
@@ -200,9 +200,9 @@ def test_any_shapes_and_strides(data):
     operands = []
     for _ in range(3):
         shape = [data.draw(st.sampled_from([n, 1])) for n in full][data.draw(st.integers(0, ndim)) :]
-        a = rng.normal(size=[2 * n for n in shape]).astype(np.float32)
+        a = np.asarray(rng.normal(size=[2 * n for n in shape]), np.float32)
         steps = [data.draw(st.sampled_from([1, 2, -1, -2])) for _ in shape]
-        a = a[tuple(slice(None, None, s) for s in steps)][tuple(slice(0, n) for n in shape)]
+        a = a[(*(slice(None, None, s) for s in steps), ...)][(*(slice(0, n) for n in shape), ...)]
         operands.append(a)
     c, a, b = operands
     np.testing.assert_array_equal(_cpu.add(a, b), a + b)
