@@ -206,7 +206,7 @@ def test_any_shapes_and_strides(data):
         operands.append(a)
     c, a, b = operands
     np.testing.assert_array_equal(_cpu.add(a, b), a + b)
-    np.testing.assert_array_equal(_cpu.where(c > 0, a, b), np.where(c > 0, a, b))
+    np.testing.assert_array_equal(_cpu.where(np.asarray(c > 0), a, b), np.where(c > 0, a, b))
     np.testing.assert_array_equal(_cpu.greater(a, b), a > b)
 
 
