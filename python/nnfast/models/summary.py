@@ -2,7 +2,6 @@
 
 import math
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -65,6 +64,8 @@ def _widths(line_length: int | None, positions: Sequence[float] | None, columns:
         positions = [p * 0.9 for p in positions] + [positions[-1]]
     if len(positions) != columns:
         raise ValueError(f"[summary] {columns} positions are needed, one per column. Received: {positions}")
+    import shutil  # it brings lzma and more: not at import
+
     terminal = shutil.get_terminal_size().columns - 4
     length = line_length or min(88 if columns == 3 else 100, terminal)
     scale = length if positions[-1] <= 1 else 1
