@@ -97,6 +97,8 @@ def _built_by(build: Any) -> Any:
         if isinstance(shape, tuple):
             self.check_input(shape)
         build(self, shape)
+        if type(self).build.__wrapped__ is not build:
+            return  # super().build(): what called it will say when it is done
         self.built = True
         self._build_shape = shape
         weights, self._initial_weights = self._initial_weights, None
@@ -139,7 +141,6 @@ class Layer:
 
     cast_integers: bool | None = False  # are integer inputs cast to the dtype too? None: whatever comes next decides
     built = False
-    activity_regularizer: Any = None
     _takes_training = 0  # does call take `training`? 0: no, 1: it has a default, 2: it must be given
     _training_at = 0  # its position among call's arguments
     _np_dtype: Any = None
@@ -194,6 +195,7 @@ class Layer:
             raise TypeError(f"[{type(self).__name__}] unknown argument. Received: {key}={value!r}.{hint}")
 
     # ---- to be overridden ----
+    @_built_by
     def build(self, input_shape: Any) -> None:
         """Makes the weights, once the shape of the input is known: (None, ...), None for the batch."""
 
@@ -553,9 +555,6 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-Layer.build = _built_by(Layer.build)  # type: ignore[method-assign]
 
 
 class ElementwiseLayer(Layer):

@@ -51,14 +51,14 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.target_shape = standardize_shape(target_shape)
+        self.target_shape: Any = standardize_shape(target_shape)
         if self.target_shape.count(-1) > 1 or any(n is None or n < -1 for n in self.target_shape):
             raise ValueError(
                 "[Reshape] target_shape is made of sizes, one of which may be -1. "
                 f"Received: target_shape={target_shape!r}"
             )
 
-    def _sample_shape(self, shape: Shape) -> Shape:
+    def _sample_shape(self, shape: Any) -> Any:
         """The shape of one output; -1 computed, or None where the input has an unknown size."""
         if None in shape[1:]:
             return tuple(None if n == -1 else n for n in self.target_shape)

@@ -9,8 +9,8 @@ from typing import Any
 _HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
 _ALIGN = ("<", "<", ">", "^")
 # head top, head line, head bottom, line, row line, bottom: left end, filling, crossing, right end
-_BOX = ("┏━┳┓", "┃ ┃┃", "┡━╇┩", "│ ││", "├─┼┤", "└─┴┘")
-_ASCII = ("+-++", "| ||", "+=++", "| ||", "+-++", "+-++")
+_BOX = tuple(map(tuple, ("┏━┳┓", "┃ ┃┃", "┡━╇┩", "│ ││", "├─┼┤", "└─┴┘")))
+_ASCII = tuple(map(tuple, ("+-++", "| ||", "+=++", "| ||", "+-++", "+-++")))
 
 
 def print_summary(
@@ -127,7 +127,7 @@ def _shape(layer: Any) -> str:
     return f"({', '.join(map(str, shape))})" if isinstance(shape, tuple) else str(shape)
 
 
-def _table(rows: list[list[str]], widths: list[int], box: Sequence[str]) -> Iterator[str]:
+def _table(rows: list[list[str]], widths: list[int], box: Sequence[Sequence[str]]) -> Iterator[str]:
     def rule(kind: int) -> str:
         left, fill, cross, right = tuple(box[kind])
         return left + cross.join(fill * w for w in widths) + right
