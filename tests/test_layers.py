@@ -568,8 +568,8 @@ def test_dense_activation_can_be_changed(device):
     linear.set_weights(layer.get_weights())
     layer.activation = activations.tanh
     near(layer(x32(2, 4)), np.tanh(linear(x32(2, 4)).numpy()))
-XX
-         activations.leaky_relu(linear(x32(2, 4)), 0.5))  # fmt: skip
+    leaky = layers.Dense(3, activation=layers.LeakyReLU(0.5), weights=layer.get_weights())
+    near(leaky(x32(2, 4)), activations.leaky_relu(linear(x32(2, 4)), 0.5))
     assert layers.Dense(1, activation=lambda t: t * 2, kernel_initializer="ones")(np.ones((1, 3))).item() == 6
 
 

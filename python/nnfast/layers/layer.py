@@ -358,7 +358,7 @@ class Layer:
         value = initializers.get(initializer)(shape, dtype=dtype.name)
         if np.shape(value) != shape:
             raise ValueError(
-                f"[{self.name}] the initializer of {name!r} must give {shape}. Received: {np.shape(value)}"
+                f"[{self.name}] the initializer of {name!r} must give shape {shape}. Received: {np.shape(value)}"
             )
         weight = Variable(value, trainable and self._trainable, dtype, name or "variable")
         weight.path = f"{self.name}/{weight.name}"
