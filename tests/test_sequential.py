@@ -538,7 +538,7 @@ def test_summary_in_other_encodings(encoding, wide, monkeypatch):
         assert lines[1].startswith("┏━")
 
 
-def test_sizes_in_the_summary():
+def test_sizes_in_the_summary(wide):
     model = Sequential([layers.Conv2D(1_000_000, 3, input_shape=(None, 28, 1), kernel_initializer="zeros")])
     text = summary(model)
     assert "(None, None, 26, 1000000)" in text and " Total params: 10,000,000 (38.15 MB)" in text
