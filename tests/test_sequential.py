@@ -162,7 +162,7 @@ def test_built_twice():
     model.build((8, 5))
     assert model.layers[0].kernel is kernel
     for wrong in ((None, 6), (None, 5, 5)):
-        with pytest.raises(ValueError, match=r"made for inputs of shape \(None, 5\)"):
+        with pytest.raises(ValueError, match="for inputs of shape"):
             model.build(wrong)
 
 
@@ -284,8 +284,8 @@ def test_training_reaches_every_layer(device):
     x = ones(20, 50)
     assert np.array_equal(model(x).numpy(), x) and np.array_equal(model(x, training=False).numpy(), x)
     y = model(x, training=True).numpy()
-    assert set(np.unique(y)) == {0, 2, 4}
-    assert set(np.unique(model.call(nnfast.tensor(x), training=True).numpy())) == {0, 2, 4}
+    assert set(np.unique(y)) == {0, 4}
+    assert set(np.unique(model.call(nnfast.tensor(x), training=True).numpy())) == {0, 4}
 
 
 def test_ranks_meet(device):

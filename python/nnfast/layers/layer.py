@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Iterator
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -371,35 +371,40 @@ class Layer:
 
     def _own(self) -> tuple[list["Layer"], list[Variable]]:
         """Sub-layers and Variables among the attributes, in the order in which they were set, each once."""
-        found: dict[int, Any] = {}
+        layers: dict[int, Layer] = {}
+        variables: dict[int, Variable] = {}
         for key, value in self.__dict__.items():
-            if key not in self._untracked:
-                for member in _members(value):
-                    found.setdefault(id(member), member)
-        members = list(found.values())
-        return [m for m in members if isinstance(m, Layer)], [m for m in members if isinstance(m, Variable)]
+            if type(value) not in _PLAIN and key not in self._untracked:
+                _collect(value, layers, variables)
+        return list(layers.values()), list(variables.values())
 
-    def _flatten_layers(self) -> list["Layer"]:
-        """This layer and all below it, each once, parents first."""
-        found: dict[int, Layer] = {}
+    def _tree(self) -> list[tuple["Layer", list[Variable]]]:
+        """This layer and all below it, each once, parents first; with the Variables of each."""
+        found: dict[int, tuple[Layer, list[Variable]]] = {}
 
         def visit(layer: Layer) -> None:
             if id(layer) not in found:
-                found[id(layer)] = layer
-                for child in layer._own()[0]:
+                children, variables = layer._own()
+                found[id(layer)] = layer, variables
+                for child in children:
                     visit(child)
 
         visit(self)
         return list(found.values())
 
+    def _flatten_layers(self) -> list["Layer"]:
+        """This layer and all below it, each once, parents first."""
+        return [layer for layer, _ in self._tree()]
+
     @property
     def weights(self) -> list[Variable]:
         """All weights: of each layer first those that learn, then the others."""
         found: dict[int, Variable] = {}
-        for layer in self._flatten_layers():
-            own = layer._own()[1]
-            learning = [v for v in own if v.trainable or id(v) in layer._frozen]
-            for v in [*learning, *own]:
+        for layer, own in self._tree():
+            for v in own:
+                if v.node is not None or id(v) in layer._frozen:
+                    found.setdefault(id(v), v)
+            for v in own:
                 found.setdefault(id(v), v)
         return list(found.values())
 
@@ -499,8 +504,12 @@ class Layer:
     @property
     def losses(self) -> list[Tensor]:
         """What calls have added, then what the regularizers of the learning weights cost now."""
-        added = [loss for layer in self._flatten_layers() for loss in layer._losses]
-        return added + [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
+        tree = self._tree()
+        costly: dict[int, Variable] = {}
+        for _, own in tree:
+            costly.update((id(v), v) for v in own if v.regularizer is not None and v.node is not None)
+        added = [loss for layer, _ in tree for loss in layer._losses]
+        return added + [v.regularizer(v) for v in costly.values() if self._trainable]
 
     # ---- facts ----
     @property
@@ -579,16 +588,20 @@ def _declared_shape(kwargs: dict[str, Any]) -> Shape | None:
     return None if shape is None else (batch_size, *standardize_shape(shape))
 
 
-def _members(value: Any) -> Iterator[Any]:
-    """The layers and Variables in an attribute."""
-    if isinstance(value, (Layer, Variable)):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for v in value:
-            yield from _members(v)
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _members(v)
+# Types of attributes in which no layer and no Variable can be: most attributes are of these.
+_PLAIN = frozenset({str, int, float, bool, type(None), FunctionType, np.ndarray, *(type(np.dtype(t)) for t in "fd")})
+
+
+def _collect(value: Any, layers: dict[int, Layer], variables: dict[int, Variable]) -> None:
+    """Adds the layers and Variables in an attribute, by identity."""
+    if isinstance(value, Variable):
+        variables.setdefault(id(value), value)
+    elif isinstance(value, Layer):
+        layers.setdefault(id(value), value)
+    elif isinstance(value, (list, tuple, dict)):
+        for v in value.values() if isinstance(value, dict) else value:
+            if type(v) not in _PLAIN:
+                _collect(v, layers, variables)
 
 
 def _shape_of(x: Any) -> Any:

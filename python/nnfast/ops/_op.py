@@ -32,7 +32,9 @@ class Op:
 
     def apply(self, *inputs: Any, **options: Any) -> Tensor:
         """Runs forward and records it. Inputs are Tensors, arrays that kernels take as they are, or None."""
-        arrays, tensors, versions = [], [], []
+        arrays: list[Any] = []
+        tensors: list[Tensor | None] = []
+        versions: list[Any] = []
         tracked = False
         k = device.kernels
         for x in inputs:
