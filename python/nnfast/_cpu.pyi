@@ -1,0 +1,314 @@
+"""Kernels of nnfast on the CPU. Every function takes and returns NumPy arrays. Written by tools/make_stubs.py."""
+
+from typing import Any
+
+import numpy as np
+
+def abs(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def abs_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def accumulate(
+    sums: np.ndarray,
+    values: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    scale: float = 1.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """sums (float64, (2,)) += (scale * sum(weights * values), scale * sum(weights)); without weights, each counts 1."""
+
+def adam(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    ms: list[np.ndarray],
+    vs: list[np.ndarray],
+    vhats: list[np.ndarray] | None,
+    lr: np.ndarray,
+    step: np.ndarray,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-07,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon)."""
+
+def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def add_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def advance(counter: np.ndarray, amount: int = 1, *, status: np.ndarray | None = None) -> None:
+    """counter (int64) += amount."""
+
+def argmax(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
+    """Index (int64) of the first largest element along axis; the first NaN wins."""
+
+def argmin(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
+    """Index (int64) of the first smallest element along axis; the first NaN wins."""
+
+def bias_activation_gradient(
+    dy: np.ndarray,
+    y: np.ndarray | None,
+    *,
+    activation: int = 0,
+    slope: float = 0.0,
+    axis: int = -1,
+    needs_db: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Backwards through y = activation(z + bias): dz, and the sum of dz over all axes but `axis` (db)."""
+
+def cast(x: np.ndarray, dtype: Any, scale: float = 1.0) -> np.ndarray:
+    """x in another dtype; a float also times scale. Floats to integers truncate; anything but 0 is True."""
+
+def check_finite(x: np.ndarray, *, status: np.ndarray) -> None:
+    """Sets the status if x holds NaN or Inf."""
+
+def clip(x: np.ndarray, p: float, q: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def clip_gradient(dy: np.ndarray, s: np.ndarray, p: float, q: float) -> np.ndarray: ...
+def concat(arrays: list[np.ndarray], axis: int) -> np.ndarray:
+    """Arrays one after another along axis."""
+
+def contiguous(x: np.ndarray) -> np.ndarray:
+    """x in C order; x itself if it is already."""
+
+def conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    strides: Any = ...,
+    pads: Any = ...,
+    dilation: Any = ...,
+    groups: int = 1,
+    channels_first: bool = False,
+    activation: int = 0,
+    slope: float = 0.0,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """y[n,p,q,f] = activation(sum over r,s,c of x[n,i,j,c] w[r,s,c,f] + b[f]), 0 outside x."""
+
+def conv2d_filter_gradient(
+    x: np.ndarray,
+    dz: np.ndarray,
+    w_shape: Any,
+    *,
+    strides: Any = ...,
+    pads: Any = ...,
+    dilation: Any = ...,
+    groups: int = 1,
+    channels_first: bool = False,
+) -> np.ndarray:
+    """dw of conv2d, of shape w_shape."""
+
+def conv2d_input_gradient(
+    dz: np.ndarray,
+    w: np.ndarray,
+    x_shape: Any,
+    *,
+    strides: Any = ...,
+    pads: Any = ...,
+    dilation: Any = ...,
+    groups: int = 1,
+    channels_first: bool = False,
+) -> np.ndarray:
+    """dx of conv2d, of shape x_shape, from dz = the gradient of the sum before the activation."""
+
+def copy(source: np.ndarray, target: np.ndarray) -> None:
+    """target[...] = source, of one shape, converted to the target's dtype."""
+
+def div(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def div_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def elu(x: np.ndarray, p: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def elu_gradient(dy: np.ndarray, s: np.ndarray, p: float) -> np.ndarray: ...
+def empty(shape: Any, dtype: Any, for_life: bool = False) -> np.ndarray:
+    """A new array, not initialised. for_life: the memory of a Variable, which has a version."""
+
+def empty_cache() -> int:
+    """Gives the memory at rest back to the system; returns how many bytes."""
+
+def equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def erf(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def erf_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def exp(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def exp_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def expm1(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def expm1_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def extremum_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """dx of max or min: dy, shared equally among the elements that equal the result."""
+
+def full(shape: Any, dtype: Any, value: float) -> np.ndarray:
+    """An array of one value."""
+
+def gelu(x: np.ndarray, p: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def gelu_gradient(dy: np.ndarray, s: np.ndarray, p: float) -> np.ndarray: ...
+def gemm(
+    a: np.ndarray,
+    b: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    activation: int = 0,
+    slope: float = 0.0,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """y[...,M,N] = activation(alpha * a[...,M,K] @ b[...,K,N] + beta * out + bias[N]); beta == 0 never reads out."""
+
+def gemm_gradient(
+    a: np.ndarray,
+    b: np.ndarray,
+    y: np.ndarray | None = None,
+    *,
+    activation: int = 0,
+    slope: float = 0.0,
+    needs_sum: bool = False,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """d = (a[M,K] @ b[K,N]) * activation'(from its result y[M,N]), and the sum of d over its rows, (N,) or None."""
+
+def greater(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def greater_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def hard_sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def hard_sigmoid_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def isa() -> str:
+    """Name of the instruction set in use."""
+
+def isas() -> list[str]:
+    """Instruction sets that this CPU can run, best first."""
+
+def leaky_relu(x: np.ndarray, p: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def leaky_relu_gradient(dy: np.ndarray, s: np.ndarray, p: float) -> np.ndarray: ...
+def less(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def less_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def log(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def log1p(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def log1p_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def log_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def logsumexp(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
+    """log(sum(exp(x))), shifted by the largest element so that nothing overflows."""
+
+def logsumexp_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, axes: tuple[int, ...]) -> np.ndarray: ...
+def max(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def maximum(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def maximum_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def mean(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def memory() -> dict[str, Any]:
+    """Blocks in use; bytes in use, at rest in the cache, and at the highest."""
+
+def min(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def minimum(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def minimum_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def mul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def mul_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def neg_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def not_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def num_threads() -> int: ...
+def one_hot(indices: np.ndarray, classes: int, dtype: Any, *, status: np.ndarray | None = None) -> np.ndarray:
+    """(..., classes): 1 at the index, else 0. An index outside [0, classes) is an error."""
+
+def pad(x: np.ndarray, widths: Any, value: float = 0.0) -> np.ndarray:
+    """x with widths[i] = (before, after) cells of `value` added to axis i."""
+
+def pow(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def pow_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def prod_gradient(dy: np.ndarray, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """dx of prod: dy times the product of all the others, also where elements are zero."""
+
+def reciprocal(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def reciprocal_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def relu_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def rmsprop(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    vs: list[np.ndarray],
+    ms: list[np.ndarray] | None,
+    means: list[np.ndarray] | None,
+    lr: np.ndarray,
+    *,
+    rho: float = 0.9,
+    momentum: float = 0.0,
+    epsilon: float = 1e-07,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step."""
+
+def rsqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def rsqrt_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def selu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def selu_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def set_num_threads(n: int) -> None: ...
+def sgd(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    ms: list[np.ndarray] | None,
+    lr: np.ndarray,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g. Without momentum ms is None."""
+
+def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def sigmoid_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def sign(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def sign_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def silu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def silu_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def softplus(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def softplus_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def softsign(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def softsign_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def sqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def sqrt_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def square(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def square_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def sub(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def sub_gradient(
+    dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def sum(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def sum_to(x: np.ndarray, shape: Any) -> np.ndarray:
+    """Undoes broadcasting: sums x over the axes along which an array of `shape` was repeated."""
+
+def take_rows(
+    x: np.ndarray, indices: np.ndarray, *, dtype: Any = None, scale: float = 1.0, status: np.ndarray | None = None
+) -> np.ndarray:
+    """y[i] = scale * x[indices[i]], converted to dtype, for indices of any shape. An index outside [0, rows) is an"""
+
+def take_rows_gradient(dy: np.ndarray, indices: np.ndarray, rows: int) -> np.ndarray:
+    """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices."""
+
+def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
+def tanh_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def use_isa(name: str) -> None:
+    """Switch the instruction set (tests, benchmarks)."""
+
+def var(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
+    """Mean squared distance from the mean (biased, as NumPy's var)."""
+
+def var_gradient(dy: np.ndarray, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray: ...
+def version(array: np.ndarray) -> int:
+    """How often kernels have written to the Variable that owns this memory."""
+
+def where(condition: np.ndarray, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """a where condition (bool) holds, else b; all three broadcast."""
+
+def where_gradient(
+    dy: np.ndarray, condition: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """dy where condition holds is da, the rest is db; each of its operand's shape."""
