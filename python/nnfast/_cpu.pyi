@@ -120,6 +120,9 @@ def div(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarr
 def div_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def dropout(x: np.ndarray, key: np.ndarray, *, rate: float, noise_shape: Any = None) -> np.ndarray:
+    """x / (1 - rate) where u >= rate, else 0; u is the float32 uniform of the element (of noise_shape, broadcast)."""
+
 def elu(x: np.ndarray, p: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def elu_gradient(dy: np.ndarray, s: np.ndarray, p: float) -> np.ndarray: ...
 def empty(shape: Any, dtype: Any, for_life: bool = False) -> np.ndarray:
@@ -217,6 +220,9 @@ def one_hot(indices: np.ndarray, classes: int, dtype: Any, *, status: np.ndarray
 def pad(x: np.ndarray, widths: Any, value: float = 0.0) -> np.ndarray:
     """x with widths[i] = (before, after) cells of `value` added to axis i."""
 
+def permutation(n: int, key: np.ndarray) -> np.ndarray:
+    """0 .. n - 1 (int64) by their 64-bit random words (two of a Philox block, low first), equal ones by number."""
+
 def pow(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def pow_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
@@ -224,6 +230,17 @@ def pow_gradient(
 def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
 def prod_gradient(dy: np.ndarray, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """dx of prod: dy times the product of all the others, also where elements are zero."""
+
+def random_normal(shape: Any, dtype: Any, key: np.ndarray, *, mean: float = 0.0, stddev: float = 1.0) -> np.ndarray:
+    """Box-Muller on pairs of uniforms (u, v): sqrt(-2 log(1 - u)) times cos and sin of 2 pi v, in float64."""
+
+def random_truncated_normal(
+    shape: Any, dtype: Any, key: np.ndarray, *, mean: float = 0.0, stddev: float = 1.0
+) -> np.ndarray:
+    """Normals within two standard deviations: of the draws (seed, draw + 2^32 j), j = 0, 1, ..., the first inside."""
+
+def random_uniform(shape: Any, dtype: Any, key: np.ndarray, *, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """low + (high - low) u, u in [0, 1)."""
 
 def reciprocal(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def reciprocal_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
