@@ -1,15 +1,14 @@
 """Attaches operators and methods to Tensor, which itself knows no op."""
 
-import numbers
 from typing import Any
 
 import numpy as np
 
 from nnfast import ops
-from nnfast.ops import elementwise, shape
+from nnfast.ops import elementwise, linalg, shape
 from nnfast.tensor import Tensor
 
-_OPERANDS = (Tensor, np.ndarray, np.generic, numbers.Number, list, tuple)
+_OPERANDS = (Tensor, np.ndarray, float, int, np.generic, list, tuple, complex)  # complex: for our error message
 
 
 def _usable(other: Any) -> bool:
@@ -18,7 +17,7 @@ def _usable(other: Any) -> bool:
 
 def _operator(f: Any) -> Any:
     def method(self: Tensor, other: Any) -> Any:
-        return f(self, other) if _usable(other) else NotImplemented
+        return f(self, other) if isinstance(other, _OPERANDS) or _usable(other) else NotImplemented
 
     return method
 
@@ -30,17 +29,13 @@ def _reflected(f: Any) -> Any:
     return method
 
 
-def _matmul(a: Any, b: Any) -> Tensor:
-    return ops.matmul(a, b)
-
-
 for _name, _f in {
     "add": elementwise.add,
     "sub": elementwise.sub,
     "mul": elementwise.mul,
     "truediv": elementwise.div,
     "pow": elementwise.pow,
-    "matmul": _matmul,
+    "matmul": linalg.matmul,
 }.items():
     setattr(Tensor, f"__{_name}__", _operator(_f))
     setattr(Tensor, f"__r{_name}__", _reflected(_f))

@@ -77,17 +77,21 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
             uniform = False
     if uniform and dtype is not None and dtype.isnative and dtype.itemsize in (4, 8):
         return inputs
-    return tuple(None if x is None else _to_float(name, x, dtype or np.dtype(config.floatx())) for x in inputs)
+    wanted = dtype or np.dtype(config.floatx())
+    converted: list[Any] = []
+    for x in inputs:
+        if x.__class__ is float or x.__class__ is int:
+            x = np.array(x, wanted)
+        elif x is not None and not (isinstance(x, (Tensor, ndarray)) and x.dtype == wanted):
+            x = _to_float(name, x, wanted)
+        converted.append(x)
+    return tuple(converted)
 
 
 def _to_float(name: str, x: Any, dtype: np.dtype) -> Any:
     if isinstance(x, Tensor):
-        if x.dtype == dtype:
-            return x
-        return wrap(device.kernels.cast(x.data, dtype.name))
-    if x.__class__ is float or x.__class__ is int:
-        return np.array(x, dtype)
+        return wrap(device.kernels.cast(x.data, dtype))
     a = as_array(x, name=name)
     if a.dtype == dtype:
         return a
-    return device.kernels.cast(a, dtype.name) if a.ndim else a.astype(dtype)
+    return device.kernels.cast(a, dtype) if a.ndim else a.astype(dtype)

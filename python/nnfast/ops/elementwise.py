@@ -530,13 +530,19 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
 
 def _comparable(name: str, *operands: Any) -> tuple[Any, ...]:
     """Arrays of one float dtype. Integers are compared as float64, so exactly up to 2^53."""
-    arrays = [x.data if isinstance(x, Tensor) else x for x in operands]
-    kinds = [x.dtype.kind for x in arrays if isinstance(x, np.ndarray)]
-    if not kinds or any(kind in "biu" for kind in kinds):
-        k = device.kernels
-        arrays = [as_array(x, None if isinstance(x, np.ndarray) else "float64", name) for x in arrays]
-        return tuple(a if a.dtype == np.float64 else k.cast(a, "float64") for a in arrays)
-    return tuple(x.data if isinstance(x, Tensor) else x for x in float_operands(name, *arrays))
+    arrays: list[Any] = []
+    weak, integers = True, False
+    for x in operands:
+        if isinstance(x, Tensor):
+            x = x.data
+        if isinstance(x, np.ndarray):
+            weak, integers = False, integers or x.dtype.kind in "biu"
+        arrays.append(x)
+    if not (weak or integers):
+        return float_operands(name, *arrays)
+    k = device.kernels
+    arrays = [as_array(x, None if isinstance(x, np.ndarray) else "float64", name) for x in arrays]
+    return tuple(a if a.dtype == np.float64 else k.cast(a, "float64") for a in arrays)
 
 
 def equal(x: Any, y: Any) -> Tensor:

@@ -74,7 +74,7 @@ class Slice(Op):
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         key, shape, dtype = saved
         k = device.kernels
-        dx = k.full(shape, dtype.name, 0.0)
+        dx = k.full(shape, dtype, 0.0)
         k.copy(dy, dx[key])
         return (dx,)
 
@@ -86,7 +86,7 @@ _reshape, _transpose, _broadcast_to, _slice = Reshape(), Transpose(), BroadcastT
 
 
 def _snapshot(k: Any, view: Any, copy: bool) -> Any:
-    return k.cast(view, view.dtype.name) if copy else view
+    return k.cast(view, view.dtype) if copy else view
 
 
 def _reshaped(k: Any, x: Any, shape: tuple[int, ...]) -> Any:
@@ -264,10 +264,14 @@ def get_item(x: Tensor, key: Any) -> Tensor:
     >>> x[:, 0].tolist(), x[[1, 1]].tolist()
     ([1.0, 3.0], [[3.0, 4.0], [3.0, 4.0]])
     """
-    keys = tuple(_plain(k) for k in (key if isinstance(key, tuple) else (key,)))
-    if any(isinstance(k, np.ndarray) for k in keys):
-        return _pick(x, keys)
-    return _sliced(x, keys)
+    keys = key if isinstance(key, tuple) else (key,)
+    for k in keys:
+        if k is not None and k is not Ellipsis and k.__class__ is not int and k.__class__ is not slice:
+            break
+    else:
+        return _sliced(x, keys)
+    keys = tuple([_plain(k) for k in keys])
+    return _pick(x, keys) if any(isinstance(k, np.ndarray) for k in keys) else _sliced(x, keys)
 
 
 def _sliced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
@@ -280,11 +284,11 @@ def _sliced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
 
 
 def _plain(key: Any) -> Any:
-    """A part of a key as a number, slice, None, ... or array."""
-    if key is None or key is Ellipsis or (isinstance(key, (int, np.integer)) and not isinstance(key, bool)):
+    """A part of a key as a number, slice (NumPy checks what it holds), None, ... or array."""
+    if key is None or key is Ellipsis or isinstance(key, slice):
         return key
-    if isinstance(key, slice):
-        return slice(*(None if v is None else operator.index(v) for v in (key.start, key.stop, key.step)))
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        return int(key)
     a = as_array(key, name="getitem") if isinstance(key, (Tensor, np.ndarray, list, tuple, bool, np.bool_)) else None
     if a is not None and a.size == 0 and a.dtype.kind == "f":
         a = a.astype(np.int64)  # an empty list
