@@ -447,6 +447,15 @@ def test_output_shape_of_a_layer_of_ones_own(device):
     with pytest.raises(NotImplementedError, match="compute_output_shape"):
         layer.compute_output_shape((None, None, 3))
 
+    class Looks(layers.Layer):  # zeros of a float type are no indices
+        def call(self, x):
+            return ops.take_rows(np.ones((3, 4), "float32"), x)
+
+    with pytest.raises(NotImplementedError, match="compute_output_shape"):
+        Looks().compute_output_shape((None, 8))
+    model = nnfast.Sequential([nnfast.Input(shape=(2,), dtype="int32"), Looks(), layers.Flatten(), layers.Dense(2)])
+    assert model(np.array([[0, 2]])).shape == (1, 2)
+
 
 def test_configs_of_layers_of_ones_own(device):
     layer = Scale(power=2, name="s", dtype="float64", trainable=False, activity_regularizer="l2", input_shape=(3,))

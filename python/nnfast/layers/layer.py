@@ -82,7 +82,9 @@ def standardize_dtype(dtype: Any) -> str:
 def _parameters(function: Any) -> tuple[list[str], set[str]]:
     """Names of the parameters of a method, without self, and which of them have a default."""
     function = getattr(function, "__wrapped__", function)
-    code = function.__code__
+    code = getattr(function, "__code__", None)
+    if code is None:  # a callable that is no function
+        return [], set()
     names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     optional = names[code.co_argcount - len(function.__defaults__ or ()) : code.co_argcount]
     return names[1:], {*optional, *(function.__kwdefaults__ or {})}
@@ -212,13 +214,17 @@ class Layer:
         A layer that does not override it runs `call` once on zeros; other dimensions than the batch must then be known.
         """
         shape = standardize_shape(input_shape)
+        unknown = NotImplementedError(
+            f"[{self.name}] the output shape of {type(self).__name__} is not known. Received: {input_shape}. "
+            "Give it a method compute_output_shape(self, input_shape)"
+        )
         if not isinstance(shape, tuple) or None in shape[1:]:
-            raise NotImplementedError(
-                f"[{self.name}] the output shape of {type(self).__name__} is not known. Received: {input_shape}. "
-                "Give it a method compute_output_shape(self, input_shape)"
-            )
-        with no_grad():
-            y = self(np.zeros((1, *shape[1:]), self.dtype))
+            raise unknown
+        try:
+            with no_grad():
+                y = self(np.zeros((1, *shape[1:]), self.dtype))
+        except (TypeError, IndexError) as e:  # e.g. it wants integers
+            raise unknown from e
         self.clear_losses()
         return (None, *y.shape[1:])
 
