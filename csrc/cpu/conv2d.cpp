@@ -1,8 +1,6 @@
 // conv2d and its gradients as implicit GEMM (patches.h): the rows of A are patches of the image where it lies, or of a
 // copy of a block's window in cache; B, the filter, is packed into panels as in gemm. The gradient of the input is the
 // same loop over the gradient of the output; the gradient of the filter is A^T B, summed over blocks of pixels.
-#include <cmath>
-
 #include "../ops.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -16,30 +14,15 @@ constexpr int64_t BLOCK_PIXELS = 256;       // of a task
 constexpr int64_t BLOCK_CACHE = 512 << 10;  // bytes of a block's copy: half of a usual L2
 constexpr int64_t PANEL_CACHE = 24 << 10;   // bytes of a panel of B between two passes over the pixels: half of L1
 constexpr int64_t TASKS = 24;  // enough to share among threads; below it, the columns of the result are shared too
-constexpr int64_t PARTIAL_BYTES = 32 << 20;  // most that the partial sums of a filter's gradient may take
+constexpr int64_t PARTIAL_BYTES = 2 << 20;  // most that the partial sums of a filter's gradient may take
 
+// In place, on n neighbouring values. (relu is part of the micro-kernel.)
 template <class T>
-T activate(T x, Activation activation, T slope) {
-  switch (activation) {
-    case Activation::relu:
-      return x < 0 ? T(0) : x;  // keeps NaN
-    case Activation::leaky_relu:
-      return x > 0 ? x : slope * x;
-    case Activation::elu:
-      return x > 0 ? x : slope * std::expm1(x);
-    case Activation::selu:
-      return T(1.0507009873554805) * (x > 0 ? x : T(1.6732632423543772) * std::expm1(x));
-    case Activation::sigmoid:
-      return 1 / (1 + std::exp(-x));
-    case Activation::tanh:
-      return std::tanh(x);
-    case Activation::softplus:
-      return std::max(x, T(0)) + std::log1p(std::exp(-std::abs(x)));
-    case Activation::exp:
-      return std::exp(x);
-    default:
-      return x;
-  }
+void activate(T* y, int64_t n, Activation activation, T slope) {
+  constexpr Unary ops[] = {Unary::relu,    Unary::relu, Unary::leaky_relu, Unary::elu, Unary::selu,
+                           Unary::sigmoid, Unary::tanh, Unary::softplus,   Unary::exp};
+  if (activation == Activation::linear) return;
+  kernels().elementwise.get<T>().unary[static_cast<int>(ops[static_cast<int>(activation)])](n, y, y, slope, 0);
 }
 
 // The filter as B of a gemm: w[r, s, k, column], with the strides of whichever axes play k and column.
@@ -49,27 +32,7 @@ struct Filter {
   int64_t r_stride, s_stride, k_stride, column_stride, group_stride;
 };
 
-// to[k][NR] = from[k, columns], zeros beyond the last column.
-template <class T>
-void pack_panel(const T* from, int64_t k_stride, int64_t column_stride, int64_t length, int64_t columns, int64_t NR,
-                T* to) {
-  constexpr int64_t STRIP = 64;  // of k: the part of `to` that a walk along k writes stays in cache
-  for (int64_t k0 = 0; k0 < length; k0 += STRIP, to += STRIP * NR) {
-    const int64_t end = std::min(STRIP, length - k0);
-    const T* at = from + k0 * k_stride;
-    if (column_stride == 1 || columns == 1) {
-      for (int64_t k = 0; k < end; ++k)
-        std::memcpy(to + k * NR, at + k * k_stride, static_cast<size_t>(columns) * sizeof(T));
-    } else {
-      for (int64_t c = 0; c < columns; ++c)
-        for (int64_t k = 0; k < end; ++k) to[k * NR + c] = at[k * k_stride + c * column_stride];
-    }
-    if (columns < NR)
-      for (int64_t k = 0; k < end; ++k) zero_cells(to + k * NR + columns, NR - columns);
-  }
-}
-
-// One grid of pixels: target[pixel, column] = activation(init[column] + patch(pixel) * filter[:, column]).
+// One grid of pixels: target[pixel, column] = activation(bias[column] + patch(pixel) * filter[:, column]).
 template <class T>
 struct Grid {
   Patches patches;
@@ -78,14 +41,24 @@ struct Grid {
   int64_t row0, row_step, column0, column_step;  // pixel (i, j) of the grid is cell (row0 + i * row_step, ...)
   Filter<T> filter;
   int64_t groups, columns;  // columns: of one group
-  const T* init;            // [groups][panels * NR], or nullptr
+  const T* bias;            // [groups * columns], or nullptr
+  int64_t bias_stride;
   Activation activation;
   T slope;
 
   int64_t panels(int64_t NR) const { return ceil_div(columns, NR); }
-  T* pixel(const Block& b, int64_t index, int64_t column) const {
-    const int64_t j = index % b.j, i = index / b.j % b.i, n = index / b.j / b.i;
-    return target.at(b.n0 + n, row0 + (b.i0 + i) * row_step, column0 + (b.j0 + j) * column_step, column);
+  // What sums begin with, to[groups][width]: the bias or zeros.
+  void begin(T* to, int64_t width) const {
+    for (int64_t g = 0; g < groups; ++g)
+      for (int64_t c = 0; c < width; ++c) *to++ = bias && c < columns ? bias[(g * columns + c) * bias_stride] : T(0);
+  }
+  // Where the results of each pixel of a block go, from `column` on.
+  void place_rows(const Block& b, int64_t column, T** row) const {
+    for (int64_t n = 0; n < b.n; ++n)
+      for (int64_t i = 0; i < b.i; ++i) {
+        T* to = target.at(b.n0 + n, row0 + (b.i0 + i) * row_step, column0 + b.j0 * column_step, column);
+        for (int64_t j = 0; j < b.j; ++j, to += column_step * target.w_stride) *row++ = to;
+      }
   }
 };
 
@@ -94,21 +67,21 @@ template <class T>
 void pack_filter(const Grid<T>& g, int64_t NR, T* packed) {
   const Patches& p = g.patches;
   const int64_t panels = g.panels(NR), tap = p.channels * NR;
-  parallel_for(g.groups * panels * p.rows.taps, ceil_div(16384, std::max<int64_t>(1, p.columns.taps * tap)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   const int64_t r = i % p.rows.taps, panel = i / p.rows.taps % panels,
-                                 group = i / p.rows.taps / panels;
-                   const int64_t columns = std::min(NR, g.columns - panel * NR);
-                   for (int64_t s = 0; s < p.columns.taps; ++s) {
-                     const Filter<T>& f = g.filter;
-                     const T* from = f.data + p.rows.index(r) * f.r_stride + p.columns.index(s) * f.s_stride +
-                                     group * f.group_stride + panel * NR * f.column_stride;
-                     pack_panel(from, f.k_stride, f.column_stride, p.channels, columns, NR,
-                                packed + (i * p.columns.taps + s) * tap);
-                   }
-                 }
-               });
+  const auto pack = kernels().gemm.get<T>().pack_b;
+  parallel_for(
+      g.groups * panels * p.rows.taps, ceil_div(16384, std::max<int64_t>(1, p.columns.taps * tap)),
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t r = i % p.rows.taps, panel = i / p.rows.taps % panels, group = i / p.rows.taps / panels;
+          const int64_t columns = std::min(NR, g.columns - panel * NR);
+          for (int64_t s = 0; s < p.columns.taps; ++s) {
+            const Filter<T>& f = g.filter;
+            const T* from = f.data + p.rows.index(r) * f.r_stride + p.columns.index(s) * f.s_stride +
+                            group * f.group_stride + panel * NR * f.column_stride;
+            pack(from, columns, f.column_stride, p.channels, f.k_stride, packed + (i * p.columns.taps + s) * tap);
+          }
+        }
+      });
 }
 
 // What a task of run_grid needs for itself.
@@ -156,7 +129,7 @@ void multiply(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* o
       t.relu = last && g.activation == Activation::relu;
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         t.b = b + ((panel * p.segments + s) * p.length + k) * NR;
-        t.init = init ? init + panel * NR : nullptr;
+        t.init = init + panel * NR;
         t.column = panel * NR;
         t.columns = std::min(NR, g.columns - panel * NR);
         for (int64_t i = 0; i < pixels; i += rows) {
@@ -170,24 +143,24 @@ void multiply(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* o
 }
 
 template <class T>
-void run_block(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* offsets, const T* packed, int64_t group,
-               int64_t panel0, int64_t panel1, const Block& block, const Workspace<T>& space) {
+void run_block(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* offsets, const T* packed, const T* init,
+               int64_t group, int64_t panel0, int64_t panel1, const Block& block, const Workspace<T>& space) {
   const int64_t NR = kernel.nr, width = g.panels(NR) * NR, pixels = block.pixels();
   const bool in_rows = g.target.c_stride == 1 || g.columns == 1;
   place_patches(g.patches, g.source, group * g.patches.channels, block, space.copy, space.patch);
-  for (int64_t i = 0; i < pixels; ++i)
-    space.row[i] = in_rows ? g.pixel(block, i, group * g.columns) : space.results + i * width;
+  if (in_rows)
+    g.place_rows(block, group * g.columns, space.row);
+  else
+    for (int64_t i = 0; i < pixels; ++i) space.row[i] = space.results + i * width;
   multiply(g, kernel, offsets, packed + group * width * g.patches.taps() * g.patches.channels, panel0, panel1, block,
-           space, g.init ? g.init + group * width : nullptr);
+           space, init + group * width);
   const int64_t column0 = panel0 * NR, column1 = std::min(panel1 * NR, g.columns);
-  if (g.activation != Activation::linear && g.activation != Activation::relu)
-    for (int64_t i = 0; i < pixels; ++i)
-      for (int64_t c = column0; c < column1; ++c) space.row[i][c] = activate(space.row[i][c], g.activation, g.slope);
-  if (!in_rows)
-    for (int64_t i = 0; i < pixels; ++i) {
-      T* to = g.pixel(block, i, group * g.columns);
-      for (int64_t c = column0; c < column1; ++c) to[c * g.target.c_stride] = space.row[i][c];
-    }
+  if (g.activation != Activation::relu)
+    for (int64_t i = 0; i < pixels; ++i) activate(space.row[i] + column0, column1 - column0, g.activation, g.slope);
+  if (in_rows) return;
+  g.place_rows(block, group * g.columns, space.row);
+  for (int64_t i = 0; i < pixels; ++i)
+    for (int64_t c = column0; c < column1; ++c) space.row[i][c * g.target.c_stride] = space.results[i * width + c];
 }
 
 // Tasks: blocks of pixels, groups and, where these are few, ranges of panels.
@@ -198,11 +171,13 @@ void run_grid(const Grid<T>& g, int threads, Arena arena, size_t& used) {
   const int64_t panels = g.panels(kernel.nr), width = panels * kernel.nr, blocks = p.blocks();
   ptrdiff_t* offsets = arena.take<ptrdiff_t>(p.segments);
   T* packed = arena.take<T>(g.groups * width * p.taps() * p.channels);
+  T* init = arena.take<T>(g.groups * width);
   const int64_t block_width = g.target.c_stride == 1 || g.columns == 1 ? 0 : width;
   Slots slots(arena, threads, Workspace<T>::bytes(p, block_width));
   used = std::max(used, arena.used());
   if (arena.measuring()) return;
   place_segments(p, g.source, offsets);
+  g.begin(init, width);
   pack_filter(g, kernel.nr, packed);
   const int64_t shares = std::clamp<int64_t>(ceil_div(TASKS, std::max<int64_t>(1, blocks * g.groups)), 1, panels);
   parallel_for_flushed(blocks * g.groups * shares, 1, [&](int64_t begin, int64_t end) {
@@ -210,7 +185,7 @@ void run_grid(const Grid<T>& g, int threads, Arena arena, size_t& used) {
     const Workspace<T> space(Arena(slot.memory()), p, block_width);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t share = i % shares, group = i / shares % g.groups;
-      run_block(g, kernel, offsets, packed, group, share * panels / shares, (share + 1) * panels / shares,
+      run_block(g, kernel, offsets, packed, init, group, share * panels / shares, (share + 1) * panels / shares,
                 p.block(i / shares / g.groups), space);
     }
   });
@@ -226,8 +201,9 @@ void add_up(const T* partial, int64_t count, int64_t size, T* to) {
   });
 }
 
-// dw[(segment, cell), f] = sum over pixels of patch[pixel, (segment, cell)] * dz[pixel, f]. Tasks: groups, panels of f,
-// segments and, where these are few, shares of the pixels, which are summed apart and then added up.
+// dw[(segment, cell), f] = sum over pixels of patch[pixel, (segment, cell)] * dz[pixel, f]. Tasks: groups, and shares
+// of the pixels, which are summed apart and then added up, as many as PARTIAL_BYTES hold; then shares of the columns,
+// then of the segments.
 template <class T>
 struct FilterGradient {
   Patches patches;
@@ -235,57 +211,72 @@ struct FilterGradient {
   int64_t groups;
   T* dw;
 
+  struct Range {
+    int64_t begin, end;
+  };
+  // Share `index` of `count` equal ones of [0, n).
+  static Range share(int64_t n, int64_t index, int64_t count) { return {n * index / count, n * (index + 1) / count}; }
+
   void run(int threads, Arena& arena) const {
     const ConvKernels<T>& kernel = kernels().conv.get<T>();
-    const int64_t columns = dz.c / groups, panels = ceil_div(columns, kernel.nr), blocks = patches.blocks();
-    const int64_t K = patches.taps() * patches.channels, size = K * dz.c;
+    const int64_t panels = ceil_div(dz.c / groups, kernel.nr), blocks = patches.blocks();
+    const int64_t size = patches.taps() * patches.channels * dz.c;
     if (size == 0 || blocks == 0) return arena.measuring() ? void() : zero_cells(dw, size);
-    const int64_t parts = groups * panels * patches.segments;
     const int64_t room = PARTIAL_BYTES / static_cast<int64_t>(sizeof(T)) / size;
-    const int64_t shares = std::clamp<int64_t>(ceil_div(TASKS, parts), 1, std::max<int64_t>(1, std::min(blocks, room)));
+    const int64_t parts = std::clamp<int64_t>(std::min(blocks, room), 1, ceil_div(TASKS, groups));
+    const int64_t across = std::clamp<int64_t>(TASKS / (groups * parts), 1, panels);
+    const int64_t down = std::clamp<int64_t>(TASKS / (groups * parts * across), 1, patches.segments);
     ptrdiff_t* offsets = arena.take<ptrdiff_t>(patches.segments);
-    T* partial = shares > 1 ? arena.take<T>(shares * size) : dw;
+    T* partial = parts > 1 ? arena.take<T>(parts * size) : dw;
     Slots slots(arena, threads, Workspace<T>::bytes(patches, kernel.nr));
     if (arena.measuring()) return;
     place_segments(patches, x, offsets);
-    parallel_for_flushed(shares * parts, 1, [&](int64_t begin, int64_t end) {
+    parallel_for_flushed(parts * groups * across * down, 1, [&](int64_t begin, int64_t end) {
       const Slots::Held slot(slots);
       const Workspace<T> space(Arena(slot.memory()), patches, kernel.nr);
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t share = i / parts, segment = i % patches.segments, panel = i / patches.segments % panels;
-        const int64_t group = i % parts / patches.segments / panels;
-        for (int64_t b = share * blocks / shares; b < (share + 1) * blocks / shares; ++b)
-          add_block(kernel, group, panel, segment, offsets[segment], patches.block(b), b > share * blocks / shares,
-                    partial + share * size, space);
+        const int64_t part = i / (groups * across * down);
+        const Range mine = share(blocks, part, parts);
+        for (int64_t b = mine.begin; b < mine.end; ++b)
+          add_block(kernel, i / (across * down) % groups, share(panels, i / down % across, across),
+                    share(patches.segments, i % down, down), offsets, patches.block(b), b > mine.begin,
+                    partial + part * size, space);
       }
     });
-    if (shares > 1) add_up(partial, shares, size, dw);
+    if (parts > 1) add_up(partial, parts, size, dw);
   }
 
-  void add_block(const ConvKernels<T>& kernel, int64_t group, int64_t panel, int64_t segment, ptrdiff_t offset,
+  void add_block(const ConvKernels<T>& kernel, int64_t group, Range panels, Range segments, const ptrdiff_t* offsets,
                  const Block& block, bool accumulate, T* to, const Workspace<T>& space) const {
-    const int64_t NR = kernel.nr, columns = std::min(NR, dz.c / groups - panel * NR);
-    const int64_t column0 = group * (dz.c / groups) + panel * NR;
+    const int64_t columns = dz.c / groups, length = patches.length;
+    const int64_t rows = ceil_div(length, ceil_div(length, kernel.mr));
     place_patches(patches, x, group * patches.channels, block, space.copy, space.patch);
-    T* b = space.results;
-    for (int64_t n = 0; n < block.n; ++n)
-      for (int64_t i = 0; i < block.i; ++i, b += block.j * NR)
-        pack_panel(static_cast<const T*>(dz.at(block.n0 + n, block.i0 + i, block.j0, column0)), dz.w_stride,
-                   dz.c_stride, block.j, columns, NR, b);
     ConvOuter<T> t{};
-    t.columns = columns;
     t.pixels = block.pixels();
     t.a = space.patch;
     t.b = space.results;
     t.ldc = dz.c;
     t.accumulate = accumulate;
-    const int64_t rows = ceil_div(patches.length, ceil_div(patches.length, kernel.mr));
-    for (int64_t row = 0; row < patches.length; row += rows) {
-      t.rows = std::min(rows, patches.length - row);
-      t.offset = offset + row;
-      t.c = to + (segment * patches.length + row) * dz.c + column0;
-      kernel.outer(t);
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      const int64_t column0 = group * columns + panel * kernel.nr;
+      t.columns = std::min<int64_t>(kernel.nr, columns - panel * kernel.nr);
+      pack_pixels(block, column0, t.columns, kernel.nr, space.results);
+      for (int64_t s = segments.begin; s < segments.end; ++s)
+        for (int64_t row = 0; row < length; row += rows) {
+          t.rows = std::min(rows, length - row);
+          t.offset = offsets[s] + row;
+          t.c = to + (s * length + row) * dz.c + column0;
+          kernel.outer(t);
+        }
     }
+  }
+
+  // to[pixel][NR] = dz[pixel, columns from column0 on].
+  void pack_pixels(const Block& b, int64_t column0, int64_t columns, int64_t NR, T* to) const {
+    const auto pack = kernels().gemm.get<T>().pack_b;
+    for (int64_t n = 0; n < b.n; ++n)
+      for (int64_t i = 0; i < b.i; ++i, to += b.j * NR)
+        pack(dz.at(b.n0 + n, b.i0 + i, b.j0, column0), columns, dz.c_stride, b.j, dz.w_stride, to);
   }
 };
 
@@ -318,9 +309,11 @@ void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
   const Patches& p = g.patches;
   const int64_t C = g.groups, taps = p.taps();
   T* filter = arena.take<T>(taps * C);
+  T* init = arena.take<T>(C);
   Slots slots(arena, threads, static_cast<size_t>(taps) * 24 + 256);
   used = std::max(used, arena.used());
   if (arena.measuring()) return;
+  g.begin(init, 1);
   for (int64_t t = 0; t < taps; ++t)
     for (int64_t c = 0; c < C; ++c)
       filter[t * C + c] =
@@ -338,9 +331,8 @@ void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
         find_taps(p, g.source, n, i, j, found);
         for (int64_t t = 0; t < found.count; ++t) weights[t] = filter + found.tap[t] * C;
         T* to = g.target.at(n, g.row0 + i * g.row_step, g.column0 + j * g.column_step, 0);
-        kernel.depthwise(found.count, found.cell, weights, g.init, C, to);
-        if (g.activation != Activation::linear)
-          for (int64_t c = 0; c < C; ++c) to[c] = activate(to[c], g.activation, g.slope);
+        kernel.depthwise(found.count, found.cell, weights, init, C, to);
+        activate(to, C, g.activation, g.slope);
       }
   });
 }
@@ -408,23 +400,14 @@ size_t forward(const View& x_, const View& w, const View& bias, const Conv2d& ho
             {w.as<T>(), w.stride[0], w.stride[1], w.stride[2], w.stride[3], F * w.stride[3]},
             how.groups,
             F,
-            nullptr,
+            bias.given() ? bias.as<T>() : nullptr,
+            bias.stride[0],
             activation,
             T(slope)};
-  Arena arena(scratch);
   if (y_.size() == 0) return 0;
   const bool depthwise = is_depthwise(x, w, how) && y.c_stride == 1;
-  if (bias.given()) {
-    const int64_t width = depthwise ? 1 : round_up(F, kernels().conv.get<T>().nr);
-    T* init = arena.take<T>(how.groups * width);
-    g.init = init;
-    if (!arena.measuring())
-      for (int64_t i = 0; i < how.groups; ++i)
-        for (int64_t f = 0; f < width; ++f)
-          init[i * width + f] = f < F ? bias.as<T>()[(i * F + f) * bias.stride[0]] : T(0);
-  }
   size_t used = 0;
-  depthwise ? run_depthwise(g, how.threads, arena, used) : run_grid(g, how.threads, arena, used);
+  depthwise ? run_depthwise(g, how.threads, Arena(scratch), used) : run_grid(g, how.threads, Arena(scratch), used);
   return used;
 }
 
@@ -463,6 +446,7 @@ size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const V
                       how.groups,
                       C,
                       nullptr,
+                      0,
                       Activation::linear,
                       T(0)};
       depthwise ? run_depthwise(g, how.threads, Arena(scratch), used) : run_grid(g, how.threads, Arena(scratch), used);

@@ -49,7 +49,7 @@ struct ConvRows {
   const T* b;                  // [segments * length][nr]
   T* const* c;                 // [rows]: where results begin
   ptrdiff_t column;            // added to each of them
-  const T* init;               // [nr] or nullptr for zeros: what the sum begins with unless it accumulates
+  const T* init;               // [nr]: what sums begin with, unless they go on from c
   bool accumulate, relu;
 };
 template <class T>

@@ -178,20 +178,22 @@ void place_patches(const Patches& p, const Images<const T>& source, int64_t c0, 
     if (p.place == Patches::Place::window)
       for (int64_t h = 0; h < R.span(b.i); ++h)
         copy_row(source, b.n0 + n, h0 + h, w0, C.span(b.j), c0, cell, buffer + n * image + h * row);
-    for (int64_t i = 0; i < b.i; ++i)
-      for (int64_t j = 0; j < b.j; ++j) {
-        if (p.place == Patches::Place::source) {
-          *patch++ = source.at(b.n0 + n, h0 + i * R.step, w0 + j * C.step, c0);
-        } else if (p.place == Patches::Place::window) {
-          *patch++ = buffer + n * image + i * R.step * row + j * C.step * cell;
-        } else {
-          *patch++ = buffer;
-          for (int64_t r = 0; r < R.taps; ++r)
-            for (int64_t s = 0; s < C.taps; ++s, buffer += cell)
-              copy_row(source, b.n0 + n, h0 + i * R.step + r * R.shift_step, w0 + j * C.step + s * C.shift_step, 1, c0,
-                       cell, buffer);
-        }
+    for (int64_t i = 0; i < b.i; ++i) {
+      if (p.place != Patches::Place::packed) {
+        const bool in_place = p.place == Patches::Place::source;
+        const T* at = in_place ? source.at(b.n0 + n, h0 + i * R.step, w0, c0) : buffer + n * image + i * R.step * row;
+        const int64_t step = C.step * (in_place ? source.w_stride : cell);
+        for (int64_t j = 0; j < b.j; ++j, at += step) *patch++ = at;
+        continue;
       }
+      for (int64_t j = 0; j < b.j; ++j) {
+        *patch++ = buffer;
+        for (int64_t r = 0; r < R.taps; ++r)
+          for (int64_t s = 0; s < C.taps; ++s, buffer += cell)
+            copy_row(source, b.n0 + n, h0 + i * R.step + r * R.shift_step, w0 + j * C.step + s * C.shift_step, 1, c0,
+                     cell, buffer);
+      }
+    }
   }
 }
 
