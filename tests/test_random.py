@@ -335,5 +335,5 @@ def test_permutation_checks_its_argument():
     for bad in (1.5, True, None):
         with pytest.raises(TypeError, match=r"\[permutation\] n must be an integer"):
             ops.permutation(bad)
-    with pytest.raises(ValueError, match=r"\[permutation\] n must not be negative"):
+    with pytest.raises(ValueError, match=r"\[permutation\] sizes must not be negative"):
         ops.permutation(-1)

@@ -92,7 +92,31 @@ DType dtype_from(const py::object& name) {
                        std::string(py::str(wanted)));
 }
 
-py::array new_array(const Shape& shape, DType dtype, bool for_life) {
+namespace {
+// Tells a MemoryError what could not be had.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(std::string text) : text_(std::move(text)) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
+void* allocate_for(const char* op, size_t bytes, bool for_life) {
+  try {
+    return for_life ? allocate_for_life(bytes) : allocate(bytes);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory("[" + std::string(op) + "] there is not enough memory. Received: a result or scratch space of " +
+                      std::to_string(bytes) + " bytes");
+  }
+}
+}  // namespace
+
+py::array new_array(const Shape& shape, DType dtype, bool for_life, const char* op) {
+  if (shape.size() > MAX_DIMS)
+    throw std::invalid_argument("[" + std::string(op) + "] at most " + std::to_string(MAX_DIMS) +
+                                " dimensions are possible. Received: " + std::to_string(shape.size()));
   // The C call itself: py::array() costs 200 ns more. Sizes are multiplied with care: a product that wraps round would
   // make a small block for a large shape.
   auto& numpy = py::detail::npy_api::get();
@@ -102,10 +126,10 @@ py::array new_array(const Shape& shape, DType dtype, bool for_life) {
   for (const auto s : shape) empty |= s == 0;
   for (const auto s : shape)
     if (!empty && (s < 0 || __builtin_mul_overflow(bytes, static_cast<size_t>(s), &bytes) || bytes > PTRDIFF_MAX))
-      throw std::overflow_error("[empty] an array of shape " + shape_text(shape, shape.size()) +
-                                " does not fit in memory");
+      throw std::overflow_error("[" + std::string(op) + "] the result does not fit in memory. Received: its shape " +
+                                shape_text(shape, shape.size()));
   if (empty) bytes = 0;
-  void* data = for_life ? allocate_for_life(bytes) : allocate(bytes);
+  void* data = allocate_for(op, bytes, for_life);
   PyObject* home = PyCapsule_New(data, CAPSULE, [](PyObject* c) { release(PyCapsule_GetPointer(c, CAPSULE)); });
   if (!home) {
     release(data);
@@ -199,7 +223,7 @@ View Call::inout(py::handle array, const char* name) {
 
 py::array Call::out(py::handle given, const Shape& shape, DType dtype, View& v) {
   if (given.is_none()) {
-    py::array made = new_array(shape, dtype);
+    py::array made = new_array(shape, dtype, false, op_);
     v.data = const_cast<void*>(made.data());
     v.ndim = static_cast<int8_t>(shape.size());
     v.dtype = dtype;
@@ -228,7 +252,7 @@ py::array Call::out(py::handle given, const Shape& shape, DType dtype, View& v) 
 
 void* Call::scratch(size_t bytes) {
   scratch_.push_back(nullptr);
-  return scratch_.back() = allocate(bytes);
+  return scratch_.back() = allocate_for(op_, bytes, false);
 }
 
 Status* Call::status(py::handle array) {

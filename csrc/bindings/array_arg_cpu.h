@@ -22,7 +22,7 @@ using Shape = std::vector<py::ssize_t>;
 const py::dtype& dtype_object(DType);
 std::optional<DType> dtype_of(const py::array&);  // nothing: a dtype that no kernel takes
 DType dtype_from(const py::object& name);         // from what Python users write: "float32", np.float32, ...
-py::array new_array(const Shape&, DType, bool for_life = false);
+py::array new_array(const Shape&, DType, bool for_life = false, const char* op = "empty");
 bool overlap(const View&, const View&);  // do they reach the same addresses?
 void* block_under(py::handle array);     // where the allocator's block begins, or nullptr
 

@@ -1,5 +1,7 @@
 """What all ops share: from inputs to arrays, from the result to a tensor that remembers."""
 
+import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -95,3 +97,27 @@ def _to_float(name: str, x: Any, dtype: np.dtype) -> Any:
     if a.dtype == dtype:
         return a
     return device.kernels.cast(a, dtype) if a.ndim else a.astype(dtype)
+
+
+def integer(name: str, arg: str, value: Any) -> int:
+    """The argument as an int, or a TypeError: neither floats nor bools are rounded."""
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"[{name}] {arg} must be an integer. Received: {arg}={value!r}")
+    return operator.index(value)
+
+
+def sizes(name: str, shape: Any) -> tuple[int, ...]:
+    """A shape, from one size or several.
+
+    Raises:
+        TypeError: a size is no integer.
+        ValueError: a size is negative.
+        OverflowError: so many elements do not fit into any memory.
+    """
+    given = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
+    result = tuple(integer(name, "each size of the shape", n) for n in given)
+    if min(result, default=0) < 0:
+        raise ValueError(f"[{name}] sizes must not be negative. Received: shape={shape}")
+    if max(result, default=0) >= 2**63 or (0 not in result and math.prod(result) >= 2**60):
+        raise OverflowError(f"[{name}] an array of this shape does not fit in memory. Received: shape={shape}")
+    return result

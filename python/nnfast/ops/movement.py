@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import config, device
-from nnfast.ops._op import Op
+from nnfast.ops._op import Op, integer, sizes
 from nnfast.ops.status import current_status
 from nnfast.tensor import Tensor, as_array, wrap
 
@@ -18,6 +18,7 @@ def _operand(name: str, x: Any) -> Any:
 
 
 def _axis(name: str, axis: Any, ndim: int) -> int:
+    axis = integer(name, "axis", axis)
     if not -ndim <= axis < ndim:
         raise IndexError(f"[{name}] axis is out of range. Received: axis={axis}, arrays of {ndim} dimensions")
     return axis % ndim
@@ -159,7 +160,10 @@ def concat(arrays: Sequence[Any], axis: int = -1) -> Tensor:
     >>> nnfast.ops.concat([np.ones((2, 1)), np.zeros((2, 2))], axis=1).tolist()
     [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
-    return _concat.apply(*(_operand("concat", a) for a in arrays), axis=axis)
+    operands = [_operand("concat", a) for a in arrays]
+    if not operands:
+        raise ValueError("[concat] at least one array is needed. Received: none")
+    return _concat.apply(*operands, axis=_axis("concat", axis, operands[0].ndim))
 
 
 concatenate = concat
@@ -174,7 +178,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """
     operands = [_operand("stack", a) for a in arrays]
     if not operands:
-        raise ValueError("[stack] at least one array is needed")
+        raise ValueError("[stack] at least one array is needed. Received: none")
     if any(a.shape != operands[0].shape for a in operands):
         raise ValueError(f"[stack] all arrays must have one shape. Received: {[a.shape for a in operands]}")
     return _stack.apply(*operands, axis=_axis("stack", axis, operands[0].ndim + 1))
@@ -194,11 +198,14 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Tensor:
     """
     x = _operand("pad", x)
     try:
-        full_widths = [(int(a), int(b)) for a, b in np.broadcast_to(np.asarray(widths), (x.ndim, 2))]
+        pairs = np.broadcast_to(np.array(widths, object), (x.ndim, 2)).tolist()
     except ValueError:
         raise ValueError(
             f"[pad] widths must be (before, after) for each axis. Received: widths={widths!r}, x.shape={x.shape}"
         ) from None
+    full_widths = [(integer("pad", "widths", before), integer("pad", "widths", after)) for before, after in pairs]
+    if any(n >= 2**62 for pair in full_widths for n in pair):
+        raise OverflowError(f"[pad] the result does not fit in memory. Received: widths={widths!r}")
     return _pad.apply(x, widths=full_widths, value=value)
 
 
@@ -220,6 +227,7 @@ def one_hot(indices: Any, classes: int, dtype: Any = None, *, status: Any = None
     """
     status = current_status() if status is None else status
     indices = as_array(indices, name="one_hot")
+    (classes,) = sizes("one_hot", integer("one_hot", "classes", classes))
     return wrap(device.kernels.one_hot(indices, classes, dtype or config.floatx(), status=status))
 
 
@@ -255,8 +263,7 @@ def full(shape: Any, value: float, dtype: Any = None) -> Tensor:
     >>> nnfast.ops.full((2,), 3).tolist()
     [3.0, 3.0]
     """
-    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    return wrap(device.kernels.full(shape, dtype or config.floatx(), value))
+    return wrap(device.kernels.full(sizes("full", shape), dtype or config.floatx(), value))
 
 
 def zeros(shape: Any, dtype: Any = None) -> Tensor:

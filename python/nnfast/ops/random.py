@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import config, device
-from nnfast.ops._op import Op, float_operands
+from nnfast.ops._op import Op, float_operands, integer, sizes
 from nnfast.ops.status import current_status
 from nnfast.tensor import Tensor, wrap
 
@@ -95,7 +95,7 @@ def set_random_seed(seed: int) -> None:
 
 
 def _draw(kernel: str, shape: Any, dtype: Any, key: Any, generator: Generator | None, **parameters: float) -> Tensor:
-    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    shape = sizes(kernel, shape)
     if key is None:
         key = (generator or default_generator).next_key()
     return wrap(getattr(device.kernels, kernel)(shape, np.dtype(dtype or config.floatx()).name, key, **parameters))
@@ -160,13 +160,10 @@ def permutation(n: int, *, key: Any = None, generator: Generator | None = None) 
     >>> sorted(nnfast.ops.permutation(5).tolist())
     [0, 1, 2, 3, 4]
     """
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"[permutation] n must be an integer. Received: n={n!r}")
-    if n < 0:
-        raise ValueError(f"[permutation] n must not be negative. Received: n={n}")
+    (n,) = sizes("permutation", integer("permutation", "n", n))
     if key is None:
         key = (generator or default_generator).next_key()
-    return wrap(device.kernels.permutation(int(n), key))
+    return wrap(device.kernels.permutation(n, key))
 
 
 class Dropout(Op):

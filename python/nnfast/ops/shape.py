@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op
+from nnfast.ops._op import Op, integer, sizes
 from nnfast.ops.movement import take_rows
 from nnfast.tensor import Tensor, Variable, as_array
 
@@ -107,7 +107,7 @@ def _view(op: Op, x: Any, **options: Any) -> Tensor:
 
 
 def _axis(name: str, axis: Any, ndim: int, shape: Any) -> int:
-    axis = operator.index(axis)
+    axis = integer(name, "axis", axis)
     if not -ndim <= axis < ndim:
         raise IndexError(f"[{name}] axis is out of range. Received: axis={axis}, x.shape={shape}")
     return axis % ndim
@@ -128,20 +128,21 @@ def reshape(x: Any, shape: Any) -> Tensor:
     [[1, 2], [3, 4]]
     """
     x = _operand("reshape", x)
-    sizes = [operator.index(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,))]
-    others = math.prod(n for n in sizes if n != -1)
-    fits = sizes.count(-1) <= 1 and all(n >= -1 for n in sizes)
-    if fits and -1 in sizes:
+    given = shape if isinstance(shape, (tuple, list)) else (shape,)
+    wanted = [integer("reshape", "each size of the shape", n) for n in given]
+    others = math.prod(n for n in wanted if n != -1)
+    fits = wanted.count(-1) <= 1 and all(n >= -1 for n in wanted)
+    if fits and -1 in wanted:
         fits = others > 0 and x.size % others == 0
         if fits:
-            sizes[sizes.index(-1)] = x.size // others
+            wanted[wanted.index(-1)] = x.size // others
     elif fits:
         fits = others == x.size
     if not fits:
         raise ValueError(
             f"[reshape] {x.size} elements do not fit into the new shape. Received: x.shape={x.shape}, shape={shape}"
         )
-    return _view(_reshape, x, shape=tuple(sizes))
+    return _view(_reshape, x, shape=tuple(wanted))
 
 
 def flatten(x: Any) -> Tensor:
@@ -246,14 +247,14 @@ def broadcast_to(x: Any, shape: Any) -> Tensor:
     [[1, 2], [1, 2]]
     """
     x = _operand("broadcast_to", x)
-    sizes = tuple(operator.index(n) for n in (shape if isinstance(shape, (tuple, list)) else (shape,)))
-    aligned = zip(reversed(x.shape), reversed(sizes))
-    if len(sizes) < x.ndim or min(sizes, default=0) < 0 or any(n not in (1, size) for n, size in aligned):
+    wanted = sizes("broadcast_to", shape)
+    aligned = zip(reversed(x.shape), reversed(wanted))
+    if len(wanted) < x.ndim or any(n not in (1, size) for n, size in aligned):
         raise ValueError(
             "[broadcast_to] aligned at the right, the sizes of x must be those of the shape, or 1. "
             f"Received: x.shape={x.shape}, shape={shape}"
         )
-    return _view(_broadcast_to, x, shape=sizes)
+    return _view(_broadcast_to, x, shape=wanted)
 
 
 def get_item(x: Tensor, key: Any) -> Tensor:
@@ -279,7 +280,7 @@ def _sliced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
         keys = (*keys, Ellipsis)  # so that NumPy gives a view of a single element, too
     try:
         return _view(_slice, x, key=keys)
-    except IndexError as e:
+    except (IndexError, OverflowError) as e:  # NumPy overflows at 2**63
         raise IndexError(f"[getitem] {e}. Received: x.shape={x.shape}") from None
 
 
