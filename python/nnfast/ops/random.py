@@ -5,6 +5,7 @@ kernels compute every number on its own; so a draw can be repeated, and a replay
 """
 
 import hashlib
+import itertools
 import random as _python_random
 import threading
 from typing import Any
@@ -70,10 +71,21 @@ def _int64(n: int) -> int:
     return (n + 2**63) % 2**64 - 2**63
 
 
+_marks = itertools.count(1)
+
+
 def _numpy_state() -> bytes:
-    """A digest of NumPy's global state, which it does not advance."""
-    _, words, position, *_ = np.random.get_state()
-    return hashlib.blake2b(np.asarray(words).tobytes() + str(position).encode(), digest_size=16).digest()
+    """A digest of NumPy's global state, which it does not advance, and after it a mark that is new after each seeding.
+
+    The same seed twice leaves the same state twice, so the state gets a mark where NumPy does not look: the second
+    normal of a pair, while there is none. `np.random.seed` sets it to 0.
+    """
+    kind, words, position, has_second, second = np.random.get_state(legacy=True)
+    if not has_second and second == 0:
+        second = float(next(_marks))
+        np.random.set_state((kind, words, position, 0, second))
+    text = np.asarray(words).tobytes() + f"{position} {has_second}".encode()
+    return hashlib.blake2b(text, digest_size=16).digest() + f"{second}".encode()
 
 
 default_generator = Generator()
