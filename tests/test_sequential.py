@@ -538,6 +538,22 @@ def test_summary_in_other_encodings(encoding, wide, monkeypatch):
         assert lines[1].startswith("┏━")
 
 
+def test_chinese_names(wide, monkeypatch):
+    model = Sequential(
+        [Input((3,)), layers.Dense(2, name="隱藏層"), layers.Dense(1, name="輸出層" * 12)], name="感知器"
+    )
+    lines = summary(model).splitlines()
+    assert lines[0] == 'Model: "感知器"'
+    table = lines[1:8]
+    assert [len(line) + sum(ord(c) > 0x4E00 for c in line) for line in table] == [88] * 7  # two columns per character
+    assert "│ 隱藏層 (Dense)" in table[3] and "│ " + "輸出層" * 5 + "輸出… " in table[5]
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
+    model.summary()
+    sys.stdout.flush()
+    assert b'Model: "???"' in raw.getvalue() and b" Total params: 11 (44.00 B)" in raw.getvalue()
+
+
 def test_sizes_in_the_summary(wide):
     model = Sequential([layers.Conv2D(1_000_000, 3, input_shape=(None, 28, 1), kernel_initializer="zeros")])
     text = summary(model)

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unicodedata import east_asian_width
 
 _HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
 _ALIGN = ("<", "<", ">", "^")
@@ -45,16 +46,35 @@ def print_summary(
     text = "\n".join([*lines, *_totals(model)]) + "\n"
     if print_fn is not None:
         print_fn(text)
+    elif _can_print(text):
+        print(text, end="")
     else:
-        print(text if _can_print(text) else text.replace("…", "~").replace("└", "+"), end="")
+        encoding = _encoding()
+        text = text.replace("…", "~").replace("└", "+")
+        print(text.encode(encoding, "replace").decode(encoding), end="")
+
+
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "ascii"
 
 
 def _can_print(text: str) -> bool:
     try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeError, LookupError):
+        text.encode(_encoding())
+    except UnicodeError:
         return False
     return True
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: Chinese characters take two."""
+    return len(text) + sum(east_asian_width(c) in "WF" for c in text)
+
+
+def _pad(text: str, width: int, align: str) -> str:
+    free = max(width - _width(text), 0)
+    before = {"<": 0, ">": free, "^": free // 2}[align]
+    return " " * before + text + " " * (free - before)
 
 
 def _widths(line_length: int | None, positions: Sequence[float] | None, columns: int) -> list[int]:
@@ -137,7 +157,7 @@ def _table(rows: list[list[str]], widths: list[int], box: Sequence[Sequence[str]
         wrapped = [_wrap(cell, w - 2) for cell, w in zip(cells, widths)]
         for i in range(max(map(len, wrapped))):
             parts = [(c[i] if i < len(c) else "") for c in wrapped]
-            yield left + bar.join(f" {p:{a}{w - 2}} " for p, a, w in zip(parts, _ALIGN, widths)) + right
+            yield left + bar.join(f" {_pad(p, w - 2, a)} " for p, a, w in zip(parts, _ALIGN, widths)) + right
 
     yield rule(0)
     yield from lines(1, _HEADER[: len(widths)])
@@ -154,11 +174,19 @@ def _wrap(cell: str, width: int) -> list[str]:
     lines: list[str] = []
     indent = cell[: len(cell) - len(cell.lstrip())]
     for word in cell.split():
-        if lines and len(lines[-1]) + 1 + len(word) <= width:
+        if lines and _width(lines[-1]) + 1 + _width(word) <= width:
             lines[-1] += " " + word
         else:
             lines.append(indent + word if not lines else word)
-    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines] or [""]
+    return [_cut(line, width) for line in lines] or [""]
+
+
+def _cut(line: str, width: int) -> str:
+    if _width(line) <= width:
+        return line
+    while _width(line) > width - 1:
+        line = line[:-1]
+    return line + "…"
 
 
 def _totals(model: Any) -> list[str]:
