@@ -227,9 +227,6 @@ class Variable(Tensor):
     regularizer: Any
     constraint: Any
 
-    regularizer: Any
-    constraint: Any
-
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")
         self.data = device.kernels.empty(list(a.shape), a.dtype, for_life=True)
