@@ -16,8 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument(
         "--data", choices=("digits", "mnist"), default="digits", help="the shipped digits, or all of MNIST"
     )
-    demo.add_argument("--mlp-epochs", type=int, default=10, metavar="N", help="passes of the MLP (default 10)")
-    demo.add_argument("--cnn-epochs", type=int, default=5, metavar="N", help="passes of the CNN (default 5)")
+    demo.add_argument("--mlp-epochs", type=_count, default=10, metavar="N", help="passes of the MLP (default 10)")
+    demo.add_argument("--cnn-epochs", type=_count, default=5, metavar="N", help="passes of the CNN (default 5)")
     demo.add_argument("--seed", type=int, default=1, help="makes the run repeatable (default 1)")
     commands.add_parser("info", help="versions, CPU features, instruction set, threads, memory, CUDA")
     args = parser.parse_args(arguments)
@@ -31,6 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `nnfast demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expects a number from 1 up. Received: {text!r}")
+    return int(text)
 
 
 # ---- info ----
