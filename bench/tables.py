@@ -1,0 +1,126 @@
+"""`python -m bench.tables`: writes the tables of README.md and all of docs/benchmarks.md from bench/results/*.json.
+
+The README has one line for each section and machine; docs/benchmarks.md has every row.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from bench.timing import RESULTS
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- bench tables: begin -->", "<!-- bench tables: end -->"
+ROW_BY_ROW = {"fit"}  # sections whose rows stand in the README one by one
+INTRODUCTION = """# Benchmarks
+
+Written by `python -m bench.tables` from `bench/results/`, which `python -m bench` fills. Times are medians of
+interleaved rounds, ± half the distance of the quartiles. The ratio is the best peer's time over nnfast's: above 1,
+nnfast is faster. GFLOP/s are nnfast's. `CONTRIBUTING.md` says how to read and run them.
+"""
+
+
+def main() -> None:
+    machines = load()
+    readme = ROOT / "README.md"
+    readme.write_text(between_markers(readme.read_text(encoding="utf-8"), summary(machines)), encoding="utf-8")
+    (ROOT / "docs" / "benchmarks.md").write_text(full(machines), encoding="utf-8")
+
+
+def load(folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """What every machine and ISA measured, in a fixed order."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def between_markers(text: str, tables: str) -> str:
+    """text with the tables between its markers."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{tables}{END}{rest.split(END)[1]}"
+
+
+def summary(machines: list[dict[str, Any]]) -> str:
+    """The README's tables: geometric mean of the ratios of each section, and its worst row."""
+    return "".join(f"\n{title(m)}\n\n{compact(m)}" for m in machines) + ("\n" if machines else "")
+
+
+def title(result: dict[str, Any]) -> str:
+    """Machine, ISA, peers and date in a line."""
+    m = result["machine"]
+    rows = [r for s in result["sections"].values() for r in s["rows"]]
+    peers = {who.split()[0] for r in rows for who in r["timings"]}
+    versions = ", ".join(f"{p} {v}" for p, v in m["versions"].items() if p in peers and p != "nnfast")
+    dates = sorted(s["date"] for s in result["sections"].values())
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    return f"**{m['cpu']}**, {m['cores']} cores, `{m['isa']}`, {when}; peers: {versions}"
+
+
+def compact(result: dict[str, Any]) -> str:
+    counts = thread_counts(result)
+    lines = table_head(["", *(f"{n} thread{'s' * (n > 1)}" for n in counts), "worst row"])
+    for name, section in result["sections"].items():
+        rows = [r for r in section["rows"] if r["ratio"]]
+        if name in ROW_BY_ROW:
+            for label in dict.fromkeys(r["name"] for r in rows):
+                ratios = {r["threads"]: r["ratio"] for r in rows if r["name"] == label}
+                lines.append(cells([f"{name}: {label}", *(number(ratios.get(n)) for n in counts), ""]))
+        elif rows:
+            means = [number(geomean([r["ratio"] for r in rows if r["threads"] == n])) for n in counts]
+            worst = min(rows, key=lambda r: r["ratio"])
+            what = f"{worst['ratio']:.2f}: {worst['name']}, {worst['threads']} thr, {worst['best_peer']}"
+            lines.append(cells([f"{name}, {len({r['name'] for r in rows})} cases", *means, what]))
+    return "\n".join(lines) + "\n"
+
+
+def full(machines: list[dict[str, Any]]) -> str:
+    """docs/benchmarks.md."""
+    parts = [INTRODUCTION]
+    for result in machines:
+        m = result["machine"]
+        parts.append(f"\n## {m['cpu']}, {m['cores']} cores, {m['isa']}\n")
+        parts.append("\n" + ", ".join(f"{k} {v}" for k, v in m["versions"].items()) + "\n")
+        for name, section in result["sections"].items():
+            parts.append(f"\n### {name} ({section['date']})\n\n{every_row(section['rows'])}")
+    return "".join(parts)
+
+
+def every_row(rows: list[dict[str, Any]]) -> str:
+    contenders = list(dict.fromkeys(who for r in rows for who in r["timings"]))
+    lines = table_head(["", "threads", *(f"{who}, µs" for who in contenders), "GFLOP/s", "ratio"])
+    for r in rows:
+        times = [microseconds(r["timings"].get(who)) for who in contenders]
+        speed = f"{r['gigaflop'] / r['timings']['nnfast']['seconds']:.1f}" if r["gigaflop"] else ""
+        lines.append(cells([r["name"], str(r["threads"]), *times, speed, number(r["ratio"])]))
+    for n in sorted({r["threads"] for r in rows}):
+        mean = geomean([r["ratio"] for r in rows if r["threads"] == n and r["ratio"]])
+        if mean:
+            lines.append(cells(["**geometric mean**", str(n), *("" for _ in contenders), "", number(mean)]))
+    return "\n".join(lines) + "\n"
+
+
+def microseconds(t: dict[str, float] | None) -> str:
+    return f"{t['seconds'] * 1e6:,.1f} ± {t['spread'] * 50:.0f}%" if t else ""
+
+
+def thread_counts(result: dict[str, Any]) -> list[int]:
+    return sorted({r["threads"] for s in result["sections"].values() for r in s["rows"]})
+
+
+def geomean(ratios: list[float]) -> float | None:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
+
+
+def number(x: float | None) -> str:
+    return f"{x:.2f}" if x else ""
+
+
+def table_head(names: list[str]) -> list[str]:
+    return [cells(names), "|---|" + "---:|" * (len(names) - 2) + "---|"]
+
+
+def cells(values: list[str]) -> str:
+    return "| " + " | ".join(v.replace("|", "\\|") for v in values) + " |"
+
+
+if __name__ == "__main__":
+    main()

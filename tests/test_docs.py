@@ -1,0 +1,126 @@
+"""README, CONTRIBUTING and docs say what is there: their code runs, their files exist, their tables are measured."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnfast
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "csrc" / "README.md", *ROOT.glob("docs/*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    import bench.tables
+
+    return bench.tables
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+
+
+def test_the_classifier(monkeypatch, capsys):
+    """The README's classifier as it stands, on every fourth digit and for at most two epochs."""
+    load, fit = nnfast.datasets.digits.load_data, nnfast.Model.fit
+    fewer = tuple((x[::4], y[::4]) for x, y in load())
+    monkeypatch.setattr(nnfast.datasets.digits, "load_data", lambda: fewer)
+    monkeypatch.setattr(nnfast.Model, "fit", lambda *a, **k: fit(*a, **{**k, "epochs": min(k["epochs"], 2)}))
+    exec(compile(blocks("python")[0], "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert float(re.search(r"test accuracy (0\.\d+)", printed)[1]) > 0.8
+    assert re.search(r"the first test digit is a \d$", printed, re.M)
+
+
+def test_the_other_python_blocks(capsys):
+    assert len(blocks("python")) >= 2
+    for block in blocks("python")[1:]:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "Tensor([[" in capsys.readouterr().out
+
+
+def test_install_lines_are_what_ci_runs():
+    """The first two steps of CI are the README's two lines, without the packages of the system."""
+    first, second = blocks("")[0].strip().splitlines()
+    steps = (ROOT / ".ci" / "run").read_text().split('step "')
+    assert steps[1].startswith("README, first line") and steps[2].startswith("README, second line")
+    for command in ("python3 -m venv", "pip install .", "nnfast demo"):
+        assert command in first and command in steps[1].replace("-q ", "")
+    for command in ('pip install ".[test]"', "pytest"):
+        assert command in second and command in steps[2].replace("-q ", "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    inner = [link.split("#")[0] for link in links if "://" not in link and not link.startswith("#")]
+    assert [link for link in inner if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "csrc/README.md"])
+def test_named_files_exist(name):
+    """Every path or file name in back quotes; `csrc/cpu/x.cpp` stands for any op, and results come with measuring."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = re.findall(r"`([\w./-]+/[\w.-]*|[\w-]+\.(?:py|md|h|cpp|inl|sh))`", text)
+    rooms = ("csrc", "python", "tests", "tools", "bench", "docs")
+    there = {f"/{p.relative_to(ROOT)}" for room in rooms for p in (ROOT / room).rglob("*")}
+    there |= {f"/{p.name}" for p in ROOT.iterdir()} | {"/.ci/run", "/bench/results"}
+    named = [n.rstrip("/") for n in named if not re.search(r"(^|[/_])x\.", n)]
+    assert [n for n in named if not any(p.endswith(f"/{n}") for p in there)] == []
+
+
+def test_named_functions_exist():
+    """What the README calls `nnfast.x.y` is there."""
+    for name in sorted(set(re.findall(r"(?<![\w/])nnfast(?:\.[a-zA-Z_]\w*)+", README))):
+        value = nnfast
+        for part in name.split(".")[1:]:
+            assert hasattr(value, part), name
+            value = getattr(value, part)
+
+
+def test_readme_holds_the_measured_tables(tables):
+    if (ROOT / "PKG-INFO").exists():
+        pytest.skip("a source distribution has no results")
+    machines = tables.load()
+    assert tables.between_markers(README, tables.summary(machines)) == README, "run: python -m bench.tables"
+    page = ROOT / "docs" / "benchmarks.md"
+    if machines:
+        assert page.read_text(encoding="utf-8") == tables.full(machines), "run: python -m bench.tables"
+
+
+def test_tables_by_hand(tables, tmp_path):
+    """Two rows of known times: medians, ratios and means come out as computed by hand."""
+
+    def row(name, threads, ours, theirs, gigaflop=None):
+        timings = {"nnfast": {"seconds": ours, "spread": 0.1}, "torch": {"seconds": theirs, "spread": 0.04}}
+        ratio = {"ratio": theirs / ours, "best_peer": "torch"}
+        return {"name": name, "threads": threads, "timings": timings, "gigaflop": gigaflop, **ratio}
+
+    result = {
+        "machine": {"cpu": "A CPU", "cores": 2, "isa": "avx2", "isas": [], "versions": {"nnfast": "0.1", "torch": "2"}},
+        "sections": {
+            "gemm": {"date": "2026-01-02", "rows": [row("8^3", 1, 1e-6, 4e-6, 2e-6), row("thin|a", 1, 2e-6, 2e-6)]},
+            "fit": {"date": "2026-01-03", "rows": [row("MLP", 1, 1.0, 3.0)]},
+        },
+    }
+    (tmp_path / "a.json").write_text(json.dumps(result))
+    machines = tables.load(tmp_path)
+    assert tables.summary(machines) == (
+        "\n**A CPU**, 2 cores, `avx2`, 2026-01-02 to 2026-01-03; peers: torch 2\n\n"
+        "|  | 1 thread | worst row |\n|---|---:|---|\n"
+        "| gemm, 2 cases | 2.00 | 1.00: thin\\|a, 1 thr, torch |\n"
+        "| fit: MLP | 3.00 |  |\n\n"
+    )
+    full = tables.full(machines)
+    assert "| 8^3 | 1 | 1.0 ± 5% | 4.0 ± 2% | 2.0 | 4.00 |" in full
+    assert "| **geometric mean** | 1 |  |  |  | 2.00 |" in full
+    written = tables.between_markers(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n", tables.summary(machines))
+    assert written.startswith(f"before\n{tables.BEGIN}\n\n**A CPU**") and written.endswith(f"{tables.END}\nafter\n")
+    assert "old" not in written
+    assert np.isclose(tables.geomean([1.0, 4.0]), 2.0) and tables.geomean([]) is None
