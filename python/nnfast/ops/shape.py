@@ -4,7 +4,6 @@ A view of a Variable is a copy: it keeps the values that it was made from when t
 """
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
