@@ -49,6 +49,21 @@ struct Before {
 void pad(const View& x, const Before& before, double value, const View& y);  // y = x, with cells of `value` around it
 void one_hot(const View& indices, const View& y, Status* status);            // y[..., classes]: 1 at the index, else 0
 
+// ---- pool2d ----
+// x[N,H,W,C] -> y[N,P,Q,C], or channels first. Every window has a cell inside the input. size, stride, ...: rows,
+// columns. Padding never wins a maximum, NaN always does.
+struct Pool2d {
+  int64_t size[2], stride[2], dilation[2];
+  int64_t before[2], after[2];  // padding
+  bool channels_first, include_pad;
+};
+// indices (int64, optional): h * W + w of each winner, the first of equals.
+void max_pool2d(const View& x, const Pool2d& how, const View& y, const View& indices);
+void max_pool2d_gradient(const View& dy, const View& x, const Pool2d& how, const View& dx);
+// The mean over the cells inside the input or, include_pad, inside the padded input.
+void avg_pool2d(const View& x, const Pool2d& how, const View& y);
+void avg_pool2d_gradient(const View& dy, const Pool2d& how, const View& dx);
+
 // ---- optimizer steps ----
 // In place, for a list of contiguous variables of one dtype, by Keras's rules: the formulas stand in reference.py. The
 // learning rate and the count of steps done before are read when the kernel runs. With a status set, nothing happens.

@@ -16,4 +16,5 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_optimizer(m);
   bind_reduce(m);
   bind_random(m);
+  bind_pool2d(m);
 }

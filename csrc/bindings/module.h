@@ -12,5 +12,6 @@ void bind_metrics(py::module_&);
 void bind_optimizer(py::module_&);
 void bind_reduce(py::module_&);
 void bind_random(py::module_&);
+void bind_pool2d(py::module_&);
 // Next families here, one line each, in the order of module.cpp.
 }  // namespace nnfast

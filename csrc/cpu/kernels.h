@@ -154,6 +154,24 @@ struct OptimizerKernels {
   void (*adam)(const OptimizerArrays<T>&, ptrdiff_t n, const AdamRates<T>&);
 };
 
+// ---- pool2d ----
+struct PoolCells {
+  ptrdiff_t rows, cols;  // cells of a window
+  ptrdiff_t row, col;    // elements from one cell to the next
+};
+// Lines of `count` windows, *_step elements apart, for neighbouring channels. See generic/pool2d.cpp.
+template <class T>
+struct PoolKernels {
+  void (*max)(const T* x, ptrdiff_t x_step, PoolCells cells, T* y, ptrdiff_t y_step, ptrdiff_t count,
+              ptrdiff_t channels);
+  void (*mean)(const T* x, ptrdiff_t x_step, PoolCells cells, T divisor, T* y, ptrdiff_t y_step, ptrdiff_t count,
+               ptrdiff_t channels);
+  void (*max_gradient)(const T* x, ptrdiff_t x_step, PoolCells cells, const T* dy, ptrdiff_t dy_step, T* dx,
+                       ptrdiff_t dx_step, PoolCells to, bool add, ptrdiff_t count, ptrdiff_t channels);
+  void (*mean_gradient)(const T* dy, ptrdiff_t dy_step, T divisor, T* dx, ptrdiff_t dx_step, PoolCells to, bool add,
+                        ptrdiff_t count, ptrdiff_t channels);
+};
+
 // ---- random ----
 // y[n]: the elements from number `first` on of the draw that key = (seed, draw) names. `first` is a multiple of 64.
 template <class T>
@@ -189,6 +207,7 @@ struct KernelTable {
   ByType<OptimizerKernels> optimizer;
   ByType<ReduceKernels> reduce;
   ByType<RandomKernels> random;
+  ByType<PoolKernels> pool;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

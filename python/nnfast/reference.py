@@ -544,7 +544,7 @@ def _winners(x: Array, pool: Any, strides: Any, pads: Any, dilation: Any, ceil_m
     """Positions h * W + w of the winners, (N, P, Q, C): the first of equals inside the input; padding never wins."""
     win = _pool_windows(x, pool, strides, pads, dilation, ceil_mode, -np.inf)
     inside = _pool_windows(np.ones(x.shape, x.dtype), pool, strides, pads, dilation, ceil_mode, 0.0) > 0
-    flat = lambda v: v.transpose(0, 1, 2, 5, 3, 4).reshape(*v.shape[:3], v.shape[5], -1)  # noqa: E731
+    flat = lambda v: v.transpose(0, 1, 2, 5, 3, 4).reshape(*v.shape[:3], v.shape[5], pool[0] * pool[1])  # noqa: E731
     candidates = np.where(np.isnan(flat(win)), np.inf, flat(win))
     score = np.where(flat(inside), candidates, -np.inf)
     best = np.where(flat(inside) & (score == score.max(-1, keepdims=True)), 1, 0)

@@ -20,6 +20,8 @@ extern const ReduceKernels<float> reduce_f32;
 extern const ReduceKernels<double> reduce_f64;
 extern const RandomKernels<float> random_f32;
 extern const RandomKernels<double> random_f64;
+extern const PoolKernels<float> pool_f32;
+extern const PoolKernels<double> pool_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -32,5 +34,6 @@ constinit const KernelTable table = {
     {&optimizer_f32, &optimizer_f64},
     {&reduce_f32, &reduce_f64},
     {&random_f32, &random_f64},
+    {&pool_f32, &pool_f64},
 };
 }  // namespace nnfast::NNFAST_ISA

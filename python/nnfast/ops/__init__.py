@@ -75,6 +75,7 @@ from nnfast.ops.movement import (
     zeros_like,
 )
 from nnfast.ops.optimizer_steps import accumulate, adam, advance, check_finite, rmsprop, sgd
+from nnfast.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
 from nnfast.ops.random import dropout, permutation
 from nnfast.ops.reduce import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
 from nnfast.ops.shape import (
@@ -113,6 +114,7 @@ __all__ = [
     "advance",
     "argmax",
     "argmin",
+    "avg_pool2d",
     "broadcast_to",
     "cast",
     "check_finite",
@@ -138,6 +140,8 @@ __all__ = [
     "full_like",
     "gelu",
     "gemm",
+    "global_avg_pool2d",
+    "global_max_pool2d",
     "greater",
     "greater_equal",
     "hard_sigmoid",
@@ -156,6 +160,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",

@@ -1,0 +1,259 @@
+// Pooling. Where channels are neighbours in memory, a line of windows at a time by vectors over channels; any other
+// layout plane by plane, window by window. Cells outside the input are never read: every window has at least one
+// inside.
+#include <algorithm>
+#include <cmath>
+
+#include "../ops.h"
+#include "kernels.h"
+#include "parallel.h"
+
+namespace nnfast {
+namespace {
+
+constexpr int64_t GRAIN = 1 << 15;  // cells read in a chunk of parallel work
+
+// The view of images (N, H, W, C), whatever the format.
+View channels_last(const View& v, bool channels_first) {
+  if (!channels_first) return v;
+  View t = v;
+  constexpr int from[] = {0, 2, 3, 1};
+  for (int i = 0; i < 4; ++i) t.shape[i] = v.shape[from[i]], t.stride[i] = v.stride[from[i]];
+  return t;
+}
+
+// Cells [begin, end) of a window that lie inside the input along one axis, and where the first one lies.
+struct Inside {
+  int64_t begin, end, at;
+  int64_t size() const { return end - begin; }
+  bool operator==(const Inside& o) const { return begin == o.begin && end == o.end; }
+};
+Inside inside(const Pool2d& how, int axis, int64_t n, int64_t window) {
+  const int64_t k = how.size[axis], d = how.dilation[axis], first = window * how.stride[axis] - how.before[axis];
+  const int64_t begin = first >= 0 ? 0 : (d - 1 - first) / d;
+  const int64_t end = first + (k - 1) * d < n ? k : (n - first + d - 1) / d;
+  return {begin, end, first + begin * d};
+}
+// How many cells of a window count along one axis: those inside, or with include_pad also those in the padding.
+int64_t counted(const Pool2d& how, int axis, int64_t n, int64_t window) {
+  if (!how.include_pad) return inside(how, axis, n, window).size();
+  const int64_t d = how.dilation[axis], first = window * how.stride[axis];
+  return std::min(how.size[axis], (n + how.before[axis] + how.after[axis] - first + d - 1) / d);
+}
+
+// Do windows share cells? Then gradients are added up, in the order of the windows.
+bool overlapping(const Pool2d& how) {
+  return how.stride[0] <= (how.size[0] - 1) * how.dilation[0] || how.stride[1] <= (how.size[1] - 1) * how.dilation[1];
+}
+// Is every cell of the input in exactly one window? Then a gradient need not be cleared first.
+bool tiled(const Pool2d& how, const View& x, const View& y) {
+  for (int i = 0; i < 2; ++i)
+    if (how.stride[i] != how.size[i] || how.dilation[i] != 1 || how.before[i] != 0 ||
+        y.shape[i + 1] * how.stride[i] != x.shape[i + 1])
+      return false;
+  return true;
+}
+
+// Vectors over channels pay from a few of them on.
+bool by_channels(const View& a, const View& b) { return a.shape[3] >= 4 && a.stride[3] == 1 && b.stride[3] == 1; }
+
+// The runs of windows of line p that have the same cells inside: fn(first, count, rows, cols).
+template <class F>
+void for_runs(const Pool2d& how, const View& x, const View& y, int64_t p, const F& fn) {
+  const Inside rows = inside(how, 0, x.shape[1], p);
+  for (int64_t q = 0; q < y.shape[2];) {
+    const Inside cols = inside(how, 1, x.shape[2], q);
+    const int64_t count_cols = counted(how, 1, x.shape[2], q);
+    int64_t end = q + 1;
+    while (end < y.shape[2] && inside(how, 1, x.shape[2], end) == cols &&
+           counted(how, 1, x.shape[2], end) == count_cols)
+      ++end;
+    fn(q, end - q, rows, cols);
+    q = end;
+  }
+}
+
+// fn(image, first channel, channels, first line, end line): independent pieces of y for any number of threads. With
+// whole_images a piece has all lines: what the windows of an image write may overlap.
+template <class F>
+void for_pieces(const Pool2d& how, const View& y, bool whole_images, const F& fn) {
+  const int64_t lines = whole_images ? 1 : y.shape[1], height = y.shape[1] / lines;
+  const int64_t wide = whole_images && y.shape[0] < 16 ? 64 : y.shape[3];  // few images are cut by channels
+  const int64_t blocks = (y.shape[3] + wide - 1) / wide;
+  const int64_t cells = height * y.shape[2] * wide * how.size[0] * how.size[1];
+  parallel_for(y.shape[0] * lines * blocks, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, cells)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t c = i % blocks * wide, line = i / blocks % lines;
+                   fn(i / blocks / lines, c, std::min(wide, y.shape[3] - c), line * height, (line + 1) * height);
+                 }
+               });
+}
+
+// fn(n, c, p, q, rows, cols) for every window, planes in parallel.
+template <class F>
+void for_windows(const Pool2d& how, const View& x, const View& y, const F& fn) {
+  const int64_t plane = y.shape[1] * y.shape[2] * how.size[0] * how.size[1];
+  parallel_for(y.shape[0] * y.shape[3], std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, plane)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i)
+                   for (int64_t p = 0; p < y.shape[1]; ++p) {
+                     const Inside rows = inside(how, 0, x.shape[1], p);
+                     for (int64_t q = 0; q < y.shape[2]; ++q)
+                       fn(i / y.shape[3], i % y.shape[3], p, q, rows, inside(how, 1, x.shape[2], q));
+                   }
+               });
+}
+
+int64_t place(const View& v, int64_t n, int64_t h, int64_t w, int64_t c) {
+  return n * v.stride[0] + h * v.stride[1] + w * v.stride[2] + c * v.stride[3];
+}
+// The cells of a run of windows as the kernels walk them: by steps of the dilation.
+PoolCells cells_of(const Pool2d& how, const View& v, const Inside& rows, const Inside& cols) {
+  return {rows.size(), cols.size(), how.dilation[0] * v.stride[1], how.dilation[1] * v.stride[2]};
+}
+
+// Row and column, counted in cells, of the winner of one window: the first of equals, NaN above all.
+template <class T>
+void find_winner(const T* x, const PoolCells& cells, int64_t& row, int64_t& col) {
+  T best = *x;
+  row = col = 0;
+  for (int64_t r = 0; r < cells.rows; ++r)
+    for (int64_t s = 0; s < cells.cols; ++s) {
+      const T v = x[r * cells.row + s * cells.col];
+      if (v > best || (std::isnan(v) && !std::isnan(best))) best = v, row = r, col = s;
+    }
+}
+
+}  // namespace
+
+void max_pool2d(const View& x_, const Pool2d& how, const View& y_, const View& indices_) {
+  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (by_channels(x, y) && !indices_.given())
+      return for_pieces(how, y, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+        for (int64_t p = line; p < end; ++p)
+          for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+            kernels().pool.get<T>().max(x.as<T>() + place(x, n, rows.at, cols.at, c), how.stride[1] * x.stride[2],
+                                        cells_of(how, x, rows, cols), y.as<T>() + place(y, n, p, q, c), y.stride[2],
+                                        count, channels);
+          });
+      });
+    const View at = indices_.given() ? channels_last(indices_, how.channels_first) : View{};
+    for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
+      const PoolCells cells = cells_of(how, x, rows, cols);
+      const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
+      int64_t r, s;
+      find_winner(window, cells, r, s);
+      y.as<T>()[place(y, n, p, q, c)] = window[r * cells.row + s * cells.col];
+      if (at.given())
+        at.as<int64_t>()[place(at, n, p, q, c)] =
+            (rows.at + r * how.dilation[0]) * x.shape[2] + cols.at + s * how.dilation[1];
+    });
+  });
+}
+
+void avg_pool2d(const View& x_, const Pool2d& how, const View& y_) {
+  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
+  const auto count_of = [&](int64_t p, int64_t q) {
+    return counted(how, 0, x.shape[1], p) * counted(how, 1, x.shape[2], q);
+  };
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (by_channels(x, y))
+      return for_pieces(how, y, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+        for (int64_t p = line; p < end; ++p)
+          for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+            kernels().pool.get<T>().mean(x.as<T>() + place(x, n, rows.at, cols.at, c), how.stride[1] * x.stride[2],
+                                         cells_of(how, x, rows, cols), T(count_of(p, q)),
+                                         y.as<T>() + place(y, n, p, q, c), y.stride[2], count, channels);
+          });
+      });
+    for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
+      const PoolCells cells = cells_of(how, x, rows, cols);
+      const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
+      T sum = 0;
+      for (int64_t r = 0; r < cells.rows; ++r)
+        for (int64_t s = 0; s < cells.cols; ++s) sum += window[r * cells.row + s * cells.col];
+      y.as<T>()[place(y, n, p, q, c)] = sum / T(count_of(p, q));
+    });
+  });
+}
+
+namespace {
+
+// dx = 0 for some channels of image n, or for all of it at once.
+template <class T>
+void clear(const View& dx, int64_t n, int64_t c, int64_t channels) {
+  for (int64_t h = 0; h < dx.shape[1]; ++h)
+    for (int64_t w = 0; w < dx.shape[2]; ++w) {
+      T* cell = dx.as<T>() + place(dx, n, h, w, c);
+      for (int64_t i = 0; i < channels; ++i) cell[i * dx.stride[3]] = 0;
+    }
+}
+
+}  // namespace
+
+void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, const View& dx_) {
+  const View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
+  const View dx = channels_last(dx_, how.channels_first);
+  const bool add = overlapping(how), cleared = add || !tiled(how, x, dy);
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (by_channels(x, dy) && dx.stride[3] == 1)
+      return for_pieces(how, dy, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+        if (cleared) clear<T>(dx, n, c, channels);
+        for (int64_t p = line; p < end; ++p)
+          for_runs(how, x, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+            kernels().pool.get<T>().max_gradient(
+                x.as<T>() + place(x, n, rows.at, cols.at, c), how.stride[1] * x.stride[2], cells_of(how, x, rows, cols),
+                dy.as<T>() + place(dy, n, p, q, c), dy.stride[2], dx.as<T>() + place(dx, n, rows.at, cols.at, c),
+                how.stride[1] * dx.stride[2], cells_of(how, dx, rows, cols), add, count, channels);
+          });
+      });
+    parallel_for(dx.shape[0], 1, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) clear<T>(dx, n, 0, dx.shape[3]);
+    });
+    for_windows(how, x, dy, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
+      int64_t r, s;
+      find_winner(x.as<T>() + place(x, n, rows.at, cols.at, c), cells_of(how, x, rows, cols), r, s);
+      dx.as<T>()[place(dx, n, rows.at + r * how.dilation[0], cols.at + s * how.dilation[1], c)] +=
+          dy.as<T>()[place(dy, n, p, q, c)];
+    });
+  });
+}
+
+void avg_pool2d_gradient(const View& dy_, const Pool2d& how, const View& dx_) {
+  const View dy = channels_last(dy_, how.channels_first), dx = channels_last(dx_, how.channels_first);
+  const bool add = overlapping(how), cleared = add || !tiled(how, dx, dy);
+  const auto count_of = [&](int64_t p, int64_t q) {
+    return counted(how, 0, dx.shape[1], p) * counted(how, 1, dx.shape[2], q);
+  };
+  visit_float(dx.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (by_channels(dx, dy))
+      return for_pieces(how, dy, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+        if (cleared) clear<T>(dx, n, c, channels);
+        for (int64_t p = line; p < end; ++p)
+          for_runs(how, dx, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+            kernels().pool.get<T>().mean_gradient(dy.as<T>() + place(dy, n, p, q, c), dy.stride[2], T(count_of(p, q)),
+                                                  dx.as<T>() + place(dx, n, rows.at, cols.at, c),
+                                                  how.stride[1] * dx.stride[2], cells_of(how, dx, rows, cols), add,
+                                                  count, channels);
+          });
+      });
+    parallel_for(dx.shape[0], 1, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) clear<T>(dx, n, 0, dx.shape[3]);
+    });
+    for_windows(how, dx, dy, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
+      const PoolCells cells = cells_of(how, dx, rows, cols);
+      const T share = dy.as<T>()[place(dy, n, p, q, c)] / T(count_of(p, q));
+      T* window = dx.as<T>() + place(dx, n, rows.at, cols.at, c);
+      for (int64_t r = 0; r < cells.rows; ++r)
+        for (int64_t s = 0; s < cells.cols; ++s) window[r * cells.row + s * cells.col] += share;
+    });
+  });
+}
+
+}  // namespace nnfast

@@ -1,0 +1,198 @@
+"""Pooling of images: the largest or the mean of each window, or of each channel as a whole."""
+
+from typing import Any
+
+from nnfast import device
+from nnfast.ops import reduce
+from nnfast.ops._op import Op, float_operands
+from nnfast.ops._window import pads, pair
+from nnfast.ops.conv import channels_first
+from nnfast.tensor import Tensor, wrap
+
+
+def _output_size(n: int | None, k: int, stride: int, pad: Any, dilation: int, ceil_mode: bool) -> int | None:
+    """Windows along one axis: `pool_output_size` of reference.py, with sizes that may be unknown."""
+    if n is None:
+        return None
+    span = n + pad[0] + pad[1] - (k - 1) * dilation - 1
+    size = (-(-span // stride) if ceil_mode else span // stride) + 1
+    return size - 1 if ceil_mode and (size - 1) * stride >= n + pad[0] else size
+
+
+class _Pool(Op):
+    def output_shape(
+        self,
+        x: Any,
+        pool_size: Any,
+        *,
+        strides: Any = None,
+        padding: Any = "valid",
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        data_format: str = "channels_last",
+        **_: Any,
+    ) -> tuple[int | None, ...]:
+        """Of x (N, H, W, C), or (N, C, H, W); N, H and W may be None (not known yet)."""
+        window = _window(self.name, x, pool_size, strides, padding, dilation, ceil_mode, data_format)
+        first = window["channels_first"]
+        size = tuple(x[2:4] if first else x[1:3])
+        rows, columns = (
+            _output_size(n, k, stride, pad, d, ceil_mode)
+            for n, k, stride, pad, d in zip(size, window["pool"], window["strides"], window["pads"], window["dilation"])
+        )
+        for n in (rows, columns):
+            if n is not None and n < 1:
+                raise ValueError(
+                    f"[{self.name}] the window is larger than the padded input. Received: x.shape={tuple(x)}, "
+                    f"pool_size={pool_size}, padding={padding!r}, dilation={dilation}"
+                )
+        return (x[0], x[1], rows, columns) if first else (x[0], rows, columns, x[3])
+
+
+class MaxPool2D(_Pool):
+    """The largest of each window."""
+
+    name = "max_pool2d"
+
+    def forward(self, k: Any, x: Any, **window: Any) -> tuple[Any, Any]:
+        return k.max_pool2d(x, **window), (x, window)
+
+    def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
+        x, window = saved
+        return (device.kernels.max_pool2d_gradient(dy, x, **window),)
+
+
+class AvgPool2D(_Pool):
+    """The mean of each window."""
+
+    name = "avg_pool2d"
+
+    def forward(self, k: Any, x: Any, **window: Any) -> tuple[Any, Any]:
+        return k.avg_pool2d(x, **window), (x.shape, window)
+
+    def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
+        shape, window = saved
+        return (device.kernels.avg_pool2d_gradient(dy, shape, **window),)
+
+
+_max_pool2d, _avg_pool2d = MaxPool2D(), AvgPool2D()
+
+
+def _window(
+    name: str, shape: Any, pool_size: Any, strides: Any, padding: Any, dilation: Any, ceil_mode: bool, data_format: str
+) -> dict[str, Any]:
+    """What the kernels are told."""
+    if len(shape) != 4:
+        raise ValueError(
+            f"[{name}] x must be (N, H, W, C) or, channels first, (N, C, H, W). Received: x.shape={tuple(shape)}"
+        )
+    first = channels_first(name, data_format)
+    pool, dilation = pair(name, "pool_size", pool_size), pair(name, "dilation", dilation)
+    strides = pool if strides is None else pair(name, "strides", strides)
+    around = pads(name, padding, shape[2:4] if first else shape[1:3], pool, strides, dilation)
+    return {
+        "pool": pool,
+        "strides": strides,
+        "pads": around,
+        "dilation": dilation,
+        "ceil_mode": bool(ceil_mode),
+        "channels_first": first,
+    }
+
+
+def max_pool2d(
+    x: Any,
+    pool_size: Any,
+    *,
+    strides: Any = None,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    data_format: str = "channels_last",
+    return_indices: bool = False,
+) -> Any:
+    """The largest of each window. Padding never wins, NaN always does.
+
+    Args:
+        x: (N, H, W, C); with data_format="channels_first" (N, C, H, W).
+        pool_size: (rows, columns) of a window, or one integer for both.
+        strides: steps between windows. Default: pool_size.
+        padding: "valid" (none); "same" (an output of ceil(size / stride), the odd cell goes after); an integer; or
+            ((top, bottom), (left, right)).
+        dilation: steps between the cells of a window.
+        ceil_mode: also a last window that hangs over the edge, if it begins inside.
+        data_format: see x.
+        return_indices: also the position h * W + w (int64) of each winner, the first of equals.
+
+    Returns:
+        (N, P, Q, C), or (N, C, P, Q); with return_indices a pair of them.
+
+    Raises:
+        ValueError: a window is larger than the padded input, or lies in the padding alone.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.max_pool2d(np.arange(16.0).reshape(1, 4, 4, 1), 2).data[0, :, :, 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+    """
+    (x,) = float_operands("max_pool2d", x)
+    window = _window("max_pool2d", x.shape, pool_size, strides, padding, dilation, ceil_mode, data_format)
+    y = _max_pool2d.apply(x, **window)
+    if not return_indices:
+        return y
+    return y, wrap(device.kernels.max_pool2d(x.data if isinstance(x, Tensor) else x, **window, indices=True)[1])
+
+
+def avg_pool2d(
+    x: Any,
+    pool_size: Any,
+    *,
+    strides: Any = None,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    data_format: str = "channels_last",
+) -> Tensor:
+    """The mean of each window, over its cells inside the input.
+
+    Args:
+        x, pool_size, strides, padding, dilation, ceil_mode, data_format: as in `max_pool2d`.
+        count_include_pad: cells in the padding count as zeros (what hangs over it never counts).
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.avg_pool2d(np.arange(16.0).reshape(1, 4, 4, 1), 2).data[0, :, :, 0].tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
+    """
+    (x,) = float_operands("avg_pool2d", x)
+    window = _window("avg_pool2d", x.shape, pool_size, strides, padding, dilation, ceil_mode, data_format)
+    return _avg_pool2d.apply(x, **window, count_include_pad=bool(count_include_pad))
+
+
+def _axes(name: str, x: Any, data_format: str) -> tuple[int, int]:
+    if x.ndim != 4:
+        raise ValueError(
+            f"[{name}] x must be (N, H, W, C) or, channels first, (N, C, H, W). Received: x.shape={x.shape}"
+        )
+    return (2, 3) if channels_first(name, data_format) else (1, 2)
+
+
+def global_max_pool2d(x: Any, *, keepdims: bool = False, data_format: str = "channels_last") -> Tensor:
+    """The largest of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with keepdims.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.global_max_pool2d(np.arange(8.0).reshape(1, 2, 2, 2)).tolist()
+    [[6.0, 7.0]]
+    """
+    (x,) = float_operands("global_max_pool2d", x)
+    return reduce.max(x, axis=_axes("global_max_pool2d", x, data_format), keepdims=keepdims)
+
+
+def global_avg_pool2d(x: Any, *, keepdims: bool = False, data_format: str = "channels_last") -> Tensor:
+    """The mean of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with keepdims.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.global_avg_pool2d(np.arange(8.0).reshape(1, 2, 2, 2)).tolist()
+    [[3.0, 4.0]]
+    """
+    (x,) = float_operands("global_avg_pool2d", x)
+    return reduce.mean(x, axis=_axes("global_avg_pool2d", x, data_format), keepdims=keepdims)
