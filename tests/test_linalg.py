@@ -13,7 +13,7 @@ from layouts import LAYOUTS, misaligned, read_only, reversed_axes, stepped, tran
 import nnfast
 from nnfast import _cpu, ops, reference
 
-# Tiles are 14x32 (avx512 and simulated, float32), 14x16 (float64), 6x16, 6x8 (avx2), 4x8, 4x4 (portable); KC is 256.
+# Tiles are 14x32 (avx512 and simulated, float32), 14x16 (float64), 6x16, 6x8 (avx2), 4x8, 4x4 (portable); KC is 384.
 SIZES = [
     (1, 1, 1),
     (3, 5, 2),
@@ -25,7 +25,7 @@ SIZES = [
     (15, 33, 64),
     (29, 65, 7),
 ]
-DEPTHS = [255, 256, 257, 513]
+DEPTHS = [383, 384, 385, 769]
 EXACT_ACTIVATIONS = (0, 1, 2)  # linear, relu, leaky_relu with slope 0.5
 
 

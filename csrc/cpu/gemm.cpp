@@ -16,8 +16,8 @@
 namespace nnfast {
 namespace {
 
-// KC: a panel of B (KC * 32 * 4 bytes) and the panels of A and C that pass by it fit in an L1 of 48 KB.
-constexpr int64_t KC = 256, NC = 4096, MC = 2048;
+// KC: a panel of B (KC * 32 * 4 bytes) stays in an L1 of 48 KB or streams from L2: 256, 384 and 512 are within 5%.
+constexpr int64_t KC = 384, NC = 4096, MC = 2048;
 constexpr int64_t WIDEST = 64;      // no micro-tile is wider or higher: scratch does not depend on the ISA
 constexpr int64_t LEAST_ROWS = 32;  // of a chunk, so that there are at most M / 32 + ... partial sums
 constexpr int BATCH_GROUPS = 16;    // small products of a batch run side by side, in so many groups
@@ -59,10 +59,13 @@ class Gemm {
     packed_b_ = packed_a_ + round_up(std::min(p_.M, MC) + WIDEST, WIDEST) * depth_;
     bias_ = packed_b_ + round_up(std::min(p_.N, NC), WIDEST) * depth_;
     partial_ = bias_ + round_up(p_.N, 16);
-    // Each element of A is read once per panel of B. Packing it costs a read and a write, and pays from the fourth on.
-    pack_a_ = ceil_div(std::min(p_.N, NC), NR_) >= 4;
+    // Packing A costs a read, a transposition and a write. It pays if the panels of B that use A are many, or if the
+    // rows of a tile, at a distance of whole pages, would fall into one set of L1. Zen 5, avx512, GFLOP/s of one
+    // core packed against direct: (2450,128,576) 153, 202; 512^3 201, 216; 1024^3 176, 118; (32,768,3072) 109, 81.
+    pack_a_ = ceil_div(std::min(p_.N, NC), NR_) > 16 || p_.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
     // One panel of A: each element of B is used once, so it is read where it lies.
     pack_b_ = p_.M > MR_ || p_.b_col != 1;
+    width_ = pack_b_ && p_.N <= kernel_.lanes ? kernel_.lanes : NR_;
   }
 
   void run() {
@@ -103,7 +106,7 @@ class Gemm {
     Panels<T> b{p_.b + w.k * p_.b_row + w.j * p_.b_col, NR_ * p_.b_col, p_.b_col, p_.b_row, packed_b_};
     pack(w, a, b);
     if (pack_a_) a = packed_panels<T>(packed_a_, MR_, w.depth);
-    if (pack_b_) b = packed_panels<T>(packed_b_, NR_, w.depth);
+    if (pack_b_) b = packed_panels<T>(packed_b_, width_, w.depth);
     const int64_t row_tiles = ceil_div(w.rows, MR_), col_tiles = ceil_div(w.cols, NR_);
     const ChunkShape chunk = chunk_shape(MR_, NR_, row_tiles, col_tiles, w.depth);
     const int64_t down = ceil_div(row_tiles, chunk.i), across = ceil_div(col_tiles, chunk.j);
@@ -121,20 +124,22 @@ class Gemm {
 
   // Packs the panels of this block, or only the last ones where the operand is used as it lies.
   void pack(const Block& w, const Panels<T>& a, const Panels<T>& b) {
-    const int64_t a_end = ceil_div(w.rows, MR_), a_begin = pack_a_ ? 0 : w.rows / MR_;
-    const int64_t b_end = ceil_div(w.cols, NR_), b_begin = pack_b_ ? 0 : w.cols / NR_;
-    const int64_t a_count = a_end - a_begin, count = a_count + b_end - b_begin;
-    const int64_t grain = std::max<int64_t>(1, 16384 / (w.depth * NR_ + 1));
-    parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        const int64_t i = a_begin + n, j = b_begin + n - a_count;
-        if (n < a_count)
-          kernel_.pack_a(a.first + i * a.step, std::min(MR_, w.rows - i * MR_), a.across, w.depth, a.along,
-                         packed_a_ + n * MR_ * w.depth);
-        else
-          kernel_.pack_b(b.first + j * b.step, std::min(NR_, w.cols - j * NR_), b.across, w.depth, b.along,
-                         packed_b_ + (n - a_count) * NR_ * w.depth);
-      }
+    const int64_t a_begin = pack_a_ ? 0 : w.rows / MR_, a_count = ceil_div(w.rows, MR_) - a_begin;
+    const int64_t b_begin = pack_b_ ? 0 : w.cols / NR_, b_count = ceil_div(w.cols, NR_) - b_begin;
+    const auto pack_b = width_ == NR_ ? kernel_.pack_b : kernel_.pack_narrow;
+    const auto panels = [&](const auto& fn, const Panels<T>& from, int64_t first, int64_t count, int64_t height,
+                            int64_t rows, T* to) {
+      if (count > 0)
+        fn(from.first + first * from.step, std::min(count * height, rows - first * height), from.across, w.depth,
+           from.along, to);
+    };
+    // Panels of A, then of B; some of each side by side, since memory likes to be read in long pieces.
+    const int64_t grain = std::max<int64_t>(4, (1 << 14) / (w.depth * NR_ + 1));
+    parallel_for(a_count + b_count, grain, [&](int64_t begin, int64_t end) {
+      const int64_t a_end = std::min(end, a_count), first = std::max(begin, a_count);
+      panels(kernel_.pack_a, a, a_begin + begin, a_end - begin, MR_, w.rows, packed_a_ + begin * MR_ * w.depth);
+      panels(pack_b, b, b_begin + first - a_count, end - first, NR_, w.cols,
+             packed_b_ + (first - a_count) * NR_ * w.depth);
     });
   }
 
@@ -206,6 +211,7 @@ class Gemm {
   const GemmKernels<T>& kernel_;
   const int64_t MR_, NR_, depth_;
   T *packed_a_, *packed_b_, *bias_, *partial_;
+  int64_t width_;  // of a packed panel of B
   bool pack_a_, pack_b_;
   int64_t chunk_rows_ = 0;  // chunks of rows of y that are done with: each has its row of partial sums
 };

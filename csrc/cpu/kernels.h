@@ -18,6 +18,7 @@ struct GemmFinish {
 template <class T>
 struct GemmKernels {
   int mr, nr;  // the micro-tile: what the registers hold
+  int lanes;   // of one vector: a narrow panel of B, for products of so few columns
   // C[rows,cols] = finish(A[rows,k] * B[k,cols]), rows <= mr, cols <= nr. A panel of packed A has a_row = 1, a_col =
   // mr; other strides are possible if rows == mr or a_row == 1. B has nr readable columns; b_row = nr in a packed
   // panel.
@@ -30,6 +31,7 @@ struct GemmKernels {
   // to[panel][k][mr or nr] = from[row,k]: the rows of a panel side by side; beyond the last, anything.
   void (*pack_a)(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, T* to);
   void (*pack_b)(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, T* to);
+  void (*pack_narrow)(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, T* to);
   // Backwards through y = activation(z): dz = dy * slope at y, and sum[col] += dz over the rows. Without activation y
   // is not read; dz == nullptr: not written (dz may be dy); sum == nullptr: not wanted.
   void (*backward)(ptrdiff_t rows, ptrdiff_t cols, const T* dy, ptrdiff_t dy_row, const T* y, ptrdiff_t y_row, T* dz,

@@ -119,8 +119,7 @@ static void micro_tile(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col
     }
     for (int g = 0; g < GROUPS; ++g) group[g] += a_col;
   }
-  const bool simple = f.activation <= static_cast<int>(Activation::relu) && cols == NV * L && f.alpha == 1;
-  if (!simple) {
+  if (f.activation > static_cast<int>(Activation::relu) || f.alpha != 1) {
     T sum[ROWS * NV * L];
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i)
@@ -128,16 +127,22 @@ static void micro_tile(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col
       for (int v = 0; v < NV; ++v) store(sum + (i * NV + v) * L, acc[i][v]);
     return finish_rows<T>(sum, NV * L, c, c_row, ROWS, cols, f);
   }
-  const auto each = [&](const auto& fn) __attribute__((always_inline)) {
+  const auto finish = [&](bool whole) __attribute__((always_inline)) {
+    const ptrdiff_t rest = cols - (NV - 1) * L;  // columns of the last vector
+    const auto each = [&](const auto& fn) __attribute__((always_inline)) {
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i)
+      for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; ++v) fn(i, v, acc[i][v]);
+        for (int v = 0; v < NV; ++v) fn(acc[i][v], c + i * c_row + v * L, v, whole || v < NV - 1);
+    };
+    if (f.beta != 0)
+      each([&](Vec<T>& x, T* to, int, bool all) { x += f.beta * (all ? load(to) : load_some(to, rest)); });
+    if (f.bias)
+      each([&](Vec<T>& x, T*, int v, bool all) { x += all ? load(f.bias + v * L) : load_some(f.bias + v * L, rest); });
+    if (f.activation) each([&](Vec<T>& x, T*, int, bool) { x = activate<T>(x, Activation::relu, 0); });
+    each([&](Vec<T>& x, T* to, int, bool all) { all ? store(to, x) : store_some(to, x, rest); });
   };
-  if (f.beta != 0) each([&](int i, int v, Vec<T>& x) { x += f.beta * load(c + i * c_row + v * L); });
-  if (f.bias) each([&](int, int v, Vec<T>& x) { x += load(f.bias + v * L); });
-  if (f.activation) each([&](int, int, Vec<T>& x) { x = activate<T>(x, Activation::relu, 0); });
-  each([&](int i, int v, Vec<T>& x) { store(c + i * c_row + v * L, x); });
+  cols == NV* L ? finish(true) : finish(false);
 }
 
 template <class T>
@@ -159,46 +164,60 @@ static void micro(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, con
   tile(k, a, a_row, a_col, b, b_row, c, c_row, cols, finish);
 }
 
-// ---- few rows: B streams by once, unpacked, wide strips of C stay in registers ----
+// ---- few rows: B streams by once, unpacked, DEPTH of its rows side by side; the sums of a strip stay in L1 ----
 
-constexpr int FEW_ROWS = 3, FEW_NV = VECTOR_BYTES == 64 ? 8 : 4;
+constexpr int FEW_ROWS = 3, STRIP = 512;
 
-template <class T, int ROWS, int NV>
-static void few_strip(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
-                      ptrdiff_t c_row, ptrdiff_t cols, const GemmFinish<T>& f) {
+template <class T, int ROWS, int DEPTH>
+INLINE void few_step(const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, ptrdiff_t cols,
+                     T (*sum)[STRIP]) {
   constexpr int L = LANES<T>;
-  Vec<T> acc[ROWS][NV] = {};
-  const ptrdiff_t last = cols - (NV - 1) * L;  // columns of the last vector
-  for (ptrdiff_t p = 0; p < k; ++p, a += a_col, b += b_row)
-#pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) {
-      const Vec<T> bv = NV == 1 && last < L ? load_some(b, last) : load(b + v * L);
-      for (int i = 0; i < ROWS; ++i) acc[i][v] += splat<T>(a[i * a_row]) * bv;
-    }
-  T sum[ROWS * NV * L];
+  Vec<T> av[ROWS][DEPTH];
+#pragma GCC unroll 4
   for (int i = 0; i < ROWS; ++i)
-    for (int v = 0; v < NV; ++v) store(sum + (i * NV + v) * L, acc[i][v]);
-  finish_rows<T>(sum, NV * L, c, c_row, ROWS, cols, f);
+#pragma GCC unroll 8
+    for (int p = 0; p < DEPTH; ++p) av[i][p] = splat<T>(a[i * a_row + p * a_col]);
+  const auto columns = [&](ptrdiff_t j, auto&& load_b) __attribute__((always_inline)) {
+    Vec<T> acc[ROWS];
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i) acc[i] = load(sum[i] + j);
+#pragma GCC unroll 8
+    for (int p = 0; p < DEPTH; ++p) {
+      const Vec<T> bv = load_b(b + p * b_row + j);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i) acc[i] += av[i][p] * bv;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i) store(sum[i] + j, acc[i]);
+  };
+  ptrdiff_t j = 0;
+  for (; j + L <= cols; j += L) columns(j, [](const T* at) { return load(at); });
+  if (j < cols) columns(j, [=](const T* at) { return load_some(at, cols - j); });
 }
 
 template <class T, int ROWS>
-static void few_of(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
-                   ptrdiff_t c_row, ptrdiff_t cols, GemmFinish<T> f) {
-  constexpr int L = LANES<T>;
-  for (ptrdiff_t j = 0; j < cols;) {
-    const bool wide = cols - j >= FEW_NV * L;
-    const ptrdiff_t n = wide ? FEW_NV * L : cols - j < L ? cols - j : L;
-    (wide ? few_strip<T, ROWS, FEW_NV> : few_strip<T, ROWS, 1>)(k, a, a_row, a_col, b + j, b_row, c + j, c_row, n, f);
+static void few_rows(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
+                     ptrdiff_t c_row, ptrdiff_t cols, GemmFinish<T> f) {
+  constexpr int DEPTH = ROWS == 1 ? 8 : 4;  // its broadcasts of a take half of the registers
+  for (ptrdiff_t j = 0; j < cols; j += STRIP) {
+    const ptrdiff_t n = cols - j < STRIP ? cols - j : STRIP;
+    T sum[ROWS][STRIP] = {};
+    ptrdiff_t p = 0;
+    for (; p + DEPTH <= k; p += DEPTH)
+      few_step<T, ROWS, DEPTH>(a + p * a_col, a_row, a_col, b + p * b_row + j, b_row, n, sum);
+    for (; p < k; ++p) few_step<T, ROWS, 1>(a + p * a_col, a_row, a_col, b + p * b_row + j, b_row, n, sum);
+    finish_rows<T>(sum[0], STRIP, c + j, c_row, ROWS, n, f);
     if (f.bias) f.bias += n;
-    j += n;
   }
 }
 
 template <class T>
 static void few(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
                 ptrdiff_t c_row, int rows, ptrdiff_t cols, const GemmFinish<T>& f) {
-  static_assert(FEW_ROWS == 3);
-  (rows == 1 ? few_of<T, 1> : rows == 2 ? few_of<T, 2> : few_of<T, 3>)(k, a, a_row, a_col, b, b_row, c, c_row, cols, f);
+  static_assert(FEW_ROWS == 3 && STRIP % LANES<T> == 0);
+  (rows == 1   ? few_rows<T, 1>
+   : rows == 2 ? few_rows<T, 2>
+               : few_rows<T, 3>)(k, a, a_row, a_col, b, b_row, c, c_row, cols, f);
 }
 
 // ---- packing ----
@@ -233,14 +252,18 @@ INLINE void store_first(T* p, Vec<T> v) {
   __builtin_memcpy(p, &v, N * sizeof(T));
 }
 
-// Rows side by side in memory: copy WIDTH of them for each k. Lanes beyond the last row are zero.
+// Rows side by side in memory: for each k copy WIDTH of them to each of `panels` panels. Several panels at a time, so
+// that memory is read in long pieces.
 template <class T, int WIDTH>
-static void pack_columns(const T* from, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t k_stride, T* to) {
+static void pack_columns(const T* from, ptrdiff_t panels, ptrdiff_t k, ptrdiff_t k_stride, T* to) {
+  for (ptrdiff_t p = 0; p < k; ++p, from += k_stride, to += WIDTH)
+    for (ptrdiff_t g = 0; g < panels; ++g) __builtin_memcpy(to + g * k * WIDTH, from + g * WIDTH, WIDTH * sizeof(T));
+}
+
+// The same for the last panel, of fewer than WIDTH rows; zeros beyond.
+template <class T, int WIDTH>
+static void pack_last_columns(const T* from, ptrdiff_t rows, ptrdiff_t k, ptrdiff_t k_stride, T* to) {
   constexpr int L = LANES<T>, WHOLE = WIDTH / L, REST = WIDTH % L;
-  if (rows >= WIDTH) {
-    for (ptrdiff_t p = 0; p < k; ++p, from += k_stride, to += WIDTH) __builtin_memcpy(to, from, WIDTH * sizeof(T));
-    return;
-  }
   for (ptrdiff_t p = 0; p < k; ++p, from += k_stride, to += WIDTH) {
     for (int v = 0; v < WHOLE; ++v) store(to + v * L, load_some(from + v * L, rows - v * L));
     if constexpr (REST > 0) store_first<REST>(to + WHOLE * L, load_some(from + WHOLE * L, rows - WHOLE * L));
@@ -277,11 +300,18 @@ static void pack_rows(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdi
 
 template <class T, int WIDTH>
 static void pack(const T* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, T* to) {
+  const ptrdiff_t whole = rows / WIDTH;
+  if (row_stride == 1) {
+    constexpr int GROUP = 1024 / (WIDTH * sizeof(T)) + 1;
+    for (ptrdiff_t g = 0; g < whole; g += GROUP)
+      pack_columns<T, WIDTH>(from + g * WIDTH, whole - g < GROUP ? whole - g : GROUP, k, k_stride, to + g * k * WIDTH);
+    if (whole * WIDTH < rows)
+      pack_last_columns<T, WIDTH>(from + whole * WIDTH, rows - whole * WIDTH, k, k_stride, to + whole * k * WIDTH);
+    return;
+  }
   for (ptrdiff_t r = 0; r < rows; r += WIDTH, to += k * WIDTH) {
     const T* panel = from + r * row_stride;
-    if (row_stride == 1) {
-      pack_columns<T, WIDTH>(panel, rows - r, k, k_stride, to);
-    } else if (k_stride == 1) {
+    if (k_stride == 1) {
       pack_rows<T, WIDTH>(panel, rows - r, row_stride, k, to);
     } else {
       for (ptrdiff_t p = 0; p < k; ++p)
@@ -334,8 +364,8 @@ static T backward_row(ptrdiff_t n, const T* dy, const T* y, T* dz, int activatio
 
 template <class T>
 static constexpr GemmKernels<T> kernels_of = {
-    GEMM_MR,          GEMM_NV * LANES<T>,          micro<T>,    FEW_ROWS,        few<T>,
-    pack<T, GEMM_MR>, pack<T, GEMM_NV * LANES<T>>, backward<T>, backward_row<T>,
+    GEMM_MR,          GEMM_NV * LANES<T>,          LANES<T>,          micro<T>,    FEW_ROWS,        few<T>,
+    pack<T, GEMM_MR>, pack<T, GEMM_NV * LANES<T>>, pack<T, LANES<T>>, backward<T>, backward_row<T>,
 };
 extern const GemmKernels<float> gemm_f32;
 extern const GemmKernels<double> gemm_f64;
