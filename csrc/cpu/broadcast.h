@@ -81,10 +81,14 @@ Broadcast<N> plan_broadcast(const View& like, const View* const (&operands)[N], 
 
 // to[i * to_step] = from[i * from_step], in elements of `item` bytes.
 inline void copy_steps(char* to, int64_t to_step, const char* from, int64_t from_step, int64_t n, int64_t item) {
-  const auto copy = [&](auto example) {
-    using Word = decltype(example);
+  const auto copy = [&](auto word) {
+    if (to_step == 1 && from_step == 0) {  // apart from the rest, so that the compiler makes vectors of it
+      std::memcpy(&word, from, sizeof word);
+      for (int64_t i = 0; i < n; ++i) std::memcpy(to + i * int64_t{sizeof word}, &word, sizeof word);
+      return;
+    }
     for (int64_t i = 0; i < n; ++i)
-      std::memcpy(to + i * to_step * int64_t{sizeof(Word)}, from + i * from_step * int64_t{sizeof(Word)}, sizeof(Word));
+      std::memcpy(to + i * to_step * int64_t{sizeof word}, from + i * from_step * int64_t{sizeof word}, sizeof word);
   };
   if (to_step == 1 && from_step == 1)
     std::memcpy(to, from, static_cast<size_t>(n * item));
