@@ -117,6 +117,37 @@ size_t reduce_gradient_scratch(const View& x, uint32_t axes);
 void arg_reduce(const View& x, int axis, bool largest, const View& y, void* scratch);
 size_t arg_reduce_scratch(const View& x, int axis);
 
+// ---- softmax ----
+// y = softmax of x along the axis, or its logarithm; y, dx contiguous, of the shape of x.
+void softmax(const View& x, int axis, bool logarithm, const View& y);
+void softmax_gradient(const View& dy, const View& y, int axis, bool logarithm, const View& dx, void* scratch);
+size_t softmax_gradient_scratch(const View& y);
+
+// ---- softmax_xent ----
+// loss_i = weight_i * -sum_c t_ic log(softmax(logits)_ic), its gradient by the logits, and how many rows have their
+// largest logit (the first of equals) at their label. labels[N]: class numbers of any dtype; labels[N,C]:
+// probabilities. weight_i = sample_weight[N]_i * class_weight[C] at the label (probabilities: sum_c t_ic
+// class_weight_c). t = (1 - label_smoothing) t + label_smoothing / C. Rows of the ignored class have no loss and no
+// gradient. mean: divided by the other rows. A label that is no class is reported, and counts as class 0.
+enum class LossReduction : int { mean, sum, none };
+struct IgnoreClass {
+  bool given;
+  int64_t value;
+};
+struct XentOperands {
+  View logits, labels, sample_weight, class_weight;
+  IgnoreClass ignore;
+  double label_smoothing;
+  LossReduction reduction;
+};
+struct XentResults {
+  View loss, dlogits, correct;  // [] or, without reduction, [N]; [N,C]; [] int64; contiguous
+};
+void softmax_xent(const XentOperands& operands, const XentResults& results, void* scratch, Status* status);
+size_t softmax_xent_scratch(const XentOperands& operands);
+// loss = log(1 + exp(logits)) - logits * targets, element by element; dlogits = sigmoid(logits) - targets.
+void sigmoid_xent(const View& logits, const View& targets, const View& loss, const View& dlogits);
+
 // ---- element-wise ----
 // clang-format off
 enum class Unary : int {

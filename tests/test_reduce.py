@@ -107,6 +107,14 @@ def test_nan_wins_and_the_first_nan_is_found(n, isa, dtype, rng):
                 assert (getattr(_cpu, "arg" + name)(z, 0) == first).all()
 
 
+def test_argmax_along_a_long_axis_of_a_transposed_array(isa, dtype, rng):
+    x = rng.standard_normal((2, 3, 150_000)).astype(dtype)
+    for order in itertools.permutations(range(3)):
+        y = x.transpose(order)
+        for z in (y, y[::-1, ::-1, ::-1]):
+            np.testing.assert_array_equal(_cpu.argmax(z, order.index(2)), z.argmax(order.index(2)))
+
+
 def test_infinities(isa, dtype):
     inf = np.inf
     x = np.array([[inf, 1, 2], [-inf, inf, 0], [-inf, -inf, -inf], [3e38, 3e38, -3e38]], dtype)

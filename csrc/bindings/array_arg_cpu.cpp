@@ -1,6 +1,7 @@
 #include "array_arg_cpu.h"
 
 #include <bit>
+#include <cstdio>
 #include <cstring>
 
 namespace nnfast {
@@ -268,19 +269,27 @@ Status* Call::status(py::handle array) {
 }
 
 void Call::raise(const Status& s) const {
-  double number = 0;
-  std::memcpy(&number, &s.value, sizeof number);
+  double bits = 0;
+  std::memcpy(&bits, &s.value, sizeof bits);
+  char number[32];
+  std::snprintf(number, sizeof number, "%.15g", bits);
+  const std::string classes =
+      classes_ < 0 ? " is no class" : " is none of the " + std::to_string(classes_) + " classes";
+  const std::string range =
+      classes_ > 0 ? "labels count from 0 to " + std::to_string(classes_ - 1) : std::string("labels count from 0");
   switch (s.code) {
     case BAD_INDEX:
       throw std::out_of_range(message("index ", s.value, " at position ", s.sample, " is out of range"));
     case BAD_LABEL:
-      throw std::invalid_argument(message("the label of sample ", s.sample, " is ", s.value,
-                                          ", which is not one of the classes. Labels count from 0"));
-    case BAD_LABEL_FLOAT:
-      throw std::invalid_argument(message("the label of sample ", s.sample, " is ", number, ", which is not a class"));
-    case BAD_LABEL_ROW:
       throw std::invalid_argument(
-          message("the label row of sample ", s.sample, " holds ", number, ", which is no probability"));
+          message("the label of sample ", s.sample, classes, ": ", range, ". Received: ", s.value));
+    case BAD_LABEL_FLOAT:
+      throw std::invalid_argument(
+          message("the label of sample ", s.sample, classes, ": ", range, ", in whole numbers. Received: ", number));
+    case BAD_LABEL_ROW:
+      throw std::invalid_argument(message("the label row of sample ", s.sample, " holds ", number,
+                                          ", which is no probability: labels of two ",
+                                          "dimensions are one-hot rows or probabilities"));
     default:
       throw std::invalid_argument(message("the loss is not finite at sample ", s.sample));
   }

@@ -43,8 +43,9 @@ class Call {
   View inout(py::handle array, const char* name);
   // out=None makes a new array; otherwise `out` must fit, be writable, and overlap no input.
   py::array out(py::handle out, const Shape& shape, DType dtype, View& view);
-  void* scratch(size_t bytes);       // lives until the call ends
-  Status* status(py::handle array);  // None: this call's own, checked when the kernel is done
+  void* scratch(size_t bytes);               // lives until the call ends
+  Status* status(py::handle array);          // None: this call's own, checked when the kernel is done
+  void classes(int64_t n) { classes_ = n; }  // for the message about a bad label
 
   template <class... Parts>
   void require(bool holds, const Parts&... parts) const {
@@ -84,6 +85,7 @@ class Call {
   std::vector<void*> scratch_;
   std::vector<int64_t*> versions_;
   Status* own_status_ = nullptr;
+  int64_t classes_ = -1;  // unknown
 };
 
 }  // namespace nnfast

@@ -13,5 +13,6 @@ void bind_optimizer(py::module_&);
 void bind_reduce(py::module_&);
 void bind_random(py::module_&);
 void bind_pool2d(py::module_&);
+void bind_softmax(py::module_&);
 // Next families here, one line each, in the order of module.cpp.
 }  // namespace nnfast

@@ -185,6 +185,32 @@ struct RandomKernels {
   void (*words)(const int64_t* key, int64_t first, ptrdiff_t n, uint64_t* y);
 };
 
+// ---- softmax ----
+constexpr int SOFTMAX_COLUMNS = 128;  // side by side: their largest elements and sums stay in L1
+constexpr int XENT_ROWS = 64;         // rows of one call
+template <class T>
+struct XentRows {
+  ptrdiff_t rows, n;
+  const T* x;  // logits
+  ptrdiff_t x_step;
+  const T* soft;  // rows of probabilities; null: labels alone
+  ptrdiff_t soft_step;
+  const int64_t* label;     // of each row; -1: it has no loss
+  const T *weight, *total;  // of each row; total: the sum of its probabilities
+  T keep, spread, scale;    // target = keep * target + spread; the gradient is also times scale
+  T *dx, *loss;             // [rows, n] contiguous (may be x), [rows]
+};
+template <class T>
+struct SoftmaxKernels {  // [0]: softmax, [1]: its logarithm; an output may be an input
+  void (*row[2])(const T* x, T* y, ptrdiff_t n);
+  void (*row_gradient[2])(const T* dy, const T* y, T* dx, ptrdiff_t n);
+  // down the columns of x[r * step + j], r < rows, j < n <= SOFTMAX_COLUMNS
+  void (*columns[2])(const T* x, T* y, ptrdiff_t rows, ptrdiff_t step, ptrdiff_t n);
+  void (*columns_gradient[2])(const T* dy, const T* y, T* dx, ptrdiff_t rows, ptrdiff_t step, ptrdiff_t n);
+  ptrdiff_t (*xent)(const XentRows<T>&);  // gives how many rows have their largest logit at their label
+  void (*sigmoid_xent)(const T* x, const T* t, T* loss, T* dx, ptrdiff_t n);
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -210,6 +236,7 @@ struct KernelTable {
   ByType<ReduceKernels> reduce;
   ByType<RandomKernels> random;
   ByType<PoolKernels> pool;
+  ByType<SoftmaxKernels> softmax;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

@@ -13,10 +13,11 @@
 namespace nnfast {
 namespace {
 
-constexpr int64_t RUN = 1024;            // elements per piece of a run
-constexpr int64_t ROWS = 64;             // rows per piece of columns
-constexpr int64_t COLUMNS = 512;         // columns side by side: their totals stay in L1
-constexpr int64_t SEGMENT = 64;          // pieces per segment; segments of one result may run on different threads
+constexpr int64_t RUN = 1024;        // elements per piece of a run
+constexpr int64_t ROWS = 128;        // rows per piece of columns
+constexpr int64_t COLUMNS = 1024;    // columns side by side: their totals stay in L1
+constexpr int64_t RUN_SEGMENT = 64;  // pieces per segment; segments of one result may run on different threads
+constexpr int64_t COLUMN_SEGMENT = 8;
 constexpr int64_t PER_THREAD = 1 << 15;  // elements that are worth waking a thread for
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -106,7 +107,7 @@ struct Plan {
   int64_t results = 1, per_result = 1;
   bool columns = false;
   int64_t folded = 1;  // rows that lie side by side, because a row alone would not fill the vectors
-  int64_t piece = 1, pieces_per_run = 1, pieces = 1, segments = 1;
+  int64_t piece = 1, pieces_per_run = 1, pieces = 1, segment = 1, segments = 1;
 };
 
 Plan make_plan(const View& x, uint32_t axes) {
@@ -140,7 +141,8 @@ Plan make_plan(const View& x, uint32_t axes) {
   p.piece = p.columns ? ROWS : RUN;
   p.pieces_per_run = ceil_div(along.size / p.folded, p.piece);
   p.pieces = p.cut.size() / along.size * p.pieces_per_run;
-  p.segments = ceil_div(p.pieces, SEGMENT);
+  p.segment = p.columns ? COLUMN_SEGMENT : RUN_SEGMENT;
+  p.segments = ceil_div(p.pieces, p.segment);
   return p;
 }
 
@@ -167,12 +169,22 @@ Total run_segment(const Plan& p, const T* x, Fold fold, double shift, int64_t se
   alignas(64) T buffer[RUN];
   Total total{identity(fold), 0};
   const int64_t step = p.cut.last().x;
-  for (int64_t i = segment * SEGMENT; i < std::min(p.pieces, (segment + 1) * SEGMENT); ++i) {
+  for (int64_t i = segment * p.segment; i < std::min(p.pieces, (segment + 1) * p.segment); ++i) {
     const Piece piece = piece_at(p, i);
     join(fold, total.value, total.carry,
          k.run[fold](gathered(x + piece.x, piece.size, step, buffer), piece.size, T(shift)));
   }
   return total;
+}
+
+// parts[result][segment], where there is more than one, in their order.
+template <class Finish>
+void join_segments(const Plan& p, Fold fold, const Total* parts, const Finish& finish) {
+  for (int64_t r = 0; p.segments > 1 && r < p.results; ++r, parts += p.segments) {
+    Total total = parts[0];
+    for (int64_t s = 1; s < p.segments; ++s) join(fold, total, parts[s]);
+    finish(r, value_of(total));
+  }
 }
 
 // finish(result, total) is called once for each result.
@@ -185,7 +197,7 @@ void reduce_runs(const Plan& p, const T* x, Fold fold, const double* shifts, Tot
     where.y += result % across.size * across.y + p.y_begin;
     return where;
   };
-  const int64_t cost = std::min(p.per_result, SEGMENT * std::min(RUN, p.cut.last().size));
+  const int64_t cost = std::min(p.per_result, RUN_SEGMENT * std::min(RUN, p.cut.last().size));
   parallel_for(p.results * p.segments, std::max<int64_t>(1, PER_THREAD / cost), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Dim where = place(i / p.segments);
@@ -193,14 +205,10 @@ void reduce_runs(const Plan& p, const T* x, Fold fold, const double* shifts, Tot
       if (p.segments == 1)
         finish(where.y, value_of(part));
       else
-        parts[i] = part;
+        parts[where.y * p.segments + i % p.segments] = part;
     }
   });
-  for (int64_t r = 0; p.segments > 1 && r < p.results; ++r) {
-    Total total = parts[r * p.segments];
-    for (int64_t s = 1; s < p.segments; ++s) join(fold, total, parts[r * p.segments + s]);
-    finish(place(r).y, value_of(total));
-  }
+  join_segments(p, fold, parts, finish);
 }
 
 // One strip of columns: n of them (times p.folded rows side by side), one segment of the rows.
@@ -242,7 +250,7 @@ template <class T, class Finish>
 void reduce_columns(const Plan& p, const T* x, Fold fold, const double* shifts, Total* parts, const Finish& finish) {
   const Dim &across = p.kept.last(), &along = p.cut.last();
   const int64_t strips = ceil_div(across.size, COLUMNS), outer = p.kept.size() / across.size;
-  const int64_t cost = std::min(p.per_result, SEGMENT * ROWS * p.folded) * std::min(across.size, COLUMNS);
+  const int64_t cost = std::min(p.per_result, COLUMN_SEGMENT * ROWS * p.folded) * std::min(across.size, COLUMNS);
   parallel_for(outer * strips * p.segments, std::max<int64_t>(1, PER_THREAD / cost), [&](int64_t begin, int64_t end) {
     Strip<T> strip;
     for (int64_t i = begin; i < end; ++i) {
@@ -255,7 +263,7 @@ void reduce_columns(const Plan& p, const T* x, Fold fold, const double* shifts, 
       if (shifts)
         for (int64_t j = 0; j < strip.n; ++j) strip.shift[j] = T(shifts[to + j % n * across.y]);
       const T* shift = shifts ? strip.shift : nullptr;
-      for (int64_t k = segment * SEGMENT; k < std::min(p.pieces, (segment + 1) * SEGMENT); ++k) {
+      for (int64_t k = segment * p.segment; k < std::min(p.pieces, (segment + 1) * p.segment); ++k) {
         const Piece piece = piece_at(p, k);
         strip.gather(from + piece.x, piece.size, along.x * p.folded, strip.n, across.x, shift);
       }
@@ -271,11 +279,7 @@ void reduce_columns(const Plan& p, const T* x, Fold fold, const double* shifts, 
       }
     }
   });
-  for (int64_t r = 0; p.segments > 1 && r < p.results; ++r) {
-    Total total = parts[r * p.segments];
-    for (int64_t s = 1; s < p.segments; ++s) join(fold, total, parts[r * p.segments + s]);
-    finish(r, value_of(total));
-  }
+  join_segments(p, fold, parts, finish);
 }
 
 template <class T, class Finish>
@@ -401,7 +405,7 @@ void arg_float(const View& x, int axis, bool largest, int64_t* y, void* scratch)
                    int64_t segment = 0;  // the first that holds it
                    const auto holds = [&](double v) { return v == best[r] || std::isnan(v); };
                    while (in_segments && !holds(parts[r * p.segments + segment].value)) ++segment;
-                   y[r] = find_along(from, segment * SEGMENT * RUN, n, step, T(best[r]));
+                   y[r] = find_along(from, segment * p.segment * RUN, n, step, T(best[r]));
                  }
                });
 }

@@ -640,7 +640,9 @@ def avg_pool2d_gradient(
 
 def softmax(x: Array, axis: int = -1) -> Array:
     """exp(x - max) / sum."""
-    e = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf)) if x.size else x.copy()
+    if not x.size:
+        return x.copy()
+    e = _quiet(lambda: np.exp(x - x.max(axis, keepdims=True)))
     return np.asarray(e / e.sum(axis, keepdims=True), x.dtype)
 
 
@@ -651,7 +653,7 @@ def softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
 def log_softmax(x: Array, axis: int = -1) -> Array:
     if not x.size:
         return x.copy()
-    shifted = x - x.max(axis, keepdims=True)
+    shifted = _quiet(lambda: x - x.max(axis, keepdims=True))
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)), x.dtype)
 
 
@@ -692,6 +694,10 @@ def softmax_xent(
     A correct row has its largest logit (the first of equals) at its label (soft: at its largest probability).
     """
     n, c = logits.shape
+    if n and not c:
+        raise ValueError(f"[softmax_xent] logits have no classes. Received: logits.shape={logits.shape}")
+    if ignore_class is not None and labels.ndim == 2:
+        raise ValueError(f"[softmax_xent] ignore_class needs class numbers. Received: labels.shape={labels.shape}")
     counted = np.ones(n, bool)
     if labels.ndim == 1:
         values = np.asarray(labels)
@@ -733,15 +739,22 @@ def softmax_xent(
     if sample_weight is not None:
         weight = weight * sample_weight
     weight = np.where(counted, weight, 0).astype(logits.dtype)
-    log_p = log_softmax(logits)
-    losses = weight * -np.where(target != 0, target * log_p, 0).sum(1)
-    gradient = weight[:, None] * (np.exp(log_p) * target.sum(1, keepdims=True) - target)
+    with np.errstate(all="ignore"):
+        log_p = log_softmax(logits)
+        losses = weight * -np.where(target != 0, target * log_p, 0).sum(1)
+        gradient = weight[:, None] * (np.exp(log_p) * target.sum(1, keepdims=True) - target)
     losses, gradient = np.where(counted, losses, 0), np.where(counted[:, None], gradient, 0)
     if reduction == "none":
         return losses.astype(logits.dtype), gradient.astype(logits.dtype), correct
     rows = counted.sum() if reduction == "mean" else 1
     scale = 1 / rows if rows else 0.0
     return np.asarray(losses.sum() * scale, logits.dtype), np.asarray(gradient * scale, logits.dtype), correct
+
+
+def sigmoid_xent(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """loss = log(1 + exp(x)) - x t for each element, and its gradient by the logits, sigmoid(x) - t."""
+    loss = _quiet(lambda: np.maximum(logits, 0) - logits * targets + np.log1p(np.exp(-np.abs(logits))))
+    return np.asarray(loss, logits.dtype), np.asarray(_sigmoid(logits) - targets, logits.dtype)
 
 
 # ---- optimizer steps ----

@@ -160,7 +160,26 @@ def _leaves(root: Node) -> dict[Node, Any]:
     return leaves
 
 
+_units: dict[Any, Any] = {}
+
+
+def unit(dtype: Any) -> Any:
+    """The gradient of a scalar by itself: one constant 1 for each dtype."""
+    if dtype not in _units:
+        one = np.ones((), dtype)
+        one.flags.writeable = False
+        _units[dtype] = one
+    return _units[dtype]
+
+
+def is_unit(dy: Any) -> bool:
+    """Is dy the tape's own constant 1? Then an op that saved its gradient need not multiply it."""
+    return dy is _units.get(dy.dtype)
+
+
 def _seed(target: "Tensor", gradient: Any) -> Any:
+    if gradient is None and target.data.ndim == 0:
+        return unit(target.dtype)
     if gradient is None:
         return np.ones(target.shape, target.dtype)
     data = np.asarray(getattr(gradient, "data", gradient), target.dtype)

@@ -51,13 +51,14 @@ class Tensor:
            [15., 22.]], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "node")
+    __slots__ = ("__weakref__", "data", "grad", "logits", "node")
     __array_ufunc__ = None  # NumPy's operators give way to ours
     name: str | None = None
 
     data: np.ndarray
     node: Node | None
     grad: "Tensor | None"
+    logits: "Tensor"  # of a result of softmax or sigmoid alone: what it was computed from
 
     def __init__(self, value: Any, dtype: Any = None):
         self.data = as_array(value, dtype)

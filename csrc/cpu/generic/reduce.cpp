@@ -1,27 +1,11 @@
 // reduce: folds of a run of elements or of rows of columns, and the gradients that give each element its share.
 #include "../kernels.h"
+#include "fold.h"
 #include "math.h"
 
 namespace nnfast::NNFAST_ISA {
 
-// A fold: what an element contributes (s is a number of the result that it goes into), and how two parts join. `join`
-// serves vectors of any width and scalars.
-struct Plus {
-  static constexpr int ROWS = 8;
-  static constexpr int IDENTITY = 0;
-  template <class V>
-  INLINE V join(V a, V b) {
-    return a + b;
-  }
-};
-struct Times {
-  static constexpr int ROWS = 8;
-  static constexpr int IDENTITY = 1;
-  template <class V>
-  INLINE V join(V a, V b) {
-    return a * b;
-  }
-};
+// A fold adds to a way of joining what an element contributes; s is a number of the result that it goes into.
 struct Sum : Plus {
   template <class T>
   INLINE Vec<T> element(Vec<T> x, Vec<T>) {
@@ -34,18 +18,16 @@ struct Prod : Times {
     return x;
   }
 };
-struct Max : Sum {
-  static constexpr double IDENTITY = -__builtin_inf();
-  template <class V>
-  INLINE V join(V a, V b) {
-    return ((b > a) | (b != b)) ? b : a;  // once a is NaN it stays
+struct Max : Largest {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T>) {
+    return x;
   }
 };
-struct Min : Sum {
-  static constexpr double IDENTITY = __builtin_inf();
-  template <class V>
-  INLINE V join(V a, V b) {
-    return ((b < a) | (b != b)) ? b : a;
+struct Min : Smallest {
+  template <class T>
+  INLINE Vec<T> element(Vec<T> x, Vec<T>) {
+    return x;
   }
 };
 struct Squares : Plus {
@@ -55,7 +37,6 @@ struct Squares : Plus {
   }
 };
 struct Exp : Plus {
-  static constexpr int ROWS = 2;
   template <class T>
   INLINE Vec<T> element(Vec<T> x, Vec<T> s) {
     return exp(x - s);
@@ -74,20 +55,6 @@ struct ProdNonzero : Times {
   }
 };
 
-// The lanes of one vector, joined by halves.
-template <class F, class T, int BYTES>
-INLINE T across(T __attribute__((vector_size(BYTES))) v) {
-  if constexpr (BYTES == 2 * sizeof(T)) {
-    return F::join(v[0], v[1]);
-  } else {
-    typedef T Half __attribute__((vector_size(BYTES / 2)));
-    Half low, high;
-    __builtin_memcpy(&low, &v, sizeof low);
-    __builtin_memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
-    return across<F, T, BYTES / 2>(F::join(low, high));
-  }
-}
-
 template <class F, class T>
 static T run(const T* x, ptrdiff_t n, T s) {
   constexpr int L = LANES<T>;
@@ -101,7 +68,7 @@ static T run(const T* x, ptrdiff_t n, T s) {
     const Vec<T> last = F::template element<T>(load_some(x + i, n - i), shift);
     part[1] = F::join(part[1], select<T>(first_lanes<T>(n - i), last, identity));
   }
-  return across<F, T, VECTOR_BYTES>(F::join(F::join(part[0], part[1]), F::join(part[2], part[3])));
+  return joined_lanes<F>(F::join(F::join(part[0], part[1]), F::join(part[2], part[3])));
 }
 
 // ROWS rows at a time: as many streams, added up pairwise before they meet what was there.
@@ -128,7 +95,7 @@ INLINE void some_rows(T* acc, const T* x, ptrdiff_t row_step, ptrdiff_t n, const
 }
 template <class F, class T>
 static void columns(T* acc, const T* x, ptrdiff_t rows, ptrdiff_t row_step, ptrdiff_t n, const T* s) {
-  constexpr int ROWS = F::ROWS;
+  constexpr int ROWS = __is_same(F, Exp) ? 2 : 8;  // exp needs the registers for itself
   for (; rows >= ROWS; rows -= ROWS, x += ROWS * row_step) some_rows<F, T, ROWS>(acc, x, row_step, n, s);
   for (; rows > 0; --rows, x += row_step) some_rows<F, T, 1>(acc, x, row_step, n, s);
 }
@@ -176,27 +143,6 @@ INLINE void share_of(T* dx, const T* x, ptrdiff_t n, const T* a, const T* b) {
 template <class S, class T>
 static void share(T* dx, const T* x, ptrdiff_t n, const T* a, const T* b, bool each) {
   each ? share_of<S, T, true>(dx, x, n, a, b) : share_of<S, T, false>(dx, x, n, a, b);
-}
-
-// The first of n elements that is `wanted` (NaN: the first NaN), or n. Groups that hold it nowhere are passed over.
-template <class T>
-static ptrdiff_t find(const T* x, ptrdiff_t n, T wanted) {
-  constexpr int L = LANES<T>;
-  const bool nan = wanted != wanted;
-  ptrdiff_t i = 0;
-  for (; i + 4 * L <= n; i += 4 * L) {
-    Bits<T> hit = {};
-    for (int v = 0; v < 4; ++v) {
-      const Vec<T> here = load(x + i + v * L);
-      hit |= nan ? here != here : here == wanted;
-    }
-    Index<T> any = 0;
-    for (int lane = 0; lane < L; ++lane) any |= hit[lane];
-    if (any) break;
-  }
-  for (; i < n; ++i)
-    if (nan ? x[i] != x[i] : x[i] == wanted) break;
-  return i;
 }
 
 #define FOLD_TABLE(f) \

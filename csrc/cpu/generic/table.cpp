@@ -22,6 +22,8 @@ extern const RandomKernels<float> random_f32;
 extern const RandomKernels<double> random_f64;
 extern const PoolKernels<float> pool_f32;
 extern const PoolKernels<double> pool_f64;
+extern const SoftmaxKernels<float> softmax_f32;
+extern const SoftmaxKernels<double> softmax_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -35,5 +37,6 @@ constinit const KernelTable table = {
     {&reduce_f32, &reduce_f64},
     {&random_f32, &random_f64},
     {&pool_f32, &pool_f64},
+    {&softmax_f32, &softmax_f64},
 };
 }  // namespace nnfast::NNFAST_ISA

@@ -4,11 +4,13 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __AVX2__
+#include <immintrin.h>  // for the isa headers, which lie inside a namespace
+#endif
 
 namespace nnfast::NNFAST_ISA {
-#include NNFAST_ISA_HEADER
-
 #define INLINE static inline __attribute__((always_inline))
+#include NNFAST_ISA_HEADER
 
 template <class T>
 struct VecOf;
@@ -48,22 +50,28 @@ INLINE Vec<T> splat(T s) {
   return s - Vec<T>{};  // written so, -0 stays -0, and the compiler knows that it is s
 }
 
-// The first n lanes, n <= LANES; the others are `rest`. Tails go through the same arithmetic as bodies. The counter has
-// the width of T, so that GCC makes one compare and one masked load or store of it.
+// The first n lanes, n <= LANES; the others are `rest`. Tails go through the same arithmetic as bodies. Only the n
+// elements are touched.
 template <class T>
 INLINE Vec<T> load_some(const T* p, ptrdiff_t n, T rest = 0) {
+#ifdef MASKED_MEMORY
+  return load_first(p, static_cast<int>(n), splat(rest));
+#else
   T lane[LANES<T>];
-  const auto count = static_cast<Index<T>>(n);
-  for (Index<T> i = 0; i < LANES<T>; ++i) lane[i] = i < count ? p[i] : rest;
+  for (int i = 0; i < LANES<T>; ++i) lane[i] = i < n ? p[i] : rest;
   return load(lane);
+#endif
 }
 template <class T>
 INLINE void store_some(T* p, Vec<T> v, ptrdiff_t n) {
+#ifdef MASKED_MEMORY
+  store_first(p, v, static_cast<int>(n));
+#else
   T lane[LANES<T>];
   store(lane, v);
-  const auto count = static_cast<Index<T>>(n);
-  for (Index<T> i = 0; i < LANES<T>; ++i)
-    if (i < count) p[i] = lane[i];
+  for (int i = 0; i < LANES<T>; ++i)
+    if (i < n) p[i] = lane[i];
+#endif
 }
 template <class T>
 INLINE Vec<T> select(Bits<T> mask, Vec<T> yes, Vec<T> no) {

@@ -1,3 +1,23 @@
 // AVX2 and FMA: 32-byte vectors, 16 registers.
 #pragma once
 enum : int { VECTOR_BYTES = 32, GEMM_MR = 6, GEMM_NV = 2, CONV_MR = 6, CONV_NV = 2 };
+
+// The first n lanes of memory in one instruction: GCC makes a branch for each lane of a loop that says so, now and
+// then.
+#define MASKED_MEMORY
+INLINE __m256i first_floats(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+INLINE __m256i first_doubles(int n) {
+  return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+INLINE __m256 load_first(const float* p, int n, __m256 rest) {
+  const __m256i mask = first_floats(n);
+  return _mm256_blendv_ps(rest, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+INLINE __m256d load_first(const double* p, int n, __m256d rest) {
+  const __m256i mask = first_doubles(n);
+  return _mm256_blendv_pd(rest, _mm256_maskload_pd(p, mask), _mm256_castsi256_pd(mask));
+}
+INLINE void store_first(float* p, __m256 v, int n) { _mm256_maskstore_ps(p, first_floats(n), v); }
+INLINE void store_first(double* p, __m256d v, int n) { _mm256_maskstore_pd(p, first_doubles(n), v); }

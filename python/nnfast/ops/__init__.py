@@ -89,6 +89,7 @@ from nnfast.ops.shape import (
     swapaxes,
     transpose,
 )
+from nnfast.ops.softmax import log_softmax, sigmoid_xent, softmax, softmax_xent, softmax_xent_with_correct
 from nnfast.ops.status import (
     BAD_INDEX,
     BAD_LABEL,
@@ -153,6 +154,7 @@ __all__ = [
     "less_equal",
     "log",
     "log1p",
+    "log_softmax",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -191,8 +193,12 @@ __all__ = [
     "selu",
     "sgd",
     "sigmoid",
+    "sigmoid_xent",
     "sign",
     "silu",
+    "softmax",
+    "softmax_xent",
+    "softmax_xent_with_correct",
     "softplus",
     "softsign",
     "sqrt",

@@ -289,13 +289,16 @@ def selu(x: Any) -> Tensor:
 
 
 def sigmoid(x: Any) -> Tensor:
-    """1 / (1 + e^-x)
+    """1 / (1 + e^-x). The result remembers x as `.logits`: the cross-entropy losses compute from it, without clipping.
 
     >>> import nnfast
     >>> nnfast.ops.sigmoid([0.0]).tolist()
     [0.5]
     """
-    return _sigmoid(x)
+    (x,) = float_operands("sigmoid", x)
+    y = _sigmoid.apply(x)
+    y.logits = x if isinstance(x, Tensor) else wrap(x)
+    return y
 
 
 def tanh(x: Any) -> Tensor:
