@@ -15,7 +15,8 @@ namespace {
 
 constexpr int64_t RUN = 1024;        // elements per piece of a run
 constexpr int64_t ROWS = 128;        // rows per piece of columns
-constexpr int64_t COLUMNS = 1024;    // columns side by side: their totals stay in L1
+constexpr int64_t COLUMNS = 1024;    // columns side by side: their totals stay in L1; long enough to prefetch
+constexpr int64_t APART = 256;       // the same where they must be copied side by side first
 constexpr int64_t RUN_SEGMENT = 64;  // pieces per segment; segments of one result may run on different threads
 constexpr int64_t COLUMN_SEGMENT = 8;
 constexpr int64_t PER_THREAD = 1 << 15;  // elements that are worth waking a thread for
@@ -216,7 +217,7 @@ template <class T>
 struct Strip {
   alignas(64) T acc[COLUMNS];
   T shift[COLUMNS];
-  alignas(64) T buffer[8 * COLUMNS];
+  alignas(64) T buffer[8 * APART];
   double value[COLUMNS], carry[COLUMNS];
   Fold fold;
   int64_t n;
@@ -235,8 +236,8 @@ struct Strip {
     } else {
       for (int64_t r = 0; r < rows; r += 8) {
         const int64_t some = std::min<int64_t>(8, rows - r);
-        for (int64_t i = 0; i < some; ++i) gathered(x + (r + i) * row_step, width, step, buffer + i * COLUMNS);
-        k.columns[fold](acc, buffer, some, COLUMNS, width, shifts);
+        for (int64_t i = 0; i < some; ++i) gathered(x + (r + i) * row_step, width, step, buffer + i * APART);
+        k.columns[fold](acc, buffer, some, APART, width, shifts);
       }
     }
     if (fold == SUM)  // a loop of its own, which the compiler turns into vectors
@@ -249,14 +250,15 @@ struct Strip {
 template <class T, class Finish>
 void reduce_columns(const Plan& p, const T* x, Fold fold, const double* shifts, Total* parts, const Finish& finish) {
   const Dim &across = p.kept.last(), &along = p.cut.last();
-  const int64_t strips = ceil_div(across.size, COLUMNS), outer = p.kept.size() / across.size;
-  const int64_t cost = std::min(p.per_result, COLUMN_SEGMENT * ROWS * p.folded) * std::min(across.size, COLUMNS);
+  const int64_t width = across.x == 1 ? COLUMNS : APART, strips = ceil_div(across.size, width);
+  const int64_t outer = p.kept.size() / across.size;
+  const int64_t cost = std::min(p.per_result, COLUMN_SEGMENT * ROWS * p.folded) * std::min(across.size, width);
   parallel_for(outer * strips * p.segments, std::max<int64_t>(1, PER_THREAD / cost), [&](int64_t begin, int64_t end) {
     Strip<T> strip;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t segment = i % p.segments, first = i / p.segments % strips * COLUMNS;
+      const int64_t segment = i % p.segments, first = i / p.segments % strips * width;
       const Dim where = p.kept.at(i / p.segments / strips);
-      const int64_t n = std::min(COLUMNS, across.size - first);
+      const int64_t n = std::min(width, across.size - first);
       const T* from = x + where.x + p.x_begin + first * across.x;
       const int64_t to = where.y + p.y_begin + first * across.y;
       strip.start(fold, n * p.folded);
