@@ -282,26 +282,29 @@ struct FilterGradient {
 
 // ---- depthwise: one channel a group, so nothing to sum over but the taps; vectors run along the channels ----
 
-// The taps of one pixel that look inside the source: where, and which.
-template <class T>
-struct DepthwiseTaps {
-  const T** cell;
-  int64_t* tap;
-  int64_t count;
-};
-
-template <class T>
-void find_taps(const Patches& p, const Images<const T>& source, int64_t n, int64_t i, int64_t j, DepthwiseTaps<T>& to) {
-  int64_t r0, r1, s0, s1;
+// A row of pixels in runs that see the same taps: one run inside, and single pixels where a patch hangs over an edge.
+// fn(first pixel, pixels, taps, cell of each tap, number of each tap).
+template <class T, class Fn>
+void visit_runs(const Patches& p, const Images<const T>& source, int64_t n, int64_t i, const T** cell, int64_t* tap,
+                const Fn& fn) {
+  int64_t r0, r1, s0, s1, inside, outside;
   p.rows.within(i, r0, r1);
-  p.columns.within(j, s0, s1);
-  to.count = 0;
-  for (int64_t r = r0; r < r1; ++r)
-    for (int64_t s = s0; s < s1; ++s) {
-      to.cell[to.count] = source.at(n, i * p.rows.step + p.rows.shift(r), j * p.columns.step + p.columns.shift(s), 0);
-      to.tap[to.count++] = r * p.columns.taps + s;
-    }
+  p.columns.interior(inside, outside);
+  for (int64_t j = 0; j < p.columns.out;) {
+    const int64_t pixels = j == inside && outside > inside ? outside - inside : 1;
+    p.columns.within(j, s0, s1);
+    int64_t count = 0;
+    for (int64_t r = r0; r < r1; ++r)
+      for (int64_t s = s0; s < s1; ++s) {
+        cell[count] = source.at(n, i * p.rows.step + p.rows.shift(r), j * p.columns.step + p.columns.shift(s), 0);
+        tap[count++] = r * p.columns.taps + s;
+      }
+    fn(j, pixels, count);
+    j += pixels;
+  }
 }
+
+constexpr size_t depthwise_slot(int64_t taps) { return static_cast<size_t>(taps) * 24 + 256; }
 
 template <class T>
 void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
@@ -310,7 +313,7 @@ void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
   const int64_t C = g.groups, taps = p.taps();
   T* filter = arena.take<T>(taps * C);
   T* init = arena.take<T>(C);
-  Slots slots(arena, threads, static_cast<size_t>(taps) * 24 + 256);
+  Slots slots(arena, threads, depthwise_slot(taps));
   used = std::max(used, arena.used());
   if (arena.measuring()) return;
   g.begin(init, 1);
@@ -320,20 +323,25 @@ void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
           g.filter.data[p.rows.index(t / p.columns.taps) * g.filter.r_stride +
                         p.columns.index(t % p.columns.taps) * g.filter.s_stride + c * g.filter.group_stride];
   const int64_t lines = p.batch * p.rows.out, line = std::max<int64_t>(1, p.columns.out * C * taps);
-  parallel_for_flushed(lines, ceil_div(1 << 16, line), [&](int64_t begin, int64_t end) {
+  parallel_for_flushed(lines, ceil_div(1 << 18, line), [&](int64_t begin, int64_t end) {
     const Slots::Held slot(slots);
     Arena mine(slot.memory());
-    DepthwiseTaps<T> found{mine.take<const T*>(taps), mine.take<int64_t>(taps), 0};
-    const T** weights = mine.take<const T*>(taps);
-    for (int64_t l = begin; l < end; ++l)
-      for (int64_t j = 0; j < p.columns.out; ++j) {
-        const int64_t n = l / p.rows.out, i = l % p.rows.out;
-        find_taps(p, g.source, n, i, j, found);
-        for (int64_t t = 0; t < found.count; ++t) weights[t] = filter + found.tap[t] * C;
-        T* to = g.target.at(n, g.row0 + i * g.row_step, g.column0 + j * g.column_step, 0);
-        kernel.depthwise(found.count, found.cell, weights, init, C, to);
-        activate(to, C, g.activation, g.slope);
-      }
+    const T** cell = mine.take<const T*>(taps);
+    const T** weight = mine.take<const T*>(taps);
+    int64_t* tap = mine.take<int64_t>(taps);
+    ConvDepthwise<T> t{
+        0, 0, C, cell, weight, init, nullptr, p.columns.step * g.source.w_stride, g.column_step * g.target.w_stride};
+    for (int64_t l = begin; l < end; ++l) {
+      const int64_t n = l / p.rows.out, i = l % p.rows.out;
+      visit_runs(p, g.source, n, i, cell, tap, [&](int64_t j, int64_t pixels, int64_t count) {
+        for (int64_t k = 0; k < count; ++k) weight[k] = filter + tap[k] * C;
+        t.taps = count;
+        t.pixels = pixels;
+        t.c = g.target.at(n, g.row0 + i * g.row_step, g.column0 + j * g.column_step, 0);
+        kernel.depthwise(t);
+        for (int64_t q = 0; q < pixels; ++q) activate(t.c + q * t.c_step, C, g.activation, g.slope);
+      });
+    }
   });
 }
 
@@ -342,28 +350,33 @@ void depthwise_filter_gradient(const Patches& p, const Images<const T>& x, const
                                int threads, Arena& arena) {
   const ConvKernels<T>& kernel = kernels().conv.get<T>();
   const int64_t C = x.c, taps = p.taps(), lines = p.batch * p.rows.out;
-  const int64_t shares = std::clamp<int64_t>(lines, 1, TASKS);
-  T* partial = arena.take<T>(shares * taps * C);
-  Slots slots(arena, threads, static_cast<size_t>(taps) * 24 + 256);
+  const int64_t parts = std::clamp<int64_t>(lines, 1, TASKS);
+  T* partial = arena.take<T>(parts * taps * C);
+  Slots slots(arena, threads, depthwise_slot(taps));
   if (arena.measuring()) return;
-  parallel_for_flushed(shares, 1, [&](int64_t begin, int64_t end) {
+  parallel_for_flushed(parts, 1, [&](int64_t begin, int64_t end) {
     const Slots::Held slot(slots);
     Arena mine(slot.memory());
-    DepthwiseTaps<T> found{mine.take<const T*>(taps), mine.take<int64_t>(taps), 0};
-    T** sums = mine.take<T*>(taps);
-    for (int64_t share = begin; share < end; ++share) {
-      T* to = partial + share * taps * C;
+    const T** cell = mine.take<const T*>(taps);
+    T** sum = mine.take<T*>(taps);
+    int64_t* tap = mine.take<int64_t>(taps);
+    ConvDepthwiseOuter<T> t{0, 0, C, cell, nullptr, sum, p.columns.step * x.w_stride, dz.w_stride};
+    for (int64_t part = begin; part < end; ++part) {
+      T* to = partial + part * taps * C;
       zero_cells(to, taps * C);
-      for (int64_t l = share * lines / shares; l < (share + 1) * lines / shares; ++l)
-        for (int64_t j = 0; j < p.columns.out; ++j) {
-          const int64_t n = l / p.rows.out, i = l % p.rows.out;
-          find_taps(p, x, n, i, j, found);
-          for (int64_t t = 0; t < found.count; ++t) sums[t] = to + found.tap[t] * C;
-          kernel.depthwise_outer(found.count, found.cell, dz.at(n, i, j, 0), C, sums);
-        }
+      for (int64_t l = part * lines / parts; l < (part + 1) * lines / parts; ++l) {
+        const int64_t n = l / p.rows.out, i = l % p.rows.out;
+        visit_runs(p, x, n, i, cell, tap, [&](int64_t j, int64_t pixels, int64_t count) {
+          for (int64_t k = 0; k < count; ++k) sum[k] = to + tap[k] * C;
+          t.taps = count;
+          t.pixels = pixels;
+          t.b = dz.at(n, i, j, 0);
+          kernel.depthwise_outer(t);
+        });
+      }
     }
   });
-  add_up(partial, shares, taps * C, dw);
+  add_up(partial, parts, taps * C, dw);
 }
 
 // ---- the ops ----

@@ -65,12 +65,29 @@ struct ConvOuter {
   bool accumulate;
 };
 template <class T>
+struct ConvDepthwise {
+  ptrdiff_t taps, pixels, channels;
+  const T* const* a;         // [taps]: what the first pixel sees
+  const T* const* b;         // [taps]: the weights
+  const T* init;             // [channels]
+  T* c;                      // of the first pixel
+  ptrdiff_t a_step, c_step;  // to the next pixel
+};
+template <class T>
+struct ConvDepthwiseOuter {
+  ptrdiff_t taps, pixels, channels;
+  const T* const* a;  // [taps]: what the first pixel sees
+  const T* b;         // of the first pixel
+  T* const* c;        // [taps]
+  ptrdiff_t a_step, b_step;
+};
+template <class T>
 struct ConvKernels {
   int mr, nr;
   void (*rows)(const ConvRows<T>&);
   void (*outer)(const ConvOuter<T>&);
-  void (*depthwise)(ptrdiff_t taps, const T* const* a, const T* const* b, const T* init, ptrdiff_t channels, T* c);
-  void (*depthwise_outer)(ptrdiff_t taps, const T* const* a, const T* b, ptrdiff_t channels, T* const* c);
+  void (*depthwise)(const ConvDepthwise<T>&);
+  void (*depthwise_outer)(const ConvDepthwiseOuter<T>&);
 };
 
 // ---- movement ----

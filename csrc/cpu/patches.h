@@ -39,6 +39,12 @@ struct Axis {
   int64_t shift(int64_t t) const { return shift0 + t * shift_step; }
   int64_t span(int64_t pixels) const { return (pixels - 1) * step + shift(taps - 1) - shift0 + 1; }
   bool inside() const { return shift0 >= 0 && (out - 1) * step + shift(taps - 1) < size; }
+  // The pixels [first, last) all of whose taps look at cells of the source.
+  void interior(int64_t& first, int64_t& last) const {
+    const int64_t room = size - 1 - shift(taps - 1);
+    first = std::min(out, shift0 >= 0 ? 0 : ceil_div(-shift0, step));
+    last = std::clamp<int64_t>(room < 0 ? 0 : room / step + 1, first, out);
+  }
   // The taps [first, last) of pixel i that look at a cell of the source.
   void within(int64_t i, int64_t& first, int64_t& last) const {
     const int64_t at = i * step + shift0;
@@ -100,9 +106,12 @@ struct Patches {
   }
   void cut(int64_t pixels) {
     const int64_t image = rows.out * columns.out;
-    j = std::min(columns.out, pixels);
-    i = std::min(rows.out, std::max<int64_t>(1, pixels / std::max<int64_t>(j, 1)));
-    n = i == rows.out && j == columns.out ? std::clamp<int64_t>(pixels / std::max<int64_t>(image, 1), 1, batch) : 1;
+    const auto even = [](int64_t all, int64_t most) {
+      return ceil_div(all, ceil_div(all, std::max<int64_t>(most, 1)));
+    };
+    j = even(columns.out, pixels);
+    i = even(rows.out, pixels / j);
+    n = i == rows.out && j == columns.out ? even(batch, pixels / image) : 1;
     window_rows = rows.span(i);
     window_columns = columns.span(j);
     const double window = static_cast<double>(window_rows) * static_cast<double>(window_columns) * n;
