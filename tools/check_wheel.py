@@ -1,0 +1,98 @@
+"""Checks what is in the wheel and the source distribution, and prints what they cost.
+
+    python tools/check_wheel.py dist/nnfast-*.whl dist/nnfast-*.tar.gz
+
+Run it with a Python that has nnfast installed: it also measures the installed package and its import.
+"""
+
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).parents[1]
+LARGEST_WHEEL = 10_000_000  # bytes
+LICENSES = {"LICENSE", "DIGITS_NOTICE.md"}
+IN_WHEEL = {".py", ".pyi", ".typed", ".so", ".pyd", ".npz", ".md"}
+IN_SDIST = (
+    "csrc",
+    "python",
+    "tests",
+    "tools",
+    "bench",
+    "docs",
+    "CMakeLists.txt",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
+NOT_IN_SDIST = (".ci", ".git", "build", "bench/results")
+
+
+def main(wheel: str, sdist: str) -> None:
+    check_wheel(Path(wheel))
+    check_sdist(Path(sdist))
+    files = [f for f in metadata.files("nnfast") or [] if f.suffix != ".pyc"]
+    size = sum(Path(f.locate()).stat().st_size for f in files)
+    print(f"installed: {size / 1e6:.2f} MB in {len(files)} files")
+    print(f"import: {import_milliseconds():.0f} ms beyond NumPy")
+
+
+def check_wheel(path: Path) -> None:
+    """All of the Python package, one compiled module, the licences; no sources of C++ and nothing of the build."""
+    with zipfile.ZipFile(path) as z:
+        names = [PurePosixPath(n) for n in z.namelist()]
+    package = {n for n in names if n.parts[0] == "nnfast"}
+    info = {n for n in names if n.parts[0].endswith(".dist-info")}
+    expect(set(names) == package | info, "files outside the package", set(names) - package - info)
+    expect(
+        all(n.suffix in IN_WHEEL for n in package),
+        "files of the build",
+        {n for n in package if n.suffix not in IN_WHEEL},
+    )
+    sources = {PurePosixPath(p.relative_to(ROOT / "python")) for p in (ROOT / "python" / "nnfast").rglob("*.py*")}
+    expected = {p for p in sources if p.suffix in (".py", ".pyi")} | {PurePosixPath("nnfast/py.typed")}
+    expect(expected <= package, "missing files", expected - package)
+    expect(sum(n.suffix in (".so", ".pyd") for n in package) == 1, "not one compiled module", package)
+    found = {n.name for n in info}
+    expect(found >= LICENSES, "missing licences", LICENSES - found)
+    size = path.stat().st_size
+    print(f"wheel: {size / 1e6:.2f} MB in {len(names)} files")
+    expect(size < LARGEST_WHEEL, f"larger than {LARGEST_WHEEL / 1e6:.0f} MB", {path.name})
+
+
+def check_sdist(path: Path) -> None:
+    """The sources with their tests, tools and benchmarks, without results and builds."""
+    with tarfile.open(path) as t:
+        names = {str(PurePosixPath(*PurePosixPath(n).parts[1:])) for n in t.getnames()}
+    missing = {p for p in IN_SDIST if not any(f"{n}/".startswith(f"{p}/") for n in names)}
+    extra = {
+        n for n in names if any(n == p or n.startswith(f"{p}/") for p in NOT_IN_SDIST) or n.endswith((".so", ".o"))
+    }
+    expect(not missing, "missing from the source distribution", missing)
+    expect(not extra, "too much in the source distribution", extra)
+    print(f"source distribution: {path.stat().st_size / 1e6:.2f} MB in {len(names)} files")
+
+
+def import_milliseconds(runs: int = 5) -> float:
+    """The fastest of some imports: all that `import nnfast` takes, less what NumPy takes in the same process."""
+    best = float("inf")
+    for _ in range(runs):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "import nnfast"], capture_output=True, text=True
+        )
+        total = {m[2]: int(m[1]) for m in re.finditer(r"\| +(\d+) \| *(\S+)$", done.stderr, re.M)}
+        best = min(best, (total["nnfast"] - total["numpy"]) / 1000)
+    return best
+
+
+def expect(condition: bool, message: str, what: set) -> None:
+    if not condition:
+        sys.exit(f"check_wheel: {message}: {', '.join(sorted(map(str, what)))}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
