@@ -29,7 +29,7 @@ IN_SDIST = (
     "README.md",
     "LICENSE",
 )
-NOT_IN_SDIST = (".ci", ".git", "build", "bench/results")
+NOT_IN_SDIST = (".git", "build", "bench/results")
 
 
 def main(wheel: str, sdist: str) -> None:

@@ -46,6 +46,33 @@ def argmax(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
 def argmin(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
     """Index (int64) of the first smallest element along axis; the first NaN wins."""
 
+def avg_pool2d(
+    x: np.ndarray,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ...,
+    dilation: Any = ...,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    channels_first: bool = False,
+) -> np.ndarray:
+    """The mean of each window, over the cells inside the input (or, count_include_pad, over the padding too)."""
+
+def avg_pool2d_gradient(
+    dy: np.ndarray,
+    x_shape: Any,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ...,
+    dilation: Any = ...,
+    ceil_mode: bool = False,
+    count_include_pad: bool = False,
+    channels_first: bool = False,
+) -> np.ndarray:
+    """dx of avg_pool2d: each cell of a window gets dy / count."""
+
 def bias_activation_gradient(
     dy: np.ndarray,
     y: np.ndarray | None,
@@ -193,6 +220,32 @@ def logsumexp(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> n
 
 def logsumexp_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, axes: tuple[int, ...]) -> np.ndarray: ...
 def max(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def max_pool2d(
+    x: np.ndarray,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ...,
+    dilation: Any = ...,
+    ceil_mode: bool = False,
+    channels_first: bool = False,
+    indices: bool = False,
+) -> Any:
+    """The largest of each window; padding never wins, NaN always does."""
+
+def max_pool2d_gradient(
+    dy: np.ndarray,
+    x: np.ndarray,
+    *,
+    pool: Any,
+    strides: Any,
+    pads: Any = ...,
+    dilation: Any = ...,
+    ceil_mode: bool = False,
+    channels_first: bool = False,
+) -> np.ndarray:
+    """dx of max_pool2d: dy goes to the winner of each window."""
+
 def maximum(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def maximum_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
