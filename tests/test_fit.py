@@ -41,8 +41,8 @@ def test_it_learns(device):
 def test_one_hot_and_class_numbers_train_alike():
     x, y = blobs()
     a, b = classifier(), classifier(loss="categorical_crossentropy")
-    a.fit(x, y, epochs=2, verbose=0)
-    b.fit(x, nnfast.utils.to_categorical(y), epochs=2, verbose=0)
+    a.fit(x, y, epochs=2, shuffle=False, verbose=0)
+    b.fit(x, nnfast.utils.to_categorical(y), epochs=2, shuffle=False, verbose=0)
     for u, v in zip(a.get_weights(), b.get_weights()):
         np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-6)
 
@@ -372,8 +372,8 @@ def test_predict_inside_a_callback():
     plain, watched = classifier(), classifier()
     seen = []
     watch = callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: seen.append(watched.predict(x[:2], verbose=0)))
-    plain.fit(x, y, epochs=2, verbose=0)
-    watched.fit(x, y, epochs=2, verbose=0, callbacks=[watch])
+    plain.fit(x, y, epochs=2, shuffle=False, verbose=0)
+    watched.fit(x, y, epochs=2, shuffle=False, verbose=0, callbacks=[watch])
     assert same(plain.get_weights(), watched.get_weights()) and len(seen) == 4
 
 
