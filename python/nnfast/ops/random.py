@@ -80,7 +80,8 @@ def _numpy_state() -> bytes:
     The same seed twice leaves the same state twice, so the state gets a mark where NumPy does not look: the second
     normal of a pair, while there is none. `np.random.seed` sets it to 0.
     """
-    kind, words, position, has_second, second = np.random.get_state(legacy=True)
+    state: Any = np.random.get_state(legacy=True)
+    kind, words, position, has_second, second = state
     if not has_second and second == 0:
         second = float(next(_marks))
         np.random.set_state((kind, words, position, 0, second))
