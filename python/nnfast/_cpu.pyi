@@ -359,7 +359,7 @@ def softmax_xent(
     reduction: str = "mean",
     status: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """loss_i = weight_i * -sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows."""
+    """loss_i = -weight_i sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows."""
 
 def softplus(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def softplus_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...

@@ -685,7 +685,7 @@ def softmax_xent(
     reduction: str = "mean",
     status: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """loss_i = weight_i * -sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows.
+    """loss_i = -weight_i sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows.
 
     logits (N, C); labels (N,) of any integer or float dtype with integral values, or a row of probabilities (N, C) in
     the dtype of the logits. weight_i = sample_weight_i * class_weight[label_i], of a row: sum_c t_ic class_weight_c.
