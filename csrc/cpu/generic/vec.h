@@ -50,12 +50,18 @@ INLINE Vec<T> splat(T s) {
   return s - Vec<T>{};  // written so, -0 stays -0, and the compiler knows that it is s
 }
 
-// The first n lanes, n <= LANES; the others are `rest`. Tails go through the same arithmetic as bodies. Only the n
+// n as a number of lanes: any n may be asked for, and a mask is shifted by it.
+template <class T>
+INLINE int lanes_of(ptrdiff_t n) {
+  return static_cast<int>(n < 0 ? 0 : n < LANES<T> ? n : LANES<T>);
+}
+
+// The first n lanes; the others are `rest`. Tails go through the same arithmetic as bodies. Only the n
 // elements are touched.
 template <class T>
 INLINE Vec<T> load_some(const T* p, ptrdiff_t n, T rest = 0) {
 #ifdef MASKED_MEMORY
-  return load_first(p, static_cast<int>(n), splat(rest));
+  return load_first(p, lanes_of<T>(n), splat(rest));
 #else
   T lane[LANES<T>];
   for (int i = 0; i < LANES<T>; ++i) lane[i] = i < n ? p[i] : rest;
@@ -65,7 +71,7 @@ INLINE Vec<T> load_some(const T* p, ptrdiff_t n, T rest = 0) {
 template <class T>
 INLINE void store_some(T* p, Vec<T> v, ptrdiff_t n) {
 #ifdef MASKED_MEMORY
-  store_first(p, v, static_cast<int>(n));
+  store_first(p, v, lanes_of<T>(n));
 #else
   T lane[LANES<T>];
   store(lane, v);
