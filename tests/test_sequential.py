@@ -391,6 +391,17 @@ def test_configs_of_nested_and_own_layers(device):
         Sequential.from_config(config)
 
 
+def test_configs_keep_what_is_frozen():
+    model = Sequential([Input((3,)), layers.Dense(2, name="a"), layers.Dense(2, name="b")])
+    model.layers[0].trainable = False
+    again = Sequential.from_config(model.get_config())
+    assert again.trainable and [w.path for w in again.trainable_weights] == ["b/kernel", "b/bias"]
+    model.trainable = False
+    frozen = Sequential.from_config(model.get_config())
+    assert not frozen.trainable and frozen.trainable_weights == []
+    assert not Sequential.from_config(Sequential(trainable=False).get_config()).trainable
+
+
 def test_clone(device):
     model = convolutional()
     clone = models.clone_model(model)
@@ -580,3 +591,23 @@ def test_summary_of_a_subclassed_model(wide, device):
     text = summary(model)
     assert "│ a (Dense)" in text and "│ (None, 3)" in text and " Total params: 23 (92.00 B)" in text
     assert model.get_layer("b") is model.b
+
+
+def test_eight_threads_call_one_new_model():
+    import threading
+
+    model = Sequential([layers.Dense(6, activation="relu"), layers.Dense(2)])
+    x = np.random.default_rng(1).random((5, 4)).astype("float32")
+    results, gate = [], threading.Barrier(8)
+
+    def call():
+        gate.wait()
+        results.extend(model(x).numpy() for _ in range(20))
+
+    threads = [threading.Thread(target=call) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(results) == 160 and all(np.array_equal(r, results[0]) for r in results)
+    assert len(model.weights) == 4 and model.count_params() == 44

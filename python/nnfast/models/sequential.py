@@ -219,12 +219,11 @@ class Sequential(Model):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Sequential":
         """A new model from what `get_config` gave, with fresh weights; custom_objects: your own classes by name."""
         table = {**layer_room.CLASSES, "Sequential": Sequential, **(custom_objects or {})}
-        model = cls(name=config["name"])
+        model = cls(trainable=config.get("trainable", True), name=config["name"])
         for layer in config["layers"]:
             model.add(from_identifier("layer", layer, table))
         if config.get("build_input_shape") is not None and not model.built and model._layers:
             model.build(config["build_input_shape"])
-        model.trainable = config.get("trainable", True)
         return model
 
 
