@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import operator
 import threading
 from types import FunctionType
 from typing import Any, TypeVar
@@ -59,7 +60,7 @@ def standardize_shape(shape: Any) -> Any:
     if isinstance(shape, (int, np.integer)):
         shape = (shape,)
     try:
-        return tuple(None if n is None else int(n) for n in shape)
+        return tuple(None if n is None else operator.index(n) for n in shape)
     except (TypeError, ValueError):
         raise ValueError(f"[Layer] a shape is a tuple of integers and None. Received: {shape!r}") from None
 

@@ -52,7 +52,11 @@ class Reshape(Layer):
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
         self.target_shape: Any = standardize_shape(target_shape)
-        if self.target_shape.count(-1) > 1 or any(n is None or n < -1 for n in self.target_shape):
+        if (
+            not isinstance(self.target_shape, tuple)
+            or self.target_shape.count(-1) > 1
+            or any(n is None or n < -1 for n in self.target_shape)
+        ):
             raise ValueError(
                 "[Reshape] target_shape is made of sizes, one of which may be -1. "
                 f"Received: target_shape={target_shape!r}"

@@ -79,7 +79,7 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
             uniform = False
     if uniform and dtype is not None and dtype.isnative and dtype.itemsize in (4, 8):
         return inputs
-    wanted = dtype or np.dtype(config.floatx())
+    wanted = np.dtype(config.floatx()) if dtype is None else dtype.newbyteorder("=")
     converted: list[Any] = []
     for x in inputs:
         if x.__class__ is float or x.__class__ is int:
@@ -97,6 +97,12 @@ def _to_float(name: str, x: Any, dtype: np.dtype) -> Any:
     if a.dtype == dtype:
         return a
     return device.kernels.cast(a, dtype) if a.ndim else a.astype(dtype)
+
+
+def given(name: str, *operands: Any) -> None:
+    """A TypeError if an operand that the op cannot do without is None."""
+    if any(x is None for x in operands):
+        raise TypeError(f"[{name}] expects arrays or numbers. Received: None")
 
 
 def integer(name: str, arg: str, value: Any) -> int:

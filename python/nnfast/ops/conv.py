@@ -3,7 +3,7 @@
 from typing import Any
 
 from nnfast import device
-from nnfast.ops._op import Op, float_operands
+from nnfast.ops._op import Op, float_operands, given
 from nnfast.ops._window import output_size, pads, pair, positive
 from nnfast.ops.linalg import FUSED_ACTIVATIONS
 from nnfast.tensor import Tensor
@@ -110,6 +110,7 @@ def conv2d(
     if activation not in FUSED_ACTIVATIONS:
         known = ", ".join(FUSED_ACTIVATIONS)
         raise ValueError(f"[conv2d] unknown activation. Known: {known}. Received: {activation!r}")
+    given("conv2d", x, w)
     x, w, b = float_operands("conv2d", x, w, b)
     if x.ndim != 4 or w.ndim != 4:
         raise ValueError(

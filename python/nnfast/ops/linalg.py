@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op, float_operands
+from nnfast.ops._op import Op, float_operands, given
 from nnfast.tensor import Tensor
 
 # The activations that gemm and conv2d fuse, by the number that kernels know (csrc/ops.h, Activation).
@@ -226,6 +226,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> nnfast.ops.matmul([[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]).tolist()
     [[19.0, 22.0], [43.0, 50.0]]
     """
+    given("matmul", a, b)
     a, b = float_operands("matmul", a, b)
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError(
@@ -258,6 +259,7 @@ def dot(a: Any, b: Any) -> Tensor:
     >>> nnfast.ops.dot([2.0, 3.0], [2.0, 4.0]).item()
     16.0
     """
+    given("dot", a, b)
     a, b = float_operands("dot", a, b)
     if a.ndim == 0 or b.ndim not in (1, 2):
         raise ValueError(
@@ -283,4 +285,5 @@ def outer(a: Any, b: Any) -> Tensor:
     >>> nnfast.ops.outer([1.0, 2.0], [3.0, 4.0]).tolist()
     [[3.0, 4.0], [6.0, 8.0]]
     """
+    given("outer", a, b)
     return _outer.apply(*float_operands("outer", a, b))

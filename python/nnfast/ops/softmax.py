@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
 from nnfast import device
-from nnfast.ops._op import Op, float_operands
+from nnfast.ops._op import Op, float_operands, integer
 from nnfast.ops.reduce import axes_of
 from nnfast.ops.status import current_status
 from nnfast.tape import is_unit
@@ -192,6 +194,10 @@ def softmax_xent_with_correct(
             ("class_weight", class_weight, logits.shape[-1:]),
         )
     ]
+    if ignore_class is not None and not -(2**63) <= integer("softmax_xent", "ignore_class", ignore_class) < 2**63:
+        raise ValueError(f"[softmax_xent] ignore_class must fit into int64. Received: ignore_class={ignore_class}")
+    if not isinstance(label_smoothing, (int, float, np.number)):
+        raise TypeError(f"[softmax_xent] label_smoothing must be a number. Received: {label_smoothing!r}")
     correct: list[Any] = []
     loss = _softmax_xent.apply(
         logits,
