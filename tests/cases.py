@@ -1,0 +1,619 @@
+"""One table of cases for all kernels: what to call, on which arguments, and how equal the results must be.
+
+A case makes the arguments of one kernel of nnfast/reference.py for a random generator, a dtype and a size. The tests
+run it on every device, ISA, dtype, layout and number of threads (test_op_matrix.py). A new kernel needs a case here.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnfast import reference
+
+
+class Changed:
+    """An argument that the kernel writes to, or a key: dense memory, copied for each call and compared afterwards."""
+
+    def __init__(self, array):
+        self.array = np.asarray(array)
+
+
+@dataclass(frozen=True)
+class Case:
+    """make(rng, dtype, size) -> (args, kwargs). large: a size at which several threads work, or None.
+
+    exact: bit for bit as the reference in the same dtype; otherwise within `scale` times the usual bound of the
+    reference in float64.
+    """
+
+    kernel: str
+    label: str
+    make: Callable[..., Any]
+    sizes: tuple[Any, ...]
+    large: Any = None
+    scale: float = 1.0
+    exact: bool = False
+
+    def __str__(self):
+        return f"{self.kernel}-{self.label}"
+
+
+CASES: list[Case] = []
+
+
+def case(kernel, label, sizes, large=None, scale=1.0, exact=False):
+    """Decorator: adds the maker of arguments to the table."""
+
+    def add(make):
+        CASES.append(Case(kernel, label, make, tuple(sizes), large, scale, exact))
+        return make
+
+    return add
+
+
+def uniform(rng, shape, dtype, low=-2.0, high=2.0):
+    return rng.uniform(low, high, shape).astype(dtype)
+
+
+def whole(rng, shape, dtype, limit=3):
+    """Small integers: sums of their products are exact, and there are ties."""
+    return rng.integers(-limit, limit + 1, shape).astype(dtype)
+
+
+# ---- element-wise ----
+N = (0, 1, 7, 16, 17, 33, 67)  # around one vector of each ISA, and several
+LARGE = 70_000
+
+_PARAMETERS = {"clip": (-1.0, 1.5), "leaky_relu": (0.25,), "elu": (1.5,), "gelu": (0.0,)}
+_DOMAIN = {
+    "log": (0.05, 5),
+    "log1p": (-0.9, 5),
+    "sqrt": (0.05, 5),
+    "rsqrt": (0.1, 5),
+    "reciprocal": (0.3, 3),
+}
+_EXACT_UNARY = {"neg", "abs", "sign", "relu", "clip"}
+
+
+def _unary(name, label, parameters):
+    low, high = _DOMAIN.get(name, (-4, 4))
+
+    @case(name, label, N, LARGE, exact=name in _EXACT_UNARY)
+    def forward(rng, dtype, n):
+        return (uniform(rng, (3, n), dtype, low, high), *parameters), {}
+
+    @case(name + "_gradient", label, N, LARGE, exact=name in _EXACT_UNARY)
+    def gradient(rng, dtype, n):
+        x, dy = uniform(rng, (3, n), dtype, low, high), uniform(rng, (3, n), dtype)
+        saved = getattr(reference, name)(x, *parameters) if name in reference.GRADIENT_FROM_RESULT else x
+        return (dy, saved, *parameters), {}
+
+
+for _name in reference.UNARY:
+    _unary(_name, "plain", _PARAMETERS.get(_name, ()))
+_unary("gelu", "tanh", (1.0,))
+
+
+@case("relu", "out", N)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype),), {"out": Changed(np.full((3, n), 7, dtype))}
+
+
+_BROADCASTS = {
+    "same": lambda n: ((3, n), (3, n)),
+    "scalar": lambda n: ((3, n), ()),
+    "row": lambda n: ((3, n), (n,)),
+    "column": lambda n: ((3, 1), (3, n)),
+    "general": lambda n: ((2, 1, n), (5, 1)),
+}
+
+
+def _operands(rng, dtype, shapes, name):
+    if name == "pow":
+        return uniform(rng, shapes[0], dtype, 0.2, 3), uniform(rng, shapes[1], dtype)
+    if name == "div":
+        return uniform(rng, shapes[0], dtype), uniform(rng, shapes[1], dtype, 0.3, 3)
+    draw = whole if name in ("maximum", "minimum") or name in reference.COMPARISONS else uniform
+    return draw(rng, shapes[0], dtype), draw(rng, shapes[1], dtype)
+
+
+def _binary(name, pattern, shapes_of):
+    @case(name, pattern, N, LARGE if pattern in ("same", "row") else None, exact=name != "pow")
+    def forward(rng, dtype, n):
+        return _operands(rng, dtype, shapes_of(n), name), {}
+
+    if name in reference.COMPARISONS:
+        return
+
+    @case(name + "_gradient", pattern, N, LARGE if pattern in ("same", "row") else None, scale=4)
+    def gradient(rng, dtype, n):
+        shapes = shapes_of(n)
+        dy = uniform(rng, np.broadcast_shapes(*shapes), dtype)
+        a, b = _operands(rng, dtype, shapes, name)
+        return (dy, a, b), {"needs_a": pattern != "row", "needs_b": pattern != "column"}
+
+
+for _name, (_pattern, _shapes) in itertools.product([*reference.BINARY, *reference.COMPARISONS], _BROADCASTS.items()):
+    _binary(_name, _pattern, _shapes)
+
+
+@case("where", "general", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    condition = rng.random((3, n)) < 0.5
+    return (condition, uniform(rng, (n,), dtype), uniform(rng, (3, 1), dtype)), {}
+
+
+@case("where_gradient", "general", N, LARGE, scale=4)
+def _(rng, dtype, n):
+    condition = rng.random((3, n)) < 0.5
+    return (uniform(rng, (3, n), dtype), condition, uniform(rng, (n,), dtype), uniform(rng, (3, 1), dtype)), {}
+
+
+# ---- reductions ----
+_AXES = {
+    "all": (lambda n: (n,), (0,)),
+    "rows": (lambda n: (5, n), (1,)),
+    "columns": (lambda n: (n, 5), (0,)),
+    "middle": (lambda n: (3, n, 4), (1,)),
+    "ends": (lambda n: (3, n, 4), (0, 2)),
+    "none": (lambda n: (3, n), ()),
+}
+_CHOOSES = ("max", "min")
+
+
+def _reduction(name, pattern, shape_of, axes):
+    sizes = N[1:] if name in _CHOOSES else N
+    low, high = (0.9, 1.1) if name == "prod" else (-2, 2)
+    large = LARGE if pattern in ("all", "rows", "columns") else None
+    large = None if name == "prod" else large  # the product of so many is 0 or infinite
+
+    @case(name, pattern, sizes, large, scale=4, exact=name in _CHOOSES)
+    def forward(rng, dtype, n):
+        return (uniform(rng, shape_of(n), dtype, low, high), axes), {"keepdims": pattern == "middle"}
+
+    gradient = {"max": "extremum", "prod": "prod", "var": "var", "logsumexp": "logsumexp"}.get(name)
+    if gradient is None:
+        return
+
+    @case(gradient + "_gradient", pattern, sizes, large, scale=8)
+    def backward(rng, dtype, n):
+        draw = whole if name == "max" else lambda *a: uniform(*a, low, high)
+        x = draw(rng, shape_of(n), dtype)
+        y = getattr(reference, name)(x, axes)
+        dy = uniform(rng, y.shape, dtype)
+        return ((dy, x, axes) if name in ("prod", "var") else (dy, x, y, axes)), {}
+
+
+for _name, (_pattern, (_shape, _axes)) in itertools.product(
+    ("sum", "mean", "max", "min", "prod", "var", "logsumexp"), _AXES.items()
+):
+    _reduction(_name, _pattern, _shape, _axes)
+
+for _name, (_pattern, _axis) in itertools.product(("argmax", "argmin"), {"rows": 1, "columns": 0}.items()):
+
+    @case(_name, _pattern, N[1:], LARGE, exact=True)
+    def _(rng, dtype, n, axis=_axis):
+        return (whole(rng, (5, n) if axis else (n, 5), dtype), axis), {"keepdims": bool(axis)}
+
+
+@case("sum_to", "row", N, LARGE, scale=4)
+def _(rng, dtype, n):
+    return (uniform(rng, (5, n), dtype), (n,)), {}
+
+
+@case("sum_to", "column", N, LARGE, scale=4)
+def _(rng, dtype, n):
+    return (uniform(rng, (2, 3, n), dtype), (3, 1)), {}
+
+
+# ---- gemm ----
+MNK = (  # around the tiles of each ISA, thin, deep, and empty in each dimension
+    (0, 3, 2),
+    (3, 0, 2),
+    (3, 2, 0),
+    (1, 1, 1),
+    (1, 17, 33),
+    (13, 33, 5),
+    (15, 31, 65),
+    (17, 7, 300),
+    (65, 130, 9),
+)
+MNK_LARGE = (150, 270, 130)
+
+
+def _product(rng, dtype, size, *batch):
+    m, n, k = size
+    spread = max(k, 1) ** -0.5
+    return uniform(rng, (*batch, m, k), dtype), (uniform(rng, (*batch, k, n), dtype) * dtype.type(spread)).astype(dtype)
+
+
+@case("gemm", "plain", MNK, MNK_LARGE)
+def _(rng, dtype, size):
+    return _product(rng, dtype, size), {}
+
+
+@case("gemm", "batch", MNK, MNK_LARGE)
+def _(rng, dtype, size):
+    return _product(rng, dtype, size, 3), {}
+
+
+@case("gemm", "alpha beta", MNK, MNK_LARGE)
+def _(rng, dtype, size):
+    out = Changed(uniform(rng, size[:2], dtype))
+    return _product(rng, dtype, size), {"alpha": 1.5, "beta": -0.5, "out": out}
+
+
+@case("gemm", "exact", MNK, MNK_LARGE, exact=True)
+def _(rng, dtype, size):
+    m, n, k = size
+    return (whole(rng, (m, k), dtype), whole(rng, (k, n), dtype), whole(rng, n, dtype)), {}
+
+
+def _fused(i, name):
+    @case("gemm", name, MNK, MNK_LARGE, scale=4)
+    def forward(rng, dtype, size):
+        bias = uniform(rng, size[1], dtype)
+        return (*_product(rng, dtype, size), bias), {"activation": i, "slope": 0.3}
+
+    @case("gemm_gradient", name, MNK, MNK_LARGE, scale=4)
+    def product_gradient(rng, dtype, size):
+        y = reference._activate(uniform(rng, size[:2], dtype), i, 0.3).astype(dtype) if i else None
+        return (*_product(rng, dtype, size), y), {"activation": i, "slope": 0.3, "needs_sum": True}
+
+    @case("bias_activation_gradient", name, N, LARGE, scale=4)
+    def gradient(rng, dtype, n):
+        y = reference._activate(uniform(rng, (5, n), dtype), i, 0.3).astype(dtype) if i else None
+        return (uniform(rng, (5, n), dtype), y), {"activation": i, "slope": 0.3}
+
+
+for _i, _name in enumerate(reference._ACTIVATIONS):
+    _fused(_i, _name)
+
+
+@case("gemm_gradient", "exact", MNK, MNK_LARGE, exact=True)
+def _(rng, dtype, size):
+    m, n, k = size
+    y = np.maximum(whole(rng, (m, n), dtype), 0)
+    return (whole(rng, (m, k), dtype), whole(rng, (k, n), dtype), y), {"activation": 1, "needs_sum": True}
+
+
+@case("bias_activation_gradient", "channels", N, LARGE, scale=4)
+def _(rng, dtype, n):
+    return (uniform(rng, (2, 3, n), dtype), uniform(rng, (2, 3, n), dtype)), {"activation": 1, "axis": 1}
+
+
+# ---- conv2d ----
+NHWCF = ((0, 5, 5, 2, 3), (1, 5, 6, 1, 1), (2, 7, 9, 3, 17), (1, 9, 8, 16, 33), (1, 6, 7, 5, 4), (3, 8, 21, 4, 6))
+NHWCF_LARGE = (6, 20, 20, 16, 24)
+_CONV = {
+    "valid": ((3, 3), {}),
+    "same": ((3, 3), {"pads": ((1, 1), (1, 1))}),
+    "strided": ((3, 2), {"strides": (2, 3), "pads": ((0, 1), (2, 1))}),
+    "dilated": ((2, 3), {"dilation": (3, 2), "pads": ((1, 2), (2, 0))}),
+    "groups": ((3, 3), {"groups": 2}),
+    "depthwise": ((3, 3), {"groups": -1, "pads": ((1, 1), (1, 1))}),
+    "one by one": ((1, 1), {"strides": (2, 2)}),
+    "channels first": ((3, 3), {"channels_first": True, "pads": ((1, 0), (0, 1))}),
+}
+
+
+def _geometry(kernel, how, size):
+    """x, w and y shapes, and the options with the real number of groups."""
+    n, h, w, c, f = size
+    how = dict(how)
+    groups = how.get("groups", 1)
+    if groups == -1:
+        how["groups"], f = c, 2 * c
+    elif groups == 2:
+        c, f = 2 * c, 2 * f
+    pads, strides = how.get("pads", ((0, 0), (0, 0))), how.get("strides", (1, 1))
+    dilation = how.get("dilation", (1, 1))
+    p, q = (reference._out_size((h, w)[i], kernel[i], strides[i], pads[i], dilation[i]) for i in (0, 1))
+    first = how.get("channels_first", False)
+    x_shape = (n, c, h, w) if first else (n, h, w, c)
+    y_shape = (n, f, p, q) if first else (n, p, q, f)
+    return x_shape, (*kernel, c // how.get("groups", 1), f), y_shape, how
+
+
+def _conv(label, kernel, how, draw, exact):
+    spread = 1.0 if exact else 0.2
+    scaled = lambda rng, shape, dtype: (draw(rng, shape, dtype) * dtype.type(spread)).astype(dtype)  # noqa: E731
+
+    @case("conv2d", label, NHWCF, NHWCF_LARGE, exact=exact)
+    def forward(rng, dtype, size):
+        x, w, _, options = _geometry(kernel, how, size)
+        return (draw(rng, x, dtype), scaled(rng, w, dtype), draw(rng, w[3], dtype)), {**options, "activation": 1}
+
+    @case("conv2d_input_gradient", label, NHWCF, NHWCF_LARGE, exact=exact)
+    def input_gradient(rng, dtype, size):
+        x, w, y, options = _geometry(kernel, how, size)
+        return (draw(rng, y, dtype), scaled(rng, w, dtype), x), options
+
+    @case("conv2d_filter_gradient", label, NHWCF, NHWCF_LARGE, scale=4, exact=exact)
+    def filter_gradient(rng, dtype, size):
+        x, w, y, options = _geometry(kernel, how, size)
+        return (draw(rng, x, dtype), scaled(rng, y, dtype), w), options
+
+
+for _label, (_kernel, _how) in _CONV.items():
+    _conv(_label, _kernel, _how, uniform, False)
+    _conv(_label + " exact", _kernel, _how, whole, True)
+
+# ---- pooling ----
+NHWC = ((0, 4, 4, 3), (1, 5, 6, 1), (2, 7, 9, 3), (1, 8, 8, 16), (1, 9, 11, 17), (2, 6, 10, 33))
+NHWC_LARGE = (6, 40, 40, 16)
+_POOL = {
+    "halves": {"pool": (2, 2), "strides": (2, 2)},
+    "overlapping": {"pool": (3, 3), "strides": (2, 1), "pads": ((1, 1), (0, 1))},
+    "dilated": {"pool": (2, 2), "strides": (1, 2), "dilation": (2, 3)},
+    "ceil": {"pool": (3, 2), "strides": (3, 3), "pads": ((1, 0), (0, 0)), "ceil_mode": True},
+    "channels first": {"pool": (2, 2), "strides": (2, 2), "channels_first": True},
+}
+
+
+def _images(size, how):
+    n, h, w, c = size
+    return (n, c, h, w) if how.get("channels_first") else size
+
+
+def _pool(label, how):
+    @case("max_pool2d", label, NHWC, NHWC_LARGE, exact=True)
+    def largest(rng, dtype, size):
+        return (whole(rng, _images(size, how), dtype),), {**how, "indices": label in ("overlapping", "halves")}
+
+    @case("max_pool2d_gradient", label, NHWC, NHWC_LARGE, exact=True)
+    def largest_gradient(rng, dtype, size):
+        x = whole(rng, _images(size, how), dtype)
+        return (whole(rng, reference.max_pool2d(x, **how).shape, dtype), x), how
+
+    for padding in (False, True):
+        more = {**how, "count_include_pad": padding}
+        named = label + (" with padding" if padding else "")
+
+        @case("avg_pool2d", named, NHWC, NHWC_LARGE)
+        def mean(rng, dtype, size, more=more):
+            return (uniform(rng, _images(size, how), dtype),), more
+
+        @case("avg_pool2d_gradient", named, NHWC, NHWC_LARGE)
+        def mean_gradient(rng, dtype, size, more=more):
+            x = uniform(rng, _images(size, how), dtype)
+            return (uniform(rng, reference.avg_pool2d(x, **more).shape, dtype), x.shape), more
+
+
+for _label, _how in _POOL.items():
+    _pool(_label, _how)
+
+
+@case("avg_pool2d", "exact", NHWC, NHWC_LARGE, exact=True)
+def _(rng, dtype, size):
+    return (whole(rng, size, dtype),), {"pool": (2, 2), "strides": (2, 2)}
+
+
+@case("avg_pool2d_gradient", "exact", NHWC, NHWC_LARGE, exact=True)
+def _(rng, dtype, size):
+    n, h, w, c = size
+    return (whole(rng, (n, h // 2, w // 2, c), dtype), size), {"pool": (2, 2), "strides": (2, 2)}
+
+
+# ---- softmax ----
+for _name, (_label, _axis) in itertools.product(("softmax", "log_softmax"), {"rows": -1, "middle": 1}.items()):
+
+    @case(_name, _label, N[1:], LARGE, scale=4)
+    def _(rng, dtype, n, axis=_axis):
+        return (uniform(rng, (5, n) if axis == -1 else (2, n, 3), dtype, -8, 8), axis), {}
+
+    @case(_name + "_gradient", _label, N[1:], LARGE, scale=8)
+    def _(rng, dtype, n, axis=_axis, name=_name):
+        y = getattr(reference, name)(uniform(rng, (5, n) if axis == -1 else (2, n, 3), dtype), axis)
+        return (uniform(rng, y.shape, dtype), y, axis), {}
+
+
+ROWS_CLASSES = ((0, 10), (1, 1), (5, 2), (33, 10), (16, 16), (7, 17), (3, 100))
+_XENT = {
+    "mean": {},
+    "sum": {"reduction": "sum"},
+    "none": {"reduction": "none"},
+    "smoothing": {"label_smoothing": 0.1},
+    "ignore": {"ignore_class": 0},
+    "weights": {"sample_weight": 1, "class_weight": 1},
+}
+for _label, _how in _XENT.items():
+
+    @case("softmax_xent", _label, ROWS_CLASSES, (20_000, 10), scale=4)
+    def _(rng, dtype, size, how=_how):
+        n, c = size
+        options = dict(how)
+        for key, length in (("sample_weight", n), ("class_weight", c)):
+            if key in options:
+                options[key] = uniform(rng, length, dtype, 0.5, 2)
+        return (uniform(rng, (n, c), dtype, -5, 5), rng.integers(0, c, n)), options
+
+    if "ignore_class" not in _how:
+
+        @case("softmax_xent", _label + " soft", ROWS_CLASSES, (20_000, 10), scale=4)
+        def _(rng, dtype, size, how=_how):
+            n, c = size
+            options = dict(how)
+            for key, length in (("sample_weight", n), ("class_weight", c)):
+                if key in options:
+                    options[key] = uniform(rng, length, dtype, 0.5, 2)
+            labels = uniform(rng, (n, c), np.float64, 0.1, 1)
+            return (uniform(rng, (n, c), dtype, -5, 5), (labels / labels.sum(1, keepdims=True)).astype(dtype)), options
+
+
+@case("sigmoid_xent", "plain", N, LARGE, scale=4)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype, -20, 20), uniform(rng, (3, n), dtype, 0, 1)), {}
+
+
+# ---- optimizer steps ----
+_STEPS: dict[str, tuple[str, tuple[str | None, ...], dict[str, Any]]] = {
+    "plain": ("sgd", (None,), {"weight_decay": 0.1}),
+    "momentum": ("sgd", ("m",), {"momentum": 0.9}),
+    "nesterov": ("sgd", ("m",), {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": ("rmsprop", ("v", None, None), {"weight_decay": 0.1}),
+    "rmsprop momentum centered": ("rmsprop", ("v", "m", "mean"), {"momentum": 0.8}),
+    "adam": ("adam", ("m", "v", None), {"weight_decay": 0.1}),
+    "amsgrad": ("adam", ("m", "v", "v"), {}),
+}
+for _label, (_op, _kinds, _how) in _STEPS.items():
+
+    @case(_op, _label, N, LARGE, scale=4)
+    def _(rng, dtype, n, op=_op, kinds=_kinds, how=_how):
+        shapes = [(n,), (3, n)]
+        ws, gs = [[uniform(rng, s, dtype) for s in shapes] for _ in range(2)]
+        spans = {"m": (-1, 1), "v": (2, 3), "mean": (-1, 1)}  # v above mean^2: a variance
+        lists = [None if kind is None else [uniform(rng, s, dtype, *spans[kind]) for s in shapes] for kind in kinds]
+        state = [None if arrays is None else [Changed(a) for a in arrays] for arrays in lists]
+        counters = [np.array(0.01)] + ([np.array(3)] if op == "adam" else [])
+        return ([Changed(w) for w in ws], gs, *state, *counters), how
+
+
+# ---- what a step writes at its end ----
+@case("accumulate", "plain", N, LARGE, scale=100)
+def _(rng, dtype, n):
+    return (Changed(np.array([1.5, 2.0])), uniform(rng, n, dtype)), {"scale": 0.5}
+
+
+@case("accumulate", "weights", N, LARGE, scale=100)
+def _(rng, dtype, n):
+    return (Changed(np.array([1.5, 2.0])), uniform(rng, (3, n), dtype), uniform(rng, (3, n), dtype, 0, 1)), {}
+
+
+@case("advance", "plain", (1, 5))
+def _(rng, dtype, n):
+    return (Changed(np.array(7)), n), {}
+
+
+@case("check_finite", "bad", N[1:], LARGE, exact=True)
+def _(rng, dtype, n):
+    x = uniform(rng, (3, n), dtype)
+    x[2, n // 2], x[2, n - 1] = np.nan, np.inf
+    return (x,), {"status": Changed(np.zeros(5, np.int64))}
+
+
+@case("check_finite", "good", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype),), {"status": Changed(np.array([0, 0, 0, 0, 4]))}
+
+
+# ---- data movement ----
+@case("copy", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype), Changed(np.zeros((3, n), dtype))), {}
+
+
+@case("copy", "from bytes", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (rng.integers(0, 256, (3, n)).astype(np.uint8), Changed(np.zeros((3, n), dtype))), {}
+
+
+@case("full", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return ((3, n), dtype.name, 2.5), {}
+
+
+@case("contiguous", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype),), {}
+
+
+@case("cast", "bytes to floats", N, LARGE)
+def _(rng, dtype, n):
+    return (rng.integers(0, 256, (3, n)).astype(np.uint8), dtype.name, 1 / 255), {}
+
+
+@case("cast", "floats to integers", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype, -100, 100), "int32"), {}
+
+
+@case("cast", "floats to bools", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (whole(rng, (3, n), dtype, 1), "bool"), {}
+
+
+@case("take_rows", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (uniform(rng, (4, 3), dtype), rng.integers(0, 4, (n, 2))), {}
+
+
+@case("take_rows", "images", N, 2000)
+def _(rng, dtype, n):
+    x = rng.integers(0, 256, (5, 4, 17)).astype(np.uint8)
+    return (x, rng.integers(0, 5, n).astype(np.int32)), {"dtype": dtype.name, "scale": 1 / 255}
+
+
+@case("take_rows", "bad index", N[1:], LARGE, exact=True)
+def _(rng, dtype, n):
+    indices = rng.integers(0, 4, n)
+    indices[n // 2 :] = 4
+    return (uniform(rng, (4, 3), dtype), indices), {"status": Changed(np.zeros(5, np.int64))}
+
+
+@case("take_rows_gradient", "plain", N, LARGE, scale=8)
+def _(rng, dtype, n):
+    return (uniform(rng, (n, 2, 3), dtype), rng.integers(0, 6, (n, 2)), 6), {}
+
+
+@case("concat", "rows", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return ([uniform(rng, (3, m), dtype) for m in (n, 2, 5)], 1), {}
+
+
+@case("concat", "columns", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return ([uniform(rng, (m, 3), dtype) for m in (n, 2, n)], 0), {}
+
+
+@case("pad", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype), ((1, 0), (2, 3)), 1.5), {}
+
+
+@case("one_hot", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (rng.integers(0, 5, (n, 2)), 5, dtype.name), {}
+
+
+# ---- random ----
+def _key(rng):
+    return Changed(rng.integers(-(2**62), 2**62, 2))
+
+
+@case("random_uniform", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return ((3, n), dtype.name, _key(rng)), {}
+
+
+@case("random_uniform", "range", N, LARGE)
+def _(rng, dtype, n):
+    return ((3, n), dtype.name, _key(rng)), {"low": -1.5, "high": 2.0}
+
+
+@case("random_normal", "plain", N, LARGE)
+def _(rng, dtype, n):
+    return ((3, n), dtype.name, _key(rng)), {"mean": 0.5, "stddev": 2.0}
+
+
+@case("random_truncated_normal", "plain", N, LARGE)
+def _(rng, dtype, n):
+    return ((3, n), dtype.name, _key(rng)), {"stddev": 0.5}
+
+
+@case("permutation", "plain", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (n, _key(rng)), {}
+
+
+@case("dropout", "plain", N, LARGE)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype), _key(rng)), {"rate": 0.4}
+
+
+@case("dropout", "columns", N, LARGE)
+def _(rng, dtype, n):
+    return (uniform(rng, (3, n), dtype), _key(rng)), {"rate": 0.4, "noise_shape": (1, n)}
