@@ -178,17 +178,20 @@ struct PoolCells {
   ptrdiff_t rows, cols;  // cells of a window
   ptrdiff_t row, col;    // elements from one cell to the next
 };
-// Lines of `count` windows, *_step elements apart, for neighbouring channels. See generic/pool2d.cpp.
+// Lines of `count` windows, `lanes` of which lie side by side in vectors. See generic/pool2d.cpp.
+template <class T>
+struct PoolLine {
+  T* at;
+  ptrdiff_t step, lane;  // elements from one window to the next, and from one lane to the next
+};
 template <class T>
 struct PoolKernels {
-  void (*max)(const T* x, ptrdiff_t x_step, PoolCells cells, T* y, ptrdiff_t y_step, ptrdiff_t count,
-              ptrdiff_t channels);
-  void (*mean)(const T* x, ptrdiff_t x_step, PoolCells cells, T divisor, T* y, ptrdiff_t y_step, ptrdiff_t count,
-               ptrdiff_t channels);
-  void (*max_gradient)(const T* x, ptrdiff_t x_step, PoolCells cells, const T* dy, ptrdiff_t dy_step, T* dx,
-                       ptrdiff_t dx_step, PoolCells to, bool add, ptrdiff_t count, ptrdiff_t channels);
-  void (*mean_gradient)(const T* dy, ptrdiff_t dy_step, T divisor, T* dx, ptrdiff_t dx_step, PoolCells to, bool add,
-                        ptrdiff_t count, ptrdiff_t channels);
+  void (*max)(PoolLine<const T> x, PoolCells cells, PoolLine<T> y, ptrdiff_t count, ptrdiff_t lanes);
+  void (*mean)(PoolLine<const T> x, PoolCells cells, T divisor, PoolLine<T> y, ptrdiff_t count, ptrdiff_t lanes);
+  void (*max_gradient)(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
+                       bool add, ptrdiff_t count, ptrdiff_t lanes);
+  void (*mean_gradient)(PoolLine<const T> dy, T divisor, PoolLine<T> dx, PoolCells to, bool add, ptrdiff_t count,
+                        ptrdiff_t lanes);
 };
 
 // ---- random ----

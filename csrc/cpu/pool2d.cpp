@@ -3,6 +3,7 @@
 // inside.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "../ops.h"
 #include "kernels.h"
@@ -54,7 +55,7 @@ bool tiled(const Pool2d& how, const View& x, const View& y) {
   return true;
 }
 
-// Vectors over channels pay from a few of them on.
+// Do channels lie in the lanes of vectors? They pay from a few of them on. Otherwise windows do.
 bool by_channels(const View& a, const View& b) { return a.shape[3] >= 4 && a.stride[3] == 1 && b.stride[3] == 1; }
 
 // The runs of windows of line p that have the same cells inside: fn(first, count, rows, cols).
@@ -76,9 +77,10 @@ void for_runs(const Pool2d& how, const View& x, const View& y, int64_t p, const 
 // fn(image, first channel, channels, first line, end line): independent pieces of y for any number of threads. With
 // whole_images a piece has all lines: what the windows of an image write may overlap.
 template <class F>
-void for_pieces(const Pool2d& how, const View& y, bool whole_images, const F& fn) {
-  const int64_t lines = whole_images ? 1 : y.shape[1], height = y.shape[1] / lines;
-  const int64_t wide = whole_images && y.shape[0] < 16 ? 64 : y.shape[3];  // few images are cut by channels
+void for_pieces(const Pool2d& how, const View& y, bool channel_lanes, bool whole_images, const F& fn) {
+  const int64_t lines = whole_images || !channel_lanes ? 1 : y.shape[1], height = y.shape[1] / lines;
+  // Planes one by one; few images are cut by channels.
+  const int64_t wide = !channel_lanes ? 1 : whole_images && y.shape[0] < 16 ? 64 : y.shape[3];
   const int64_t blocks = (y.shape[3] + wide - 1) / wide;
   const int64_t cells = height * y.shape[2] * wide * how.size[0] * how.size[1];
   parallel_for(y.shape[0] * lines * blocks, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, cells)),
@@ -112,6 +114,13 @@ int64_t place(const View& v, int64_t n, int64_t h, int64_t w, int64_t c) {
 PoolCells cells_of(const Pool2d& how, const View& v, const Inside& rows, const Inside& cols) {
   return {rows.size(), cols.size(), how.dilation[0] * v.stride[1], how.dilation[1] * v.stride[2]};
 }
+// The line that begins at (n, h, w, c), with `stride` columns from one window to the next.
+template <class T>
+PoolLine<T> line_of(const View& v, int64_t n, int64_t h, int64_t w, int64_t c, int64_t stride, bool channel_lanes) {
+  T* at = v.as<std::remove_const_t<T>>() + place(v, n, h, w, c);
+  const int64_t window = stride * v.stride[2], channel = v.stride[3];
+  return channel_lanes ? PoolLine<T>{at, window, channel} : PoolLine<T>{at, channel, window};
+}
 
 // Row and column, counted in cells, of the winner of one window: the first of equals, NaN above all.
 template <class T>
@@ -125,65 +134,7 @@ void find_winner(const T* x, const PoolCells& cells, int64_t& row, int64_t& col)
     }
 }
 
-}  // namespace
-
-void max_pool2d(const View& x_, const Pool2d& how, const View& y_, const View& indices_) {
-  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
-  visit_float(x.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    if (by_channels(x, y) && !indices_.given())
-      return for_pieces(how, y, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-        for (int64_t p = line; p < end; ++p)
-          for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
-            kernels().pool.get<T>().max(x.as<T>() + place(x, n, rows.at, cols.at, c), how.stride[1] * x.stride[2],
-                                        cells_of(how, x, rows, cols), y.as<T>() + place(y, n, p, q, c), y.stride[2],
-                                        count, channels);
-          });
-      });
-    const View at = indices_.given() ? channels_last(indices_, how.channels_first) : View{};
-    for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
-      const PoolCells cells = cells_of(how, x, rows, cols);
-      const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
-      int64_t r, s;
-      find_winner(window, cells, r, s);
-      y.as<T>()[place(y, n, p, q, c)] = window[r * cells.row + s * cells.col];
-      if (at.given())
-        at.as<int64_t>()[place(at, n, p, q, c)] =
-            (rows.at + r * how.dilation[0]) * x.shape[2] + cols.at + s * how.dilation[1];
-    });
-  });
-}
-
-void avg_pool2d(const View& x_, const Pool2d& how, const View& y_) {
-  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
-  const auto count_of = [&](int64_t p, int64_t q) {
-    return counted(how, 0, x.shape[1], p) * counted(how, 1, x.shape[2], q);
-  };
-  visit_float(x.dtype, [&](auto tag) {
-    using T = typename decltype(tag)::type;
-    if (by_channels(x, y))
-      return for_pieces(how, y, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-        for (int64_t p = line; p < end; ++p)
-          for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
-            kernels().pool.get<T>().mean(x.as<T>() + place(x, n, rows.at, cols.at, c), how.stride[1] * x.stride[2],
-                                         cells_of(how, x, rows, cols), T(count_of(p, q)),
-                                         y.as<T>() + place(y, n, p, q, c), y.stride[2], count, channels);
-          });
-      });
-    for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
-      const PoolCells cells = cells_of(how, x, rows, cols);
-      const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
-      T sum = 0;
-      for (int64_t r = 0; r < cells.rows; ++r)
-        for (int64_t s = 0; s < cells.cols; ++s) sum += window[r * cells.row + s * cells.col];
-      y.as<T>()[place(y, n, p, q, c)] = sum / T(count_of(p, q));
-    });
-  });
-}
-
-namespace {
-
-// dx = 0 for some channels of image n, or for all of it at once.
+// dx = 0 for some channels of image n.
 template <class T>
 void clear(const View& dx, int64_t n, int64_t c, int64_t channels) {
   for (int64_t h = 0; h < dx.shape[1]; ++h)
@@ -192,66 +143,91 @@ void clear(const View& dx, int64_t n, int64_t c, int64_t channels) {
       for (int64_t i = 0; i < channels; ++i) cell[i * dx.stride[3]] = 0;
     }
 }
+int64_t cells_counted(const Pool2d& how, const View& x, int64_t p, int64_t q) {
+  return counted(how, 0, x.shape[1], p) * counted(how, 1, x.shape[2], q);
+}
 
 }  // namespace
+
+void max_pool2d(const View& x_, const Pool2d& how, const View& y_, const View& indices_) {
+  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
+  const bool lanes = by_channels(x, y);
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    if (!indices_.given())
+      return for_pieces(how, y, lanes, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+        for (int64_t p = line; p < end; ++p)
+          for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+            kernels().pool.get<T>().max(line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes),
+                                        cells_of(how, x, rows, cols), line_of<T>(y, n, p, q, c, 1, lanes),
+                                        lanes ? count : channels, lanes ? channels : count);
+          });
+      });
+    const View at = channels_last(indices_, how.channels_first);
+    for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
+      const PoolCells cells = cells_of(how, x, rows, cols);
+      const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
+      int64_t r, s;
+      find_winner(window, cells, r, s);
+      y.as<T>()[place(y, n, p, q, c)] = window[r * cells.row + s * cells.col];
+      at.as<int64_t>()[place(at, n, p, q, c)] =
+          (rows.at + r * how.dilation[0]) * x.shape[2] + cols.at + s * how.dilation[1];
+    });
+  });
+}
+
+void avg_pool2d(const View& x_, const Pool2d& how, const View& y_) {
+  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
+  const bool lanes = by_channels(x, y);
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for_pieces(how, y, lanes, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+      for (int64_t p = line; p < end; ++p)
+        for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+          kernels().pool.get<T>().mean(line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes),
+                                       cells_of(how, x, rows, cols), T(cells_counted(how, x, p, q)),
+                                       line_of<T>(y, n, p, q, c, 1, lanes), lanes ? count : channels,
+                                       lanes ? channels : count);
+        });
+    });
+  });
+}
 
 void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, const View& dx_) {
   const View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
   const View dx = channels_last(dx_, how.channels_first);
+  const bool lanes = by_channels(x, dy) && dx.stride[3] == 1;
   const bool add = overlapping(how), cleared = add || !tiled(how, x, dy);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    if (by_channels(x, dy) && dx.stride[3] == 1)
-      return for_pieces(how, dy, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-        if (cleared) clear<T>(dx, n, c, channels);
-        for (int64_t p = line; p < end; ++p)
-          for_runs(how, x, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
-            kernels().pool.get<T>().max_gradient(
-                x.as<T>() + place(x, n, rows.at, cols.at, c), how.stride[1] * x.stride[2], cells_of(how, x, rows, cols),
-                dy.as<T>() + place(dy, n, p, q, c), dy.stride[2], dx.as<T>() + place(dx, n, rows.at, cols.at, c),
-                how.stride[1] * dx.stride[2], cells_of(how, dx, rows, cols), add, count, channels);
-          });
-      });
-    parallel_for(dx.shape[0], 1, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) clear<T>(dx, n, 0, dx.shape[3]);
-    });
-    for_windows(how, x, dy, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
-      int64_t r, s;
-      find_winner(x.as<T>() + place(x, n, rows.at, cols.at, c), cells_of(how, x, rows, cols), r, s);
-      dx.as<T>()[place(dx, n, rows.at + r * how.dilation[0], cols.at + s * how.dilation[1], c)] +=
-          dy.as<T>()[place(dy, n, p, q, c)];
+    for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+      if (cleared) clear<T>(dx, n, c, channels);
+      for (int64_t p = line; p < end; ++p)
+        for_runs(how, x, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+          kernels().pool.get<T>().max_gradient(
+              line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes), cells_of(how, x, rows, cols),
+              line_of<const T>(dy, n, p, q, c, 1, lanes), line_of<T>(dx, n, rows.at, cols.at, c, how.stride[1], lanes),
+              cells_of(how, dx, rows, cols), add, lanes ? count : channels, lanes ? channels : count);
+        });
     });
   });
 }
 
 void avg_pool2d_gradient(const View& dy_, const Pool2d& how, const View& dx_) {
   const View dy = channels_last(dy_, how.channels_first), dx = channels_last(dx_, how.channels_first);
+  const bool lanes = by_channels(dx, dy);
   const bool add = overlapping(how), cleared = add || !tiled(how, dx, dy);
-  const auto count_of = [&](int64_t p, int64_t q) {
-    return counted(how, 0, dx.shape[1], p) * counted(how, 1, dx.shape[2], q);
-  };
   visit_float(dx.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    if (by_channels(dx, dy))
-      return for_pieces(how, dy, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-        if (cleared) clear<T>(dx, n, c, channels);
-        for (int64_t p = line; p < end; ++p)
-          for_runs(how, dx, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
-            kernels().pool.get<T>().mean_gradient(dy.as<T>() + place(dy, n, p, q, c), dy.stride[2], T(count_of(p, q)),
-                                                  dx.as<T>() + place(dx, n, rows.at, cols.at, c),
-                                                  how.stride[1] * dx.stride[2], cells_of(how, dx, rows, cols), add,
-                                                  count, channels);
-          });
-      });
-    parallel_for(dx.shape[0], 1, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) clear<T>(dx, n, 0, dx.shape[3]);
-    });
-    for_windows(how, dx, dy, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
-      const PoolCells cells = cells_of(how, dx, rows, cols);
-      const T share = dy.as<T>()[place(dy, n, p, q, c)] / T(count_of(p, q));
-      T* window = dx.as<T>() + place(dx, n, rows.at, cols.at, c);
-      for (int64_t r = 0; r < cells.rows; ++r)
-        for (int64_t s = 0; s < cells.cols; ++s) window[r * cells.row + s * cells.col] += share;
+    for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
+      if (cleared) clear<T>(dx, n, c, channels);
+      for (int64_t p = line; p < end; ++p)
+        for_runs(how, dx, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+          kernels().pool.get<T>().mean_gradient(
+              line_of<const T>(dy, n, p, q, c, 1, lanes), T(cells_counted(how, dx, p, q)),
+              line_of<T>(dx, n, rows.at, cols.at, c, how.stride[1], lanes), cells_of(how, dx, rows, cols), add,
+              lanes ? count : channels, lanes ? channels : count);
+        });
     });
   });
 }

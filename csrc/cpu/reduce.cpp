@@ -389,8 +389,13 @@ void arg_float(const View& x, int axis, bool largest, int64_t* y, void* scratch)
   const Plan p = make_plan(x, axes);
   if (p.results == 0) return;
   const auto [parts, best, second] = divide(p, scratch);
-  gather(p, x.as<T>(), largest ? MAX : MIN, nullptr, parts, [best = best](int64_t r, double v) { best[r] = v; });
   const int64_t n = x.shape[axis], step = x.stride[axis], last = x.ndim - 1;
+  const bool at_once = !p.columns && p.segments == 1;  // look for it while the run is in the cache
+  gather(p, x.as<T>(), largest ? MAX : MIN, nullptr, parts, [=, &x, best = best](int64_t r, double v) {
+    best[r] = v;
+    if (at_once) y[r] = find_along(x.as<T>() + begin_of(x, axes, r), 0, n, step, T(v));
+  });
+  if (at_once) return;
   const bool in_columns = axis != last && x.shape[last] > 1;
   const int64_t width = in_columns ? std::min(COLUMNS, x.shape[last]) : 1;
   const int64_t row = in_columns ? x.shape[last] : 1, strips = ceil_div(row, width);

@@ -1,119 +1,168 @@
-// Pooling, vectors over channels: lines of `count` windows, each of rows x cols cells of C neighbouring channels.
+// Pooling: lines of `count` windows of rows x cols cells, side by side in the lanes of vectors. What lies in the lanes,
+// neighbouring channels or neighbouring windows, is the caller's choice: *_lane is the step from one to the next.
 // No tail is special: the last vector goes through the same arithmetic. Outputs overlap no input.
 #include "../kernels.h"
 #include "vec.h"
 
 namespace nnfast::NNFAST_ISA {
 
-template <class T>
-INLINE Vec<T> get(const T* p, ptrdiff_t count) {
-  return count >= LANES<T> ? load(p) : load_some(p, count);
-}
-template <class T>
-INLINE void put(T* p, Vec<T> v, ptrdiff_t count) {
+template <int N>
+struct Constant {
+  constexpr operator ptrdiff_t() const { return N; }
+};
+
+// Up to LANES elements, `step` apart; what is missing is 0.
+template <class T, class Step>
+INLINE Vec<T> get(const T* p, Step step, ptrdiff_t count) {
+  if (step == 1) return count >= LANES<T> ? load(p) : load_some(p, count);
+  T lane[LANES<T>] = {};
   if (count >= LANES<T>)
-    store(p, v);
+    for (int i = 0; i < LANES<T>; ++i) lane[i] = p[i * step];
   else
-    store_some(p, v, count);
+    for (int i = 0; i < count; ++i) lane[i] = p[i * step];
+  return load(lane);
+}
+template <class T, class Step>
+INLINE void put(T* p, Vec<T> v, Step step, ptrdiff_t count) {
+  if (step == 1) {
+    if (count >= LANES<T>)
+      store(p, v);
+    else
+      store_some(p, v, count);
+    return;
+  }
+  T lane[LANES<T>];
+  store(lane, v);
+  for (int i = 0; i < LANES<T> && i < count; ++i) p[i * step] = lane[i];
 }
 
-// Calls fn(rows, cols) with constants for the usual windows, so that their loops unroll.
+// Calls fn(lane, rows, cols) with constants for the usual steps and windows, so that loops unroll.
 template <class F>
-INLINE void with_size(const PoolCells& cells, const F& fn) {
-  struct Two {
-    constexpr operator ptrdiff_t() const { return 2; }
-  };
-  struct Three {
-    constexpr operator ptrdiff_t() const { return 3; }
-  };
-  if (cells.rows == 2 && cells.cols == 2)
-    fn(Two(), Two());
-  else if (cells.rows == 3 && cells.cols == 3)
-    fn(Three(), Three());
+INLINE void with_size(ptrdiff_t lane, const PoolCells& cells, const F& fn) {
+  const bool two = cells.rows == 2 && cells.cols == 2, three = cells.rows == 3 && cells.cols == 3;
+  if (lane == 1 && two)
+    fn(Constant<1>(), Constant<2>(), Constant<2>());
+  else if (lane == 1 && three)
+    fn(Constant<1>(), Constant<3>(), Constant<3>());
+  else if (lane == 1)
+    fn(Constant<1>(), cells.rows, cells.cols);
+  else if (lane == 2 && two)
+    fn(Constant<2>(), Constant<2>(), Constant<2>());
   else
-    fn(cells.rows, cells.cols);
-}
-
-// The larger of what a window had so far and x; NaN wins, and the first of equals stays.
-template <class V>
-INLINE BitsOf<V> wins(V x, V best) {
-  return (x > best) | (is_nan(x) & ~is_nan(best));
+    fn(lane, cells.rows, cells.cols);
 }
 
 template <class T>
-static void max_line(const T* x, ptrdiff_t x_step, PoolCells cells, T* y, ptrdiff_t y_step, ptrdiff_t count,
-                     ptrdiff_t channels) {
-  with_size(cells, [&](auto rows, auto cols) {
-    for (ptrdiff_t i = 0; i < count; ++i, x += x_step, y += y_step)
-      for (ptrdiff_t c = 0; c < channels; c += LANES<T>) {
-        Vec<T> best = get(x + c, channels - c);
+static void max_line(PoolLine<const T> x, PoolCells cells, PoolLine<T> y, ptrdiff_t count, ptrdiff_t lanes) {
+  with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
+    for (ptrdiff_t i = 0; i < count; ++i)
+      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
+        const T* window = x.at + i * x.step + c * lane;
+        Vec<T> best = get(window, lane, lanes - c);
         for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s) {
-            const Vec<T> v = get(x + r * cells.row + s * cells.col + c, channels - c);
-            best = select(wins(v, best), v, best);
-          }
-        put(y + c, best, channels - c);
+          for (ptrdiff_t s = 0; s < cols; ++s)
+            best = max(best, get(window + r * cells.row + s * cells.col, lane, lanes - c));
+        put(y.at + i * y.step + c * y.lane, best, y.lane, lanes - c);
       }
   });
 }
 
 template <class T>
-static void mean_line(const T* x, ptrdiff_t x_step, PoolCells cells, T divisor, T* y, ptrdiff_t y_step, ptrdiff_t count,
-                      ptrdiff_t channels) {
-  with_size(cells, [&](auto rows, auto cols) {
-    for (ptrdiff_t i = 0; i < count; ++i, x += x_step, y += y_step)
-      for (ptrdiff_t c = 0; c < channels; c += LANES<T>) {
+static void mean_line(PoolLine<const T> x, PoolCells cells, T divisor, PoolLine<T> y, ptrdiff_t count,
+                      ptrdiff_t lanes) {
+  with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
+    for (ptrdiff_t i = 0; i < count; ++i)
+      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
+        const T* window = x.at + i * x.step + c * lane;
         Vec<T> sum = {};
         for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s) sum += get(x + r * cells.row + s * cells.col + c, channels - c);
-        put(y + c, sum / divisor, channels - c);
+          for (ptrdiff_t s = 0; s < cols; ++s) sum += get(window + r * cells.row + s * cells.col, lane, lanes - c);
+        put(y.at + i * y.step + c * y.lane, sum / divisor, y.lane, lanes - c);
       }
   });
 }
 
-// dx (+)= dy at the winner of each window; without `add` the windows share no cell, and the others get 0.
+// Is every cell of a line finite? Then comparisons need no second thought.
 template <class T>
-static void max_line_gradient(const T* x, ptrdiff_t x_step, PoolCells cells, const T* dy, ptrdiff_t dy_step, T* dx,
-                              ptrdiff_t dx_step, PoolCells to, bool add, ptrdiff_t count, ptrdiff_t channels) {
-  using V = Vec<T>;
-  with_size(cells, [&](auto rows, auto cols) {
-    for (ptrdiff_t i = 0; i < count; ++i, x += x_step, dy += dy_step, dx += dx_step)
-      for (ptrdiff_t c = 0; c < channels; c += LANES<T>) {
-        V best = get(x + c, channels - c);
-        Bits<T> winner = {};
-        Bits<T> number = {};
+static bool all_finite(PoolLine<const T> x, PoolCells cells, ptrdiff_t count, ptrdiff_t lanes) {
+  Vec<T> zero = {};  // x - x is 0, or NaN for NaN and Inf
+  with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
+    for (ptrdiff_t i = 0; i < count; ++i)
+      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>)
         for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s, number += 1) {
-            const V v = get(x + r * cells.row + s * cells.col + c, channels - c);
-            const Bits<T> won = wins(v, best);
-            best = select(won, v, best);
-            winner = won ? number : winner;
+          for (ptrdiff_t s = 0; s < cols; ++s) {
+            const Vec<T> v = get(x.at + i * x.step + c * lane + r * cells.row + s * cells.col, lane, lanes - c);
+            zero += v - v;
           }
-        const V g = get(dy + c, channels - c);
-        number = Bits<T>{};
-        for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s, number += 1) {
-            T* cell = dx + r * to.row + s * to.col + c;
-            const V share = select(winner == number, g, V{});
-            put(cell, add ? get(cell, channels - c) + share : share, channels - c);
-          }
+  });
+  return reduce_add(zero) == 0;
+}
+
+// The number of the winning cell in each lane: the first of equals; with NANS the first NaN above all.
+template <bool NANS, class T, class Lane, class Rows, class Cols>
+INLINE Bits<T> winners(const T* window, const PoolCells& cells, Lane lane, Rows rows, Cols cols, ptrdiff_t count) {
+  Vec<T> best = get(window, lane, count);
+  Bits<T> winner = {}, number = {};
+  for (ptrdiff_t r = 0; r < rows; ++r)
+    for (ptrdiff_t s = 0; s < cols; ++s, number += 1) {
+      const Vec<T> v = get(window + r * cells.row + s * cells.col, lane, count);
+      Bits<T> wins = v > best;
+      if constexpr (NANS) wins |= is_nan(v) & ~is_nan(best);
+      best = select(wins, v, best);
+      winner = wins ? number : winner;
+    }
+  return winner;
+}
+
+// dx (+)= the part of dy that each cell of a window gets. Columns go backwards: where windows share a cell, it gets its
+// parts in the order of the windows, also when neighbouring windows lie in one vector.
+template <class T, class Lane, class Rows, class Cols, class Part>
+INLINE void spread(T* window, const PoolCells& to, Lane lane, Rows rows, Cols cols, bool add, ptrdiff_t count,
+                   const Part& part) {
+  for (ptrdiff_t r = 0; r < rows; ++r)
+    for (ptrdiff_t s = cols - 1; s >= 0; --s) {
+      T* cell = window + r * to.row + s * to.col;
+      const Vec<T> share = part(r * cols + s);
+      put(cell, add ? get(cell, lane, count) + share : share, lane, count);
+    }
+}
+
+template <class T, bool NANS>
+static void max_line_gradient_of(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx,
+                                 PoolCells to, bool add, ptrdiff_t count, ptrdiff_t lanes) {
+  with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
+    for (ptrdiff_t i = 0; i < count; ++i)
+      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
+        const Bits<T> winner = winners<NANS>(x.at + i * x.step + c * lane, cells, lane, rows, cols, lanes - c);
+        const Vec<T> g = get(dy.at + i * dy.step + c * dy.lane, dy.lane, lanes - c);
+        const auto part = [&](ptrdiff_t number) {
+          return select(winner == Bits<T>{} + static_cast<decltype(Bits<T>{}[0] + 0)>(number), g, Vec<T>{});
+        };
+        T* window = dx.at + i * dx.step + c * dx.lane;
+        if (dx.lane == lane)
+          spread(window, to, lane, rows, cols, add, lanes - c, part);
+        else
+          spread(window, to, dx.lane, rows, cols, add, lanes - c, part);
       }
   });
+}
+// dx (+)= dy at the winner of each window; without `add` the windows share no cell, and the other cells get 0.
+template <class T>
+static void max_line_gradient(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
+                              bool add, ptrdiff_t count, ptrdiff_t lanes) {
+  return all_finite(x, cells, count, lanes) ? max_line_gradient_of<T, false>(x, cells, dy, dx, to, add, count, lanes)
+                                            : max_line_gradient_of<T, true>(x, cells, dy, dx, to, add, count, lanes);
 }
 
 // dx (+)= dy / divisor in every cell of each window.
 template <class T>
-static void mean_line_gradient(const T* dy, ptrdiff_t dy_step, T divisor, T* dx, ptrdiff_t dx_step, PoolCells to,
-                               bool add, ptrdiff_t count, ptrdiff_t channels) {
-  with_size(to, [&](auto rows, auto cols) {
-    for (ptrdiff_t i = 0; i < count; ++i, dy += dy_step, dx += dx_step)
-      for (ptrdiff_t c = 0; c < channels; c += LANES<T>) {
-        const Vec<T> share = get(dy + c, channels - c) / divisor;
-        for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s) {
-            T* cell = dx + r * to.row + s * to.col + c;
-            put(cell, add ? get(cell, channels - c) + share : share, channels - c);
-          }
+static void mean_line_gradient(PoolLine<const T> dy, T divisor, PoolLine<T> dx, PoolCells to, bool add, ptrdiff_t count,
+                               ptrdiff_t lanes) {
+  with_size(dx.lane, to, [&](auto lane, auto rows, auto cols) {
+    for (ptrdiff_t i = 0; i < count; ++i)
+      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
+        const Vec<T> share = get(dy.at + i * dy.step + c * dy.lane, dy.lane, lanes - c) / divisor;
+        spread(dx.at + i * dx.step + c * lane, to, lane, rows, cols, add, lanes - c, [&](ptrdiff_t) { return share; });
       }
   });
 }
