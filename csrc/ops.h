@@ -166,12 +166,16 @@ enum class Comparison : int {
 // y = op(x), of one shape; p and q are the op's parameters. dx = dy * op'(x), from `saved`: x or y, as the list says.
 void unary(Unary op, const View& x, double p, double q, const View& y);
 void unary_gradient(Unary op, const View& dy, const View& saved, double p, double q, const View& dx);
-// y = op(a, b), broadcast to the shape of y. The gradients da and db, of which one may be absent, have the shape of dy:
-// the sum over repeated axes comes after.
+// y = op(a, b), broadcast to the shape of y. The gradients da and db, of which one may be absent, are contiguous and
+// have the shape of their operand: summed over the axes along which it was repeated.
 void binary(Binary op, const View& a, const View& b, const View& y);
-void binary_gradient(Binary op, const View& dy, const View& a, const View& b, const View& da, const View& db);
+void binary_gradient(Binary op, const View& dy, const View& a, const View& b, const View& da, const View& db,
+                     void* scratch);
+size_t binary_gradient_scratch(const View& dy, const View& da, const View& db);  // of where_gradient, too
 void compare(Comparison op, const View& a, const View& b, const View& y);        // y is bool
 void where(const View& condition, const View& a, const View& b, const View& y);  // condition is bool
+// da is dy where condition holds, else 0; db the opposite.
+void where_gradient(const View& dy, const View& condition, const View& da, const View& db, void* scratch);
 
 // ---- conv2d ----
 // Images are [N,H,W,C] and [N,P,Q,F], or channels_first [N,C,H,W] and [N,F,P,Q]; filters [R,S,C/groups,F].

@@ -232,6 +232,26 @@ def test_gradient_of_binary_op(name, shapes, device, rng):
     gradcheck(getattr(ops, name), a, b)
 
 
+@pytest.mark.parametrize(
+    "shape_a, shape_b",
+    [((301, 517), (517,)), ((301, 517), (301, 1)), ((), (301, 517)), ((70001, 2), (1, 2)), ((3, 1, 40001), (2, 1))],
+)
+def test_gradient_of_large_repeated_operands(shape_a, shape_b, dtype, rng):
+    """Summed slab by slab."""
+    a, b = (np.asarray(rng.normal(size=s), dtype) for s in (shape_a, shape_b))
+    dy = np.asarray(rng.normal(size=np.broadcast_shapes(shape_a, shape_b)), dtype)
+    want = exact(reference.mul_gradient, dy, a, b, dtype=dtype)
+    got = _cpu.mul_gradient(dy, a, b)
+    for d, expected in zip(got, want):
+        assert_close(d, expected, scale=100)
+    np.testing.assert_array_equal(_cpu.mul_gradient(dy, a, b, needs_a=False)[1], got[1])
+    condition = rng.random(dy.shape[-1]) < 0.5
+    for d, expected in zip(
+        _cpu.where_gradient(dy, condition, a, b), exact(reference.where_gradient, dy, condition, a, b, dtype=dtype)
+    ):
+        assert_close(d, expected, scale=100)
+
+
 def test_gradient_of_where(device, rng):
     condition = rng.random((2, 3)) < 0.5
     gradcheck(lambda a, b: ops.where(condition, a, b), rng.normal(size=(2, 3)), rng.normal(size=3))

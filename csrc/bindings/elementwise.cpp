@@ -1,6 +1,4 @@
 // Element-wise ops, made from elementwise_ops.inl.
-#include <cstring>
-
 #include "../ops.h"
 #include "module.h"
 
@@ -61,36 +59,6 @@ py::array run_binary(const char* name, Binary op, py::handle a_, py::handle b_, 
   return out;
 }
 
-// Where the gradient of an operand goes: `full`, of the shape of dy, is the result itself, or scratch whose sum over
-// `axes` is the result.
-struct Target {
-  View full, result;
-  uint32_t axes = 0;
-  void* scratch = nullptr;
-
-  void finish() const {
-    if (scratch) reduce(full, axes, Reduction::sum, result, scratch);
-  }
-};
-
-Target target(Call& call, const View& dy, const View& operand, py::object& made) {
-  Target t;
-  made = call.out(py::none(), shape_of(operand), dy.dtype, t.result);
-  t.full = t.result;
-  if (same_shape(operand, shape_of(dy))) return t;
-  t.full = dy;
-  int64_t step = 1;
-  for (int i = dy.ndim - 1; i >= 0; --i) {
-    t.full.stride[i] = step;
-    step *= dy.shape[i];
-    const int at = i - (dy.ndim - operand.ndim);
-    if (at < 0 || operand.shape[at] != dy.shape[i]) t.axes |= 1u << i;
-  }
-  t.full.data = call.scratch(static_cast<size_t>(step) * (dy.dtype == DType::float64 ? sizeof(double) : sizeof(float)));
-  t.scratch = call.scratch(reduce_scratch(t.full, t.axes, Reduction::sum));
-  return t;
-}
-
 py::tuple run_binary_gradient(const char* name, Binary op, py::handle dy_, py::handle a_, py::handle b_, bool needs_a,
                               bool needs_b) {
   Call call(name);
@@ -98,16 +66,11 @@ py::tuple run_binary_gradient(const char* name, Binary op, py::handle dy_, py::h
   const Shape shape = broadcast_shape(call, a, b);
   call.require(same_shape(dy, shape), "dy must have the shape of the result, ", shape_text(shape, shape.size()),
                ". Received: dy.shape=", dy);
-  py::object da_ = py::none(), db_ = py::none();
-  Target da, db;
-  if (needs_a) da = target(call, dy, a, da_);
-  if (needs_b) db = target(call, dy, b, db_);
-  if (needs_a || needs_b)
-    call.run([=] {
-      binary_gradient(op, dy, a, b, da.full, db.full);
-      da.finish();
-      db.finish();
-    });
+  View da, db;
+  const py::object da_ = needs_a ? call.out(py::none(), shape_of(a), dy.dtype, da) : py::object(py::none());
+  const py::object db_ = needs_b ? call.out(py::none(), shape_of(b), dy.dtype, db) : py::object(py::none());
+  void* scratch = call.scratch(binary_gradient_scratch(dy, da, db));
+  if (needs_a || needs_b) call.run([=] { binary_gradient(op, dy, a, b, da, db, scratch); });
   return py::make_tuple(da_, db_);
 }
 
@@ -138,19 +101,11 @@ py::tuple where_gradient_(py::handle dy_, py::handle condition_, py::handle a_, 
   const Shape shape = broadcast_shape(call, condition, a, b);
   call.require(same_shape(dy, shape), "dy must have the shape of the result, ", shape_text(shape, shape.size()),
                ". Received: dy.shape=", dy);
-  View zero;
-  const py::array zero_ = call.out(py::none(), {}, dy.dtype, zero);
-  py::object da_ = py::none(), db_ = py::none();
-  Target da, db;
-  if (needs_a) da = target(call, dy, a, da_);
-  if (needs_b) db = target(call, dy, b, db_);
-  call.run([=] {
-    std::memset(zero.data, 0, zero.dtype == DType::float64 ? sizeof(double) : sizeof(float));
-    if (da.full.given()) where(condition, dy, zero, da.full);
-    if (db.full.given()) where(condition, zero, dy, db.full);
-    da.finish();
-    db.finish();
-  });
+  View da, db;
+  const py::object da_ = needs_a ? call.out(py::none(), shape_of(a), dy.dtype, da) : py::object(py::none());
+  const py::object db_ = needs_b ? call.out(py::none(), shape_of(b), dy.dtype, db) : py::object(py::none());
+  void* scratch = call.scratch(binary_gradient_scratch(dy, da, db));
+  if (needs_a || needs_b) call.run([=] { where_gradient(dy, condition, da, db, scratch); });
   return py::make_tuple(da_, db_);
 }
 

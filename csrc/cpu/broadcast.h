@@ -30,10 +30,6 @@ struct Broadcast {
 constexpr int64_t BUFFER_BYTES = 4096;  // of one operand; five of them fit into any L1
 constexpr int64_t LONG_ROW = 64;        // elements that are worth a call of the kernel
 
-inline int64_t bytes_of(DType d) {
-  return visit_dtype(d, [](auto tag) { return static_cast<int64_t>(sizeof(typename decltype(tag)::type)); });
-}
-
 // `like` has the shape of the loop; operands[i] broadcast to it, and the first `outputs` have its shape. A block has at
 // most `most` elements.
 template <int N>
@@ -62,7 +58,7 @@ Broadcast<N> plan_broadcast(const View& like, const View* const (&operands)[N], 
   int64_t item = 1;
   for (int k = 0; k < N; ++k) {
     b.data[k] = operands[k]->template as<char>();
-    b.item[k] = bytes_of(operands[k]->dtype);
+    b.item[k] = size_of(operands[k]->dtype);
     item = std::max(item, b.item[k]);
     bool direct = true, constant = true;
     int64_t step = 1;
