@@ -379,11 +379,53 @@ void depthwise_filter_gradient(const Patches& p, const Images<const T>& x, const
   add_up(partial, parts, taps * C, dw);
 }
 
+// Images of contiguous cells: what vectors along the channels need.
+template <class T>
+Images<T> compact(T* data, int64_t n, int64_t h, int64_t w, int64_t c) {
+  return {data, n, h, w, c, h * w * c, w * c, c, 1};
+}
+
+// The images in compact form, each channel `times` times in a row (as many as filters look at it); themselves if they
+// are so already.
+template <class T>
+Images<const T> spread(const Images<const T>& from, int64_t times, Arena& arena) {
+  if (times == 1 && from.c_stride == 1) return from;
+  const Images<T> to =
+      compact(arena.take<T>(from.n * from.h * from.w * from.c * times), from.n, from.h, from.w, from.c * times);
+  const Images<const T> result = compact(static_cast<const T*>(to.data), to.n, to.h, to.w, to.c);
+  if (arena.measuring()) return result;
+  parallel_for(from.n * from.h, ceil_div(1 << 14, to.w * to.c + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t l = begin; l < end; ++l)
+      for (int64_t c = 0; c < to.c; ++c) {
+        const T* at = from.at(l / from.h, l % from.h, 0, c / times);
+        for (int64_t w = 0; w < to.w; ++w) to.data[(l * to.w + w) * to.c + c] = at[w * from.w_stride];
+      }
+  });
+  return result;
+}
+
+// The way back: each channel is the sum of `times` neighbouring ones.
+template <class T>
+void fold(const Images<T>& from, int64_t times, const Images<T>& to) {
+  parallel_for_flushed(to.n * to.h, ceil_div(1 << 14, from.w * from.c + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t l = begin; l < end; ++l)
+      for (int64_t c = 0; c < to.c; ++c) {
+        const T* at = from.at(l / to.h, l % to.h, 0, c * times);
+        T* into = to.at(l / to.h, l % to.h, 0, c);
+        for (int64_t w = 0; w < to.w; ++w, at += from.w_stride, into += to.w_stride) {
+          T sum = at[0];
+          for (int64_t i = 1; i < times; ++i) sum += at[i];
+          *into = sum;
+        }
+      }
+  });
+}
+
 // ---- the ops ----
 
-template <class T>
-bool is_depthwise(const Images<T>& x, const View& w, const Conv2d& how) {
-  return how.groups == x.c && how.groups == w.shape[3] && how.groups > 1 && x.c_stride == 1;
+// Filters for each channel of a depthwise convolution; 0 if it is none.
+int64_t multiplier(int64_t channels, const View& w, const Conv2d& how) {
+  return how.groups == channels && channels > 1 ? w.shape[3] / channels : 0;
 }
 
 template <class T>
@@ -402,36 +444,43 @@ size_t forward(const View& x_, const View& w, const View& bias, const Conv2d& ho
                const View& y_, void* scratch) {
   const auto x = images<const T>(x_, how.channels_first);
   const auto y = images<T>(y_, how.channels_first);
-  const int64_t F = w.shape[3] / how.groups;
-  Grid<T> g{make_patches(x, rows_of(x, w, y_, how), columns_of(x, w, y_, how), how.groups, BLOCK_PIXELS, BLOCK_CACHE),
-            x,
-            y,
+  if (y_.size() == 0) return 0;
+  const int64_t times = multiplier(x.c, w, how), groups = times ? w.shape[3] : how.groups, F = w.shape[3] / groups;
+  Arena arena(scratch);
+  const auto source = times ? spread(x, times, arena) : x;
+  const bool direct = !times || y.c_stride == 1;
+  const auto target = direct ? y : compact(arena.take<T>(y_.size()), y.n, y.h, y.w, y.c);
+  Grid<T> g{make_patches(source, rows_of(x, w, y_, how), columns_of(x, w, y_, how), groups, BLOCK_PIXELS, BLOCK_CACHE),
+            source,
+            target,
             0,
             1,
             0,
             1,
             {w.as<T>(), w.stride[0], w.stride[1], w.stride[2], w.stride[3], F * w.stride[3]},
-            how.groups,
+            groups,
             F,
             bias.given() ? bias.as<T>() : nullptr,
             bias.stride[0],
             activation,
             T(slope)};
-  if (y_.size() == 0) return 0;
-  const bool depthwise = is_depthwise(x, w, how) && y.c_stride == 1;
   size_t used = 0;
-  depthwise ? run_depthwise(g, how.threads, Arena(scratch), used) : run_grid(g, how.threads, Arena(scratch), used);
+  times ? run_depthwise(g, how.threads, arena, used) : run_grid(g, how.threads, arena, used);
+  if (!direct && !arena.measuring()) fold(target, 1, y);
   return used;
 }
 
 template <class T>
 size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const View& dx_, void* scratch) {
-  const auto dz = images<const T>(dz_, how.channels_first);
   const auto dx = images<T>(dx_, how.channels_first);
   if (dx_.size() == 0) return 0;
+  const int64_t times = multiplier(dx.c, w, how), groups = times ? w.shape[3] : how.groups;
+  Arena arena(scratch);
+  auto dz = images<const T>(dz_, how.channels_first);
+  if (times) dz = spread(dz, 1, arena);
+  const bool direct = !times || (times == 1 && dx.c_stride == 1);
+  const auto target = direct ? dx : compact(arena.take<T>(dx_.size() * times), dx.n, dx.h, dx.w, dx.c * times);
   const int64_t phases[2] = {std::min(how.stride[0], dx.h), std::min(how.stride[1], dx.w)};
-  const int64_t F = w.shape[3] / how.groups, C = dx.c / how.groups;
-  const bool depthwise = is_depthwise(dx, w, how) && dz.c_stride == 1;
   bool cleared = scratch == nullptr;
   size_t used = 0;
   for (int64_t row = 0; row < phases[0]; ++row)
@@ -439,7 +488,7 @@ size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const V
       const Axis rows = gradient_axis(row, dx.h, how.stride[0], dz.h, w.shape[0], how.before[0], how.dilation[0]);
       const Axis columns = gradient_axis(column, dx.w, how.stride[1], dz.w, w.shape[1], how.before[1], how.dilation[1]);
       if (rows.taps == 0 || columns.taps == 0) {  // cells that no patch saw
-        if (!cleared) zero_cells(dx.data, dx_.size());
+        if (!cleared) zero_cells(target.data, target.n * target.h * target.w * target.c);
         cleared = true;
       }
     }
@@ -448,32 +497,37 @@ size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const V
       const Axis rows = gradient_axis(row, dx.h, how.stride[0], dz.h, w.shape[0], how.before[0], how.dilation[0]);
       const Axis columns = gradient_axis(column, dx.w, how.stride[1], dz.w, w.shape[1], how.before[1], how.dilation[1]);
       if (rows.taps == 0 || columns.taps == 0) continue;
-      const Grid<T> g{make_patches(dz, rows, columns, how.groups, BLOCK_PIXELS, BLOCK_CACHE),
-                      dz,
-                      dx,
-                      row,
-                      how.stride[0],
-                      column,
-                      how.stride[1],
-                      {w.as<T>(), w.stride[0], w.stride[1], w.stride[3], w.stride[2], F * w.stride[3]},
-                      how.groups,
-                      C,
-                      nullptr,
-                      0,
-                      Activation::linear,
-                      T(0)};
-      depthwise ? run_depthwise(g, how.threads, Arena(scratch), used) : run_grid(g, how.threads, Arena(scratch), used);
+      const Grid<T> g{
+          make_patches(dz, rows, columns, groups, BLOCK_PIXELS, BLOCK_CACHE),
+          dz,
+          target,
+          row,
+          how.stride[0],
+          column,
+          how.stride[1],
+          {w.as<T>(), w.stride[0], w.stride[1], w.stride[3], w.stride[2], w.shape[3] / groups * w.stride[3]},
+          groups,
+          target.c / groups,
+          nullptr,
+          0,
+          Activation::linear,
+          T(0)};
+      times ? run_depthwise(g, how.threads, arena, used) : run_grid(g, how.threads, arena, used);
     }
+  used = std::max(used, arena.used());
+  if (!direct && !arena.measuring()) fold(target, times, dx);
   return used;
 }
 
 template <class T>
 size_t filter_gradient(const View& x_, const View& dz_, const Conv2d& how, const View& dw, void* scratch) {
-  const auto x = images<const T>(x_, how.channels_first), dz = images<const T>(dz_, how.channels_first);
-  const Patches p =
-      make_patches(x, rows_of(x, dw, dz_, how), columns_of(x, dw, dz_, how), how.groups, BLOCK_PIXELS, BLOCK_CACHE);
+  auto x = images<const T>(x_, how.channels_first), dz = images<const T>(dz_, how.channels_first);
   Arena arena(scratch);
-  if (is_depthwise(x, dw, how) && dz.c_stride == 1)
+  const int64_t times = multiplier(x.c, dw, how);
+  if (times) x = spread(x, times, arena), dz = spread(dz, 1, arena);
+  const Patches p = make_patches(x, rows_of(x, dw, dz_, how), columns_of(x, dw, dz_, how), times ? x.c : how.groups,
+                                 BLOCK_PIXELS, BLOCK_CACHE);
+  if (times)
     depthwise_filter_gradient(p, x, dz, dw.as<T>(), how.threads, arena);
   else
     FilterGradient<T>{p, x, dz, how.groups, dw.as<T>()}.run(how.threads, arena);
