@@ -131,16 +131,16 @@ void copy_row(const Ends& ends, const char* x, int64_t x_stride, char* y, int64_
 
 constexpr int64_t TILE = 16;  // elements: a cache line of float32 on either side
 
-// to[i][j] = from[j][i] for a full tile; `from` has rows of TILE, `to` rows of `stride`.
+// to[i * to_stride + j] = from[i + j * from_stride] for a full tile.
 template <class C>
-void transpose_tile(const C* from, C* to, int64_t stride) {
+void transpose_tile(const C* from, int64_t from_stride, C* to, int64_t to_stride) {
   if constexpr (sizeof(C) == 4) {
     typedef uint32_t Four __attribute__((vector_size(16)));
     alignas(64) uint32_t turned[TILE * TILE];  // so that y gets whole lines: its rows may share a set of the cache
     for (int64_t j = 0; j < TILE; j += 4)
       for (int64_t i = 0; i < TILE; i += 4) {
         Four r[4];
-        for (int k = 0; k < 4; ++k) std::memcpy(&r[k], from + (j + k) * TILE + i, 16);
+        for (int k = 0; k < 4; ++k) std::memcpy(&r[k], from + (j + k) * from_stride + i, 16);
         const Four a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5),
                    b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
         const Four c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7),
@@ -149,21 +149,23 @@ void transpose_tile(const C* from, C* to, int64_t stride) {
                              __builtin_shufflevector(c, d, 0, 1, 4, 5), __builtin_shufflevector(c, d, 2, 3, 6, 7)};
         for (int k = 0; k < 4; ++k) std::memcpy(turned + (i + k) * TILE + j, &out[k], 16);
       }
-    for (int64_t i = 0; i < TILE; ++i) std::memcpy(to + i * stride, turned + i * TILE, TILE * sizeof(C));
+    for (int64_t i = 0; i < TILE; ++i) std::memcpy(to + i * to_stride, turned + i * TILE, TILE * sizeof(C));
   } else {
     for (int64_t i = 0; i < TILE; ++i)
-      for (int64_t j = 0; j < TILE; ++j) to[i * stride + j] = from[j * TILE + i];
+      for (int64_t j = 0; j < TILE; ++j) to[i * to_stride + j] = from[j * from_stride + i];
   }
 }
 
 // y[i * y_stride + j] = x[i + j * x_stride] for i < n, j < m: one tile, converted on the way.
 template <class C>
 void copy_tile(const Ends& ends, const char* x, int64_t x_stride, C* y, int64_t y_stride, int64_t n, int64_t m) {
+  if (n == TILE && m == TILE && ends.from == ends.to && ends.scale == 1)
+    return transpose_tile<C>(reinterpret_cast<const C*>(x), x_stride, y, y_stride);
   alignas(64) C tile[TILE * TILE];
   const int64_t x_size = size_of(ends.from);
   for (int64_t j = 0; j < m; ++j)
     convert(ends.from, x + j * x_stride * x_size, ends.to, tile + j * TILE, n, ends.scale);
-  if (n == TILE && m == TILE) return transpose_tile<C>(tile, y, y_stride);
+  if (n == TILE && m == TILE) return transpose_tile<C>(tile, TILE, y, y_stride);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) y[i * y_stride + j] = tile[j * TILE + i];
 }
