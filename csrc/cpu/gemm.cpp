@@ -92,7 +92,7 @@ class Gemm {
   };
 
   void few_rows() {
-    const int64_t grain = p_.N * p_.K < SMALL / 4 ? p_.N : 128;
+    const int64_t grain = p_.N * p_.K < 2 * SMALL ? p_.N : 128;  // 20 microseconds of memory traffic are not shared
     parallel_for_flushed(p_.N, grain, [this](int64_t begin, int64_t end) {
       GemmFinish<T> f = p_.finish;
       if (f.bias) f.bias += begin;
