@@ -181,7 +181,7 @@ def binary_crossentropy(
     if label_smoothing:
         t = t * (1.0 - label_smoothing) + 0.5 * label_smoothing
     if logits is not None:
-        return ops.mean(ops.softplus(logits) - logits * t, axis=axis)
+        return ops.mean(ops.sigmoid_xent(logits, t), axis=axis)
     eps = config.epsilon()
     p = ops.clip(p, eps, 1.0 - eps)
     return ops.mean(-(t * ops.log(p) + (1.0 - t) * ops.log(1.0 - p)), axis=axis)
