@@ -2,7 +2,7 @@
 and a small net (64-32-10, batch 32), against PyTorch eager, JAX jit and Keras's fit, where they are installed.
 
 A call is a run of steps on random data with the same start for everyone. Before anything is timed, the losses of the
-first steps are held to each other.
+first steps are held to each other, to 5 %: PyTorch's RMSprop and Adam put epsilon elsewhere than Keras's.
 """
 
 import importlib.util
@@ -45,7 +45,7 @@ def run() -> list[Row]:
             contenders[who] = make(shape, batch, optimizer, start, x, y)
             losses[who] = contenders[who]()
         for who, loss in losses.items():
-            assert abs(loss - losses["nnfast"]) < 0.02 * loss, (
+            assert abs(loss - losses["nnfast"]) < 0.05 * loss, (
                 f"{name}: {who} has loss {loss}, nnfast {losses['nnfast']}"
             )
         timed = {who: (lambda f=f: f() and None) for who, f in contenders.items()}

@@ -353,3 +353,9 @@ def test_any_geometry(data):
         forward_and_gradients(reference, x, w, b, dz, options), forward_and_gradients(_cpu, x, w, b, dz, options)
     ):
         np.testing.assert_array_equal(g, e)
+
+
+def test_unknown_activation_numbers_are_refused():
+    for number in (99, -1):
+        with pytest.raises(ValueError, match="activation"):
+            _cpu.conv2d(np.ones((1, 4, 4, 1), "f"), np.ones((1, 1, 1, 1), "f"), None, activation=number)

@@ -651,3 +651,84 @@ def test_configs_make_equals():
         assert type(o).from_config(o.get_config()).get_config() == o.get_config()
     for loss in (losses.BinaryCrossentropy(label_smoothing=0.1), losses.SparseCategoricalCrossentropy(ignore_class=2)):
         assert type(loss).from_config(loss.get_config()).get_config() == loss.get_config()
+
+
+# ---- what a first reading found ----
+
+
+def test_what_an_exception_left_behind_does_not_stop_the_next_fit():
+    x, y = blobs(32)
+    bad = y.copy()
+    bad[5] = 77
+
+    def broken(y_true, y_pred):
+        raise ZeroDivisionError
+
+    model = classifier()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=[broken])
+    with pytest.raises(ZeroDivisionError):
+        model.fit(x, bad, verbose=0)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, verbose=0)
+
+
+def test_a_bad_batch_applies_no_constraint():
+    model = models.Sequential([layers.Dense(3, input_shape=(6,), kernel_constraint="non_neg")])
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="77"):
+        model.fit(blobs(8)[0], np.full(8, 77), verbose=0)
+    assert same(before, model.get_weights()) and (before[0] < 0).any()
+
+
+def test_the_row_is_named_also_in_a_pass_over_two_epochs():
+    x, y = blobs(100)
+    y[65] = 9
+    with pytest.raises(ValueError, match="row 65 of the data"):
+        classifier().fit(x, y, shuffle=False, batch_size=10, steps_per_epoch=5, epochs=2, verbose=0)
+
+
+@pytest.mark.parametrize("label", [-1, 2**40, 2**62, float("nan")])
+def test_class_weight_leaves_bad_labels_to_the_loss(label):
+    x, y = blobs(32)
+    y = y.astype("float64" if isinstance(label, float) else "int64")
+    y[5] = label
+    with pytest.raises(ValueError, match="sample 5"):
+        classifier().fit(x, y, class_weight={0: 2.0}, shuffle=False, verbose=0)
+    with pytest.raises(ValueError, match="class numbers"):
+        classifier().fit(x, y, class_weight={10**12: 2.0}, verbose=0)
+
+
+def test_a_generator_that_ended_ends_the_training():
+    x, y = blobs(32)
+    with pytest.warns(UserWarning, match="ran out"):
+        history = classifier().fit(((x, y) for _ in range(5)), epochs=3, verbose=0)
+    assert history.epoch == [0]
+
+
+def test_set_weights_changes_all_or_nothing():
+    model = classifier()
+    before = model.get_weights()
+    with pytest.raises(TypeError):
+        model.set_weights([before[0] + 1, np.array(["a"] * 16), *before[2:]])
+    assert same(before, model.get_weights())
+
+
+def test_detached_variables_and_gradients_of_gradients():
+    v = nnfast.Variable([1.0, 2.0])
+    kept = v.detach()
+    v.assign([5.0, 6.0])
+    assert kept.numpy().tolist() == [1.0, 2.0]
+    w = nnfast.Variable([3.0])
+    with nnfast.GradientTape() as tape:
+        (w * w * w).sum().backward()
+        y = (w.grad * w).sum()
+    with pytest.raises(NotImplementedError):
+        tape.gradient(y, w)
+
+
+def test_epochs_and_frequency_are_checked():
+    x, y = blobs(8)
+    for options in ({"epochs": 1.5}, {"epochs": -1}, {"epochs": "3"}, {"validation_freq": 0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            classifier().fit(x, y, verbose=0, **options)

@@ -86,6 +86,9 @@ py::array conv2d_(py::handle x_, py::handle w_, py::handle b_, const Pair& strid
   const View b = b_.is_none() ? View{} : call.in_like(b_, "b", x);
   call.require(!b.given() || (b.ndim == 1 && b.shape[0] == s.f), "b must have one value per filter, (", s.f,
                ",). Received: b.shape=", b);
+  constexpr int LAST = static_cast<int>(Activation::exp);
+  call.require(activation >= 0 && activation <= LAST, "activation must be a number from 0 to ", LAST,
+               ". Received: ", activation);
   View y;
   py::array out = call.out(out_, output_shape(s, channels_first), x.dtype, y);
   void* scratch = call.scratch(conv2d_scratch(x, w, b, how, y));

@@ -150,7 +150,7 @@ class Optimizer:
         self._step(picked, [trainable_variables[i].data for i in picked], [getattr(g, "data", g) for g in gs])
         for i in picked:
             v = trainable_variables[i]
-            if v.constraint is not None:
+            if v.constraint is not None and not _stopped():
                 v.assign(v.constraint(v))
         ops.advance(self._iterations, status=ops.current_status())
 
@@ -196,6 +196,11 @@ class Optimizer:
     def from_config(cls, config: dict[str, Any]) -> "Optimizer":
         """The optimizer that `get_config` described."""
         return cls(**config)
+
+
+def _stopped() -> bool:
+    status = ops.current_status()
+    return status is not None and bool(status[0])
 
 
 def _rate(tag: str, value: Any) -> float:

@@ -141,6 +141,8 @@ def backward(target: "Tensor", gradient: Any = None, persistent: bool = False) -
     for node, owner in leaves.items():
         if node in found:
             owner._accumulate_grad(found[node])
+            if local.tapes and local.recording:
+                owner.grad.node = Node(_second_derivative)
 
 
 def _leaves(root: Node) -> dict[Node, Any]:

@@ -270,6 +270,10 @@ class Variable(Tensor):
         """Subtracts from it, element by element."""
         self.assign(device.kernels.sub(self.data, as_array(value, self.dtype, "assign_sub")))
 
+    def detach(self) -> Tensor:
+        """A copy of the values, without history: the Variable may change."""
+        return wrap(self.numpy())
+
     @property
     def value(self) -> "Variable":
         """Itself (Keras's spelling)."""

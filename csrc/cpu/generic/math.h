@@ -138,12 +138,12 @@ template <class V>
 INLINE V split_exponent(V x, V& e) {
   using T = ElementOf<V>;
   using Tr = VecTraits<V>;
-  const BitsOf<V> root = bits_of(splat(T(0.70710678118654752))), one = bits_of(splat(T(1)));
-  const BitsOf<V> from_root = bits_of(x) - root;  // its exponent field counts from sqrt(1/2)
-  const BitsOf<V> field = (BitsOf<V>)((UnsignedOf<V>)(from_root + one) >> Tr::MANTISSA);
-  e = to_float<V>(field - Tr::BIAS);
-  const BitsOf<V> below = (BitsOf<V>)((UnsignedOf<V>)(field - Tr::BIAS) << Tr::MANTISSA);
-  return from_bits<V>(bits_of(x) - below);
+  using U = UnsignedOf<V>;  // bits of NaN, Inf and negative numbers wrap round, which only unsigned ones may
+  const U bits = (U)bits_of(x), root = (U)bits_of(splat(T(0.70710678118654752))), one = (U)bits_of(splat(T(1)));
+  const U from_root = bits - root;  // its exponent field counts from sqrt(1/2)
+  const BitsOf<V> exponent = (BitsOf<V>)((from_root + one) >> Tr::MANTISSA) - Tr::BIAS;
+  e = to_float<V>(exponent);
+  return from_bits<V>((BitsOf<V>)(bits - ((U)exponent << Tr::MANTISSA)));
 }
 
 // log x, at most 1 ULP; -Inf at 0, NaN below.

@@ -473,7 +473,8 @@ class Layer:
         for v, new in zip(mine, values):
             if np.shape(new) != v.shape:
                 raise ValueError(f"[set_weights] {v.path!r} has shape {v.shape}. Received: shape {np.shape(new)}")
-        for v, new in zip(mine, values):
+        arrays = [as_array(new, v.dtype, "set_weights") for v, new in zip(mine, values)]
+        for v, new in zip(mine, arrays):
             v.assign(new)
 
     def count_params(self) -> int:

@@ -281,6 +281,11 @@ class Model(Layer):
                 the bad batch.
         """
         self._compiled("fit")
+        for label, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+            if not isinstance(number, (int, np.integer)) or number < 0:
+                raise ValueError(f"[fit] {label} must be an integer from 0 up. Received: {label}={number!r}")
+        if not isinstance(validation_freq, (list, tuple, set)) and validation_freq < 1:
+            raise ValueError(f"[fit] validation_freq must be at least 1. Received: {validation_freq!r}")
         if validation_split:
             if validation_data is not None:
                 raise ValueError("[fit] give validation_split or validation_data, not both")
@@ -313,6 +318,8 @@ class Model(Layer):
             stream = _Stream(data, steps_per_epoch)
             for epoch in range(initial_epoch, epochs):
                 logs = self._run_epoch(epoch, stream, weights, calls)
+                if stream.exhausted and not logs:
+                    break
                 if validation is not None and _validates(epoch, validation_freq):
                     results = self._run_evaluation(validation, validation_steps, calls)
                     logs |= {"val_" + k: v for k, v in results.items()}
@@ -333,11 +340,11 @@ class Model(Layer):
         self.reset_metrics()
         calls.call("on_epoch_begin", epoch, {})
         logs: Mapping[str, float] = {}
-        for step, batch in stream.epoch():
+        for step, batch in stream.checked():
             if weights is not None:
                 batch = weights.apply(batch)
             calls.call("on_train_batch_begin", step, {})
-            logs = self._guarded(self.train_step, batch, "fit", epoch, step, stream.data)
+            logs = self._guarded(self.train_step, batch, "fit", epoch, step, stream)
             calls.call("on_train_batch_end", step, logs)
             if self.stop_training:
                 break
@@ -347,20 +354,21 @@ class Model(Layer):
         return self.get_metrics_result() if isinstance(logs, Results) else logs
 
     def _guarded(
-        self, step_function: Callable[..., Any], batch: Any, name: str, epoch: int, step: int, data: Any
+        self, step_function: Callable[..., Any], batch: Any, name: str, epoch: int, step: int, stream: "_Stream | None"
     ) -> Any:
         """Runs a step with the model's status word; raises what its kernels found in the data."""
+        self._status[:] = 0  # an exception in the step before may have left something there
         with ops.use_status(self._status):
             result = step_function(batch)
         if self._status[0]:
             found = self._status.copy()
             self._status[:] = 0
-            self._raise(found, batch, name, epoch, step, data)
+            self._raise(found, batch, name, epoch, step, stream)
         return result
 
-    def _raise(self, found: np.ndarray, batch: Any, name: str, epoch: int, step: int, data: Any) -> None:
+    def _raise(self, found: np.ndarray, batch: Any, name: str, epoch: int, step: int, stream: "_Stream | None") -> None:
         code, sample = int(found[0]), int(found[2])
-        rows = None if data is None else data.rows_of(step)
+        rows = None if stream is None else stream.data.rows_of(stream.at)
         where = f"batch {step} of epoch {epoch + 1}"
         whole = code in (ops.BAD_LABEL, ops.BAD_INDEX)
         value = int(found[3]) if whole else float(found[3:4].view(np.float64)[0])
@@ -439,9 +447,10 @@ class Model(Layer):
         self.reset_metrics()
         calls.call("on_test_begin", {})
         logs: Mapping[str, float] = {}
-        for step, batch in _Stream(data, steps).epoch():
+        stream = _Stream(data, steps)
+        for step, batch in stream.epoch():
             calls.call("on_test_batch_begin", step, {})
-            logs = self._guarded(self.test_step, batch, "evaluate", 0, step, data)
+            logs = self._guarded(self.test_step, batch, "evaluate", 0, step, stream)
             calls.call("on_test_batch_end", step, logs)
         results = _numbers(self._fresh(logs))
         calls.call("on_test_end", results)
@@ -518,11 +527,14 @@ class _Stream:
 
     def __init__(self, data: ArrayData | IterableData, steps: int | None):
         self.data, self.steps, self.exhausted = data, steps, False
+        self.at = -1  # which batch of its pass over the data the last one was
         self._passing: Iterator[Any] | None = None
 
     def epoch(self) -> Iterator[tuple[int, Any]]:
         if self.steps is None:
-            yield from enumerate(self.data.batches())
+            for step, batch in enumerate(self.data.batches()):
+                self.at = step
+                yield step, batch
             return
         for step in range(self.steps):
             batch = self._next()
@@ -537,13 +549,29 @@ class _Stream:
                 return
             yield step, batch
 
+    def checked(self) -> Iterator[tuple[int, Any]]:
+        """The same; says so if a generator has nothing left."""
+        step = -1
+        for step, batch in self.epoch():
+            yield step, batch
+        if step < 0 and not self.exhausted:
+            self.exhausted = True
+            warnings.warn(
+                "[fit] the data ran out: training ends here. A generator is used up by one pass; give arrays, a "
+                "Sequence, or an endless generator with steps_per_epoch",
+                UserWarning,
+                stacklevel=4,
+            )
+
     def _next(self) -> Any:
         if self._passing is None:
             self._passing = self.data.batches()
         batch = next(self._passing, None)
         if batch is None and (isinstance(self.data, ArrayData) or self.data.indexed):
+            self.at = -1
             self._passing = self.data.batches()  # arrays begin again; a generator that ended stays ended
             batch = next(self._passing, None)
+        self.at += 1
         return batch
 
 
@@ -553,10 +581,12 @@ class _ClassWeights:
     def __init__(self, weights: Mapping[int, float]):
         if not isinstance(weights, Mapping) or not weights:
             raise ValueError(f"[fit] class_weight is a dict {{class number: weight}}. Received: {weights!r}")
-        size = max(int(c) for c in weights) + 1
-        if min(int(c) for c in weights) < 0:
-            raise ValueError(f"[fit] class numbers count from 0. Received: class_weight={dict(weights)}")
-        self.table = np.ones(size, config.floatx())
+        if not all(0 <= int(c) < 2**20 for c in weights):
+            raise ValueError(
+                f"[fit] class numbers count from 0 and stay below 2^20. Received: class_weight={dict(weights)}"
+            )
+        self.classes = max(int(c) for c in weights) + 1
+        self.table = np.ones(self.classes + 1, config.floatx())  # the last entry is for all classes not named
         for c, w in weights.items():
             self.table[int(c)] = w
 
@@ -569,11 +599,9 @@ class _ClassWeights:
             labels = ops.argmax(y, axis=-1) if y.shape[-1] > 1 else ops.reshape(y, y.shape[:-1])
         if labels.ndim != 1:
             raise ValueError(f"[fit] class_weight needs one class per sample. Received: y.shape={y.shape}")
-        labels = ops.cast(labels, "int64")
-        top = int(labels.data.max())
-        if top >= len(self.table):
-            self.table = np.concatenate([self.table, np.ones(top + 1 - len(self.table), self.table.dtype)])
-        extra = ops.take_rows(self.table, labels)
+        labels = ops.cast(labels, "float64")  # what is no class has no entry; the loss will say so
+        known = ops.logical_and(ops.greater_equal(labels, 0.0), ops.less(labels, float(self.classes)))
+        extra = ops.take_rows(self.table, ops.cast(ops.where(known, labels, float(self.classes)), "int64"))
         return x, y, extra if w is None else ops.cast(w, extra.dtype) * extra
 
 

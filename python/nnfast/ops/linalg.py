@@ -1,5 +1,6 @@
 """Products of matrices: matmul by NumPy's rules, gemm with all that fuses into it, and the dense layer."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def _fused(name: str, activation: str) -> int:
 
 def _rows(k: Any, x: Any) -> Any:
     """(..., N) as (rows, N)."""
-    return x if x.ndim == 2 else k.contiguous(x).reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else k.contiguous(x).reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _t(x: Any) -> Any:
