@@ -9,7 +9,8 @@
   our cores is dropped.
 - Each row has the medians, the spread (quartiles over the median) and the minor page faults per call: a peer that pays
   for fresh memory is not a slow kernel. So peers may keep their memory (`keep_memory`), unless `--faults` is given.
-- Every comparison is made with one thread and with all.
+- Every comparison is made with one thread and with all. With several, each sample begins with a pause, in which the
+  threads of the contender before fall asleep, and a few calls that are not timed, which wake our contender's own.
 """
 
 import ctypes
@@ -106,7 +107,7 @@ def compare(
         dropped = 0
         while len(next(iter(samples.values()))) < rounds:
             before = _involuntary_switches()
-            one = {who: _sample(f, calls[who]) for who, f in contenders.items()}
+            one = {who: _sample_after_rest(f, calls[who], count) for who, f in contenders.items()}
             if _involuntary_switches() > before + 1 and dropped < 2 * rounds:
                 dropped += 1
                 continue
@@ -138,6 +139,16 @@ def _sample(f: Callable[[], Any], calls: int) -> tuple[float, float]:
         f()
     seconds = time.perf_counter() - start
     return seconds / calls, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults) / calls
+
+
+def _sample_after_rest(f: Callable[[], Any], calls: int, threads: int) -> tuple[float, float]:
+    """A sample with the previous contender's threads asleep and our contender's awake, where there are several."""
+    if threads > 1:
+        time.sleep(0.001)  # longer than an idle thread may spin here: see bench/__init__.py
+        awake = time.perf_counter() + 0.002
+        while time.perf_counter() < awake:
+            f()
+    return _sample(f, calls)
 
 
 def _calls_per_sample(f: Callable[[], Any]) -> int:
