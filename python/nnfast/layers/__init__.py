@@ -3,7 +3,7 @@
 from typing import Any
 
 from nnfast.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
-from nnfast.layers.conv2d import Conv2D
+from nnfast.layers.convolution import Conv2D
 from nnfast.layers.dense import Dense
 from nnfast.layers.dropout import Dropout
 from nnfast.layers.input_layer import Input, InputLayer

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from nnfast import activations, constraints, initializers, ops, regularizers
+from nnfast import activations, ops
 from nnfast.layers.layer import ElementwiseLayer, Shape
+from nnfast.layers.weights import add, keep_options
 from nnfast.tensor import Tensor, Variable
 
 
@@ -88,9 +89,7 @@ class PReLU(ElementwiseLayer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        keep_options(self, "alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
         self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
         self.alpha: Variable | None = None
 
@@ -110,13 +109,7 @@ class PReLU(ElementwiseLayer):
             raise self._mismatch(f"was built with alpha of shape {self.alpha.shape}", shape)
 
     def build(self, input_shape: Any) -> None:
-        self.alpha = self.add_weight(
-            self._alpha_shape(input_shape),
-            self.alpha_initializer,
-            regularizer=self.alpha_regularizer,
-            constraint=self.alpha_constraint,
-            name="alpha",
-        )
+        self.alpha = add(self, "alpha", self._alpha_shape(input_shape))
 
     def call(self, x: Tensor) -> Tensor:
         return ops.relu(x) - self.alpha * ops.relu(-x)

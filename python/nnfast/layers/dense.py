@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from nnfast import activations, constraints, initializers, ops, regularizers
+from nnfast import activations, ops
 from nnfast.layers.layer import Layer, Shape
+from nnfast.layers.weights import add, keep_options, positive_int
 from nnfast.tensor import Tensor, Variable
 
 
@@ -48,12 +49,8 @@ class Dense(Layer):
         self.units = positive_int(self, "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        keep_options(self, "kernel", kernel_initializer, kernel_regularizer, kernel_constraint)
+        keep_options(self, "bias", bias_initializer, bias_regularizer, bias_constraint)
         self.kernel: Variable | None = None
         self.bias: Variable | None = None
 
@@ -73,21 +70,9 @@ class Dense(Layer):
             raise self._mismatch(f"was built for inputs of shape (..., {k})", shape, fix)
 
     def build(self, input_shape: Any) -> None:
-        self.kernel = self.add_weight(
-            (input_shape[-1], self.units),
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            name="kernel",
-        )
+        self.kernel = add(self, "kernel", (input_shape[-1], self.units))
         if self.use_bias:
-            self.bias = self.add_weight(
-                (self.units,),
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                name="bias",
-            )
+            self.bias = add(self, "bias", (self.units,))
 
     def call(self, x: Tensor) -> Tensor:
         fused = activations.FUSED.get(self.activation)
@@ -97,10 +82,3 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return (*input_shape[:-1], self.units)
-
-
-def positive_int(layer: Layer, name: str, value: Any) -> int:
-    """The argument as an int of at least 1."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise ValueError(f"[{type(layer).__name__}] {name} must be a positive integer. Received: {name}={value!r}")
-    return int(value)

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from nnfast import config, ops
-from nnfast.layers.conv2d import channels_axis, check_images, image_shape, standardize_padding, window_size
-from nnfast.layers.layer import Layer, Shape, standardize_shape
-from nnfast.ops import _window
+from nnfast import ops
+from nnfast.layers.images import Spatial, integers, padding_mode, windows
+from nnfast.layers.layer import Shape
 from nnfast.tensor import Tensor
 
 
-class _Pooling2D(Layer):
-    cast_integers = True
+class _Pooling(Spatial):
+    _pool: Any = None
 
     def __init__(
         self,
@@ -22,30 +21,39 @@ class _Pooling2D(Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        kind = type(self).__name__
-        self.pool_size = _window.pair(kind, "pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else _window.pair(kind, "strides", strides)
-        self.padding = standardize_padding(kind, padding)
-        self.data_format = config.standardize_data_format(kind, data_format)
+        self.pool_size = integers(self, "pool_size", pool_size, self._dims)
+        self.strides = self.pool_size if strides is None else integers(self, "strides", strides, self._dims)
+        self.padding = padding_mode(self, padding)
+        self._keep_format(data_format)
 
     def check_input(self, shape: Shape) -> None:
-        check_images(self, shape)
-        if any(n is not None and n < 1 for n in self._size(shape)):
+        super().check_input(shape)
+        if any(n is not None and n < 1 for n in self._output_size(self._size(shape))):
             raise self._mismatch(
                 f"has pool_size={self.pool_size}, larger than its input", shape, "Use padding='same' or fewer pools"
             )
 
-    def _size(self, shape: Shape) -> tuple[int | None, int | None]:
-        """Rows and columns of the output."""
-        return window_size(shape, self.pool_size, self.strides, self.padding, self.data_format, (1, 1))
+    def _output_size(self, size: Any) -> tuple[int | None, ...]:
+        return tuple(windows(n, k, s, self.padding) for n, k, s in zip(size, self.pool_size, self.strides))
 
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        shape = standardize_shape(input_shape)
-        self.check_input(shape)
-        return image_shape(shape[0], self._size(shape), shape[channels_axis(self.data_format)], self.data_format)
+    def call(self, x: Tensor) -> Tensor:
+        return self._pool(x, self.pool_size, strides=self.strides, padding=self.padding, data_format=self.data_format)
 
 
-class MaxPooling2D(_Pooling2D):
+class _MaxPooling(_Pooling):
+    def __init__(
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
+
+
+class MaxPooling2D(_MaxPooling):
     """The largest of each window.
 
     Args:
@@ -59,76 +67,44 @@ class MaxPooling2D(_Pooling2D):
     (1, 14, 14, 3)
     """
 
-    def __init__(
-        self,
-        pool_size: Any = (2, 2),
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.max_pool2d(
-            x, self.pool_size, strides=self.strides, padding=self.padding, data_format=self.data_format
-        )
+    _pool = staticmethod(ops.max_pool2d)
 
 
-class AveragePooling2D(_Pooling2D):
+class AveragePooling2D(_Pooling):
     """The mean of each window, over the cells inside the image. Arguments as `MaxPooling2D`; pool_size is needed."""
 
-    def __init__(
-        self,
-        pool_size: Any,
-        strides: Any = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        name: str | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.avg_pool2d(
-            x, self.pool_size, strides=self.strides, padding=self.padding, data_format=self.data_format
-        )
+    _pool = staticmethod(ops.avg_pool2d)
 
 
-class _GlobalPooling2D(Layer):
-    cast_integers = True
+class _GlobalPooling(Spatial):
+    _reduce: Any = None
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = config.standardize_data_format(type(self).__name__, data_format)
+        self._keep_format(data_format)
         self.keepdims = bool(keepdims)
 
-    @property
-    def _axes(self) -> tuple[int, int]:
-        return (2, 3) if self.data_format == "channels_first" else (1, 2)
-
-    def check_input(self, shape: Shape) -> None:
-        check_images(self, shape)
-
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        shape = standardize_shape(input_shape)
-        channels = check_images(self, shape)
-        return image_shape(shape[0], (1, 1), channels, self.data_format) if self.keepdims else (shape[0], channels)
+        shape = super().compute_output_shape(input_shape)
+        return shape if self.keepdims else (shape[0], shape[self._channels_axis])
+
+    def _output_size(self, size: Any) -> tuple[int | None, ...]:
+        return (1,) * self._dims
+
+    def call(self, x: Tensor) -> Tensor:
+        return self._reduce(x, axis=self._axes, keepdims=self.keepdims)
 
 
-class GlobalMaxPooling2D(_GlobalPooling2D):
+class GlobalMaxPooling2D(_GlobalPooling):
     """The largest of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with keepdims."""
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.max(x, axis=self._axes, keepdims=self.keepdims)
+    _reduce = staticmethod(ops.max)
 
 
-class GlobalAveragePooling2D(_GlobalPooling2D):
+class GlobalAveragePooling2D(_GlobalPooling):
     """The mean of each channel: (N, H, W, C) -> (N, C), or (N, 1, 1, C) with keepdims."""
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.mean(x, axis=self._axes, keepdims=self.keepdims)
+    _reduce = staticmethod(ops.mean)
 
 
 MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D

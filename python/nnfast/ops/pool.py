@@ -100,6 +100,11 @@ def _window(
     }
 
 
+def _prepared(op: Op, x: Any, *window: Any) -> tuple[Any, dict[str, Any]]:
+    (x,) = float_operands(op.name, x)
+    return x, _window(op.name, x.shape, *window)
+
+
 def max_pool2d(
     x: Any,
     pool_size: Any,
@@ -134,8 +139,7 @@ def max_pool2d(
     >>> nnfast.ops.max_pool2d(np.arange(16.0).reshape(1, 4, 4, 1), 2).data[0, :, :, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    (x,) = float_operands("max_pool2d", x)
-    window = _window("max_pool2d", x.shape, pool_size, strides, padding, dilation, ceil_mode, data_format)
+    x, window = _prepared(_max_pool2d, x, pool_size, strides, padding, dilation, ceil_mode, data_format)
     y = _max_pool2d.apply(x, **window)
     if not return_indices:
         return y
@@ -163,17 +167,17 @@ def avg_pool2d(
     >>> nnfast.ops.avg_pool2d(np.arange(16.0).reshape(1, 4, 4, 1), 2).data[0, :, :, 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
-    (x,) = float_operands("avg_pool2d", x)
-    window = _window("avg_pool2d", x.shape, pool_size, strides, padding, dilation, ceil_mode, data_format)
+    x, window = _prepared(_avg_pool2d, x, pool_size, strides, padding, dilation, ceil_mode, data_format)
     return _avg_pool2d.apply(x, **window, count_include_pad=bool(count_include_pad))
 
 
-def _axes(name: str, x: Any, data_format: str) -> tuple[int, int]:
+def _global(name: str, reduction: Any, x: Any, keepdims: bool, data_format: str) -> Tensor:
+    (x,) = float_operands(name, x)
     if x.ndim != 4:
         raise ValueError(
             f"[{name}] x must be (N, H, W, C) or, channels first, (N, C, H, W). Received: x.shape={x.shape}"
         )
-    return (2, 3) if channels_first(name, data_format) else (1, 2)
+    return reduction(x, axis=(2, 3) if channels_first(name, data_format) else (1, 2), keepdims=keepdims)
 
 
 def global_max_pool2d(x: Any, *, keepdims: bool = False, data_format: str = "channels_last") -> Tensor:
@@ -183,8 +187,7 @@ def global_max_pool2d(x: Any, *, keepdims: bool = False, data_format: str = "cha
     >>> nnfast.ops.global_max_pool2d(np.arange(8.0).reshape(1, 2, 2, 2)).tolist()
     [[6.0, 7.0]]
     """
-    (x,) = float_operands("global_max_pool2d", x)
-    return reduce.max(x, axis=_axes("global_max_pool2d", x, data_format), keepdims=keepdims)
+    return _global("global_max_pool2d", reduce.max, x, keepdims, data_format)
 
 
 def global_avg_pool2d(x: Any, *, keepdims: bool = False, data_format: str = "channels_last") -> Tensor:
@@ -194,5 +197,4 @@ def global_avg_pool2d(x: Any, *, keepdims: bool = False, data_format: str = "cha
     >>> nnfast.ops.global_avg_pool2d(np.arange(8.0).reshape(1, 2, 2, 2)).tolist()
     [[3.0, 4.0]]
     """
-    (x,) = float_operands("global_avg_pool2d", x)
-    return reduce.mean(x, axis=_axes("global_avg_pool2d", x, data_format), keepdims=keepdims)
+    return _global("global_avg_pool2d", reduce.mean, x, keepdims, data_format)
