@@ -141,7 +141,7 @@ struct XentOperands {
   LossReduction reduction;
 };
 struct XentResults {
-  View loss, dlogits, correct;  // [] or, without reduction, [N]; [N,C]; [] int64; contiguous
+  View loss, dlogits, correct;  // [] or, without reduction, [N]; [N,C]; [] int64; contiguous. dlogits may be absent
 };
 void softmax_xent(const XentOperands& operands, const XentResults& results, void* scratch, Status* status);
 size_t softmax_xent_scratch(const XentOperands& operands);

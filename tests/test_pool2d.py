@@ -1,6 +1,7 @@
 """Pooling: kernels against the reference, its rules about padding, NaN and equals, gradients, errors."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -257,3 +258,46 @@ def test_ops_check_their_arguments():
         ops.pool.MaxPool2D().output_shape((None, 4, 4, 1), 5)
     with pytest.raises(ValueError, match=r"\[global_max_pool2d\] x must be"):
         ops.global_max_pool2d(x[0])
+
+
+def _sees(n, k, stride, d, before, after, ceil_mode):
+    """Does every window along an axis read a cell, counted one by one? None: there is no window."""
+    padded, span = n + before + after, (k - 1) * d + 1
+    if span > padded:
+        return None
+    size = (padded - span + (stride - 1 if ceil_mode else 0)) // stride + 1
+    if ceil_mode and (size - 1) * stride >= n + before:
+        size -= 1
+    return all(any(0 <= w * stride - before + j * d < n for j in range(k)) for w in range(size))
+
+
+def test_windows_in_the_padding_alone_are_found(rng):
+    found = {True: 0, False: 0}
+    for _ in range(4000):
+        n, k, stride, d = (int(rng.integers(1, m)) for m in (9, 6, 9, 13))
+        before, after, ceil_mode = int(rng.integers(0, 30)), int(rng.integers(0, 12)), bool(rng.integers(2))
+        want = _sees(n, k, stride, d, before, after, ceil_mode)
+        if want is None:
+            continue
+        found[want] += 1
+        how = {"pool": (k, 1), "strides": (stride, 1), "pads": ((before, after), (0, 0)), "dilation": (d, 1)}
+        try:
+            _cpu.max_pool2d(np.zeros((0, n, 1, 1), np.float32), **how, ceil_mode=ceil_mode)
+            got = True
+        except ValueError as e:
+            assert "padding alone" in str(e)
+            got = False
+        assert got == want, (n, how, ceil_mode)
+    assert min(found.values()) > 100
+
+
+def test_the_check_of_huge_windows_takes_no_time():
+    huge = 2**31 - 1
+    how = {"pool": (2, 1), "strides": (1, 1), "dilation": (huge, 1)}
+    begin = time.perf_counter()
+    for pads in (((huge, huge), (0, 0)), ((huge, 0), (0, 0))):
+        y = _cpu.max_pool2d(np.zeros((0, huge, 1, 1), np.float32), pads=pads, **how)
+        assert y.shape == (0, sum(pads[0]), 1, 1)
+        with pytest.raises(ValueError, match="padding alone"):  # of rows -1 and huge - 1 there is none
+            _cpu.max_pool2d(np.zeros((0, huge - 1, 1, 1), np.float32), pads=((huge, huge), (0, 0)), **how)
+    assert time.perf_counter() - begin < 1

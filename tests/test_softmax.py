@@ -333,3 +333,30 @@ def test_course_softmax_regression_with_penalty(device):
     assert loss.item() == pytest.approx(2.0863049636282662, rel=1e-14)
     want = [[0.3021, -1.7578, 1.6957], [0.5254, -2.1919, 2.2265]]
     np.testing.assert_allclose(w.grad.numpy(), want, atol=5e-5)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("n, c", [(0, 3), (5, 1), (70, 10), (9, 33)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_xent_without_gradient_has_the_same_bits(n, c, soft, smoothing, isa, dtype, rng):
+    logits = rng.normal(size=(n, c)).astype(dtype)
+    labels = rng.dirichlet(np.ones(c), n).astype(dtype) if soft else rng.integers(0, c, n)
+    options = {"label_smoothing": smoothing, **({} if soft else {"ignore_class": 0})}
+    loss, gradient, correct = _cpu.softmax_xent(logits, labels, **options)
+    alone, nothing, again = _cpu.softmax_xent(logits, labels, gradient=False, **options)
+    assert (
+        gradient is not None and nothing is None and reference.softmax_xent(logits, labels, gradient=False)[1] is None
+    )
+    assert alone.tobytes() == loss.tobytes() and again == correct
+
+
+def test_evaluation_computes_no_gradient_of_the_loss(monkeypatch):
+    asked = []
+    kernel = _cpu.softmax_xent
+    monkeypatch.setattr(_cpu, "softmax_xent", lambda *a, **o: asked.append(o["gradient"]) or kernel(*a, **o))
+    v = nnfast.Variable(np.zeros((2, 3), np.float32))
+    ops.softmax_xent(v, [0, 1])
+    ops.softmax_xent(v.detach(), [0, 1])
+    with nnfast.no_grad():
+        ops.softmax_xent(v, [0, 1])
+    assert asked == [True, False, False]

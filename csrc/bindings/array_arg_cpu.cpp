@@ -89,7 +89,7 @@ DType dtype_from(const py::object& name) {
     const auto d = static_cast<DType>(i);
     if (d != DType::float16 && d != DType::bfloat16 && wanted.equal(dtype_object(d))) return d;
   }
-  throw py::type_error("[dtype] nnfast has bool, integers, float32 and float64. Received: " +
+  throw py::type_error("[dtype] nnfast has bool, integers, float32 and float64, in native byte order. Received: " +
                        std::string(py::str(wanted)));
 }
 

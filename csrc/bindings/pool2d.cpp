@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <utility>
 
 #include "../ops.h"
 #include "module.h"
@@ -9,6 +11,36 @@ namespace {
 using Pair = std::array<int64_t, 2>;
 using Pads = std::array<Pair, 2>;            // ((top, bottom), (left, right))
 constexpr int64_t LIMIT = int64_t{1} << 31;  // sums and products of two below it cannot wrap round
+
+// sum of floor((a i + b) / m) for 0 <= i < n, modulo 2^64, in O(log m) steps: what a and b hold of m is taken out, then
+// the points below the line are counted along the other axis. All below 2^32.
+uint64_t floor_sum(uint64_t n, uint64_t m, uint64_t a, uint64_t b) {
+  uint64_t sum = 0;
+  for (;;) {
+    if (n == 0) return sum;
+    sum += n * (n - 1) / 2 * (a / m) + n * (b / m);
+    a %= m, b %= m;
+    const uint64_t top = a * n + b;
+    if (top < m) return sum;
+    n = top / m, b = top % m;
+    std::swap(m, a);
+  }
+}
+
+// Does every window along an axis read a cell of the input, [0, n)? A window without one has no largest one and no
+// mean. Window w reads first + j dilation, j < k, with first = w stride - before.
+bool every_window_sees_a_cell(int64_t n, int64_t size, int64_t k, int64_t stride, int64_t dilation, int64_t before) {
+  if ((size - 1) * stride - before >= n) return false;  // the last one begins behind the input
+  if (before > (k - 1) * dilation) return false;        // the first one ends in front of it
+  // The windows that begin in front of it: each reads the cell first mod dilation, unless that is n or more.
+  const int64_t front = std::min(size, (before + stride - 1) / stride);
+  if (front == 0 || dilation <= n) return true;
+  const auto d = static_cast<uint64_t>(dilation), step = static_cast<uint64_t>(stride % dilation);
+  const auto start = static_cast<uint64_t>((dilation - before % dilation) % dilation);
+  // x mod d >= n just where floor((x + d - n) / d) is one more than floor(x / d)
+  const auto count = static_cast<uint64_t>(front);
+  return floor_sum(count, d, step, start + d - static_cast<uint64_t>(n)) == floor_sum(count, d, step, start);
+}
 
 // Checks everything and gives the shape of the result. x: the shape of the images, in their format.
 Shape checked(const Call& call, const Shape& x, const Pair& pool, const Pair& strides, const Pads& pads,
@@ -33,13 +65,9 @@ Shape checked(const Call& call, const Shape& x, const Pair& pool, const Pair& st
                  after, ")");
     int64_t size = (padded - span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
     if (ceil_mode && (size - 1) * stride >= n + before) --size;
-    bool seen = true;  // a window that reads no cell has no largest one and no mean
-    for (int64_t w = 0; seen && w < size && (before || after || ceil_mode); ++w) {
-      const int64_t first = w * stride - before, inner = first >= 0 ? first : first + (d - 1 - first) / d * d;
-      seen = inner < n && inner < first + k * d;
-    }
-    call.require(seen && n > 0, "a window lies in the padding alone. Received: ", axis, ": input ", n, ", pool ", k,
-                 ", dilation ", d, ", padding (", before, ", ", after, ")");
+    call.require(n > 0 && every_window_sees_a_cell(n, size, k, stride, d, before),
+                 "a window lies in the padding alone. Received: ", axis, ": input ", n, ", pool ", k, ", dilation ", d,
+                 ", padding (", before, ", ", after, ")");
     how.size[i] = k, how.stride[i] = stride, how.dilation[i] = d, how.before[i] = before, how.after[i] = after;
     shape[static_cast<size_t>(i + (how.channels_first ? 2 : 1))] = size;
   }

@@ -63,7 +63,7 @@ void check_labels(Call& call, const View& labels, const View& logits) {
 
 py::tuple xent(py::handle logits_, py::handle labels_, py::handle sample_weight_, py::handle class_weight_,
                std::optional<int64_t> ignore_class, double label_smoothing, const std::string& reduction,
-               py::handle status_) {
+               py::handle status_, bool gradient) {
   Call call("softmax_xent");
   XentOperands o;
   o.logits = call.in_float(logits_, "logits");
@@ -88,7 +88,8 @@ py::tuple xent(py::handle logits_, py::handle labels_, py::handle sample_weight_
   XentResults r;
   const bool each = o.reduction == LossReduction::none;
   py::array loss = call.out(py::none(), each ? Shape{N} : Shape{}, o.logits.dtype, r.loss);
-  py::array dlogits = call.out(py::none(), {N, C}, o.logits.dtype, r.dlogits);
+  py::object dlogits = py::none();
+  if (gradient) dlogits = call.out(py::none(), {N, C}, o.logits.dtype, r.dlogits);
   py::array correct = call.out(py::none(), {}, DType::int64, r.correct);
   void* scratch = call.scratch(softmax_xent_scratch(o));
   Status* status = call.status(status_);
@@ -129,7 +130,7 @@ void bind_softmax(py::module_& m) {
   m.def("softmax_xent", xent, py::arg("logits"), py::arg("labels"), py::kw_only(),
         py::arg("sample_weight") = py::none(), py::arg("class_weight") = py::none(),
         py::arg("ignore_class") = py::none(), py::arg("label_smoothing") = 0.0, py::arg("reduction") = "mean",
-        py::arg("status") = py::none());
+        py::arg("status") = py::none(), py::arg("gradient") = true);
   m.def("sigmoid_xent", sigmoid, py::arg("logits"), py::arg("targets"));
 }
 

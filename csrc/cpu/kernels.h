@@ -218,7 +218,7 @@ struct XentRows {
   const int64_t* label;     // of each row; -1: it has no loss
   const T *weight, *total;  // of each row; total: the sum of its probabilities
   T keep, spread, scale;    // target = keep * target + spread; the gradient is also times scale
-  T *dx, *loss;             // [rows, n] contiguous (may be x), [rows]
+  T *dx, *loss;             // [rows, n] contiguous (may be x) or null: not wanted, [rows]
 };
 template <class T>
 struct SoftmaxKernels {  // [0]: softmax, [1]: its logarithm; an output may be an input

@@ -150,7 +150,7 @@ void xent(const XentOperands& o, const XentResults& to, void* scratch, Status* s
                               keep,
                               spread,
                               T(scale),
-                              to.dlogits.as<T>() + first * C,
+                              to.dlogits.given() ? to.dlogits.as<T>() + first * C : nullptr,
                               losses};
           correct.fetch_add(kernels().softmax.get<T>().xent(q), std::memory_order_relaxed);
           for (int64_t i = 0; i < count; ++i) loss[first + i] = losses[i];

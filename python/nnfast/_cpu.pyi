@@ -358,7 +358,8 @@ def softmax_xent(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     status: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    gradient: bool = True,
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """loss_i = -weight_i sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows."""
 
 def softplus(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...

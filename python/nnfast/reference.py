@@ -684,13 +684,15 @@ def softmax_xent(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
     status: Array | None = None,
-) -> tuple[Array, Array, Array]:
+    gradient: bool = True,
+) -> tuple[Array, Array | None, Array]:
     """loss_i = -weight_i sum_c t_ic log_softmax(logits)_ic; its gradient by the logits; the number of correct rows.
 
     logits (N, C); labels (N,) of any integer or float dtype with integral values, or a row of probabilities (N, C) in
     the dtype of the logits. weight_i = sample_weight_i * class_weight[label_i], of a row: sum_c t_ic class_weight_c.
     label_smoothing e: t = (1 - e) t + e / C. Rows of ignore_class have no loss, no gradient, and leave N.
     reduction: "mean" divides by the rows that count, "sum", or "none": losses (N,), gradient of their sum.
+    gradient=False: None in its place.
     A correct row has its largest logit (the first of equals) at its label (soft: at its largest probability).
     """
     n, c = logits.shape
@@ -742,13 +744,15 @@ def softmax_xent(
     with np.errstate(all="ignore"):
         log_p = log_softmax(logits)
         losses = weight * -np.where(target != 0, target * log_p, 0).sum(1)
-        gradient = weight[:, None] * (np.exp(log_p) * target.sum(1, keepdims=True) - target)
-    losses, gradient = np.where(counted, losses, 0), np.where(counted[:, None], gradient, 0)
-    if reduction == "none":
-        return losses.astype(logits.dtype), gradient.astype(logits.dtype), correct
-    rows = counted.sum() if reduction == "mean" else 1
-    scale = 1 / rows if rows else 0.0
-    return np.asarray(losses.sum() * scale, logits.dtype), np.asarray(gradient * scale, logits.dtype), correct
+        dlogits = weight[:, None] * (np.exp(log_p) * target.sum(1, keepdims=True) - target)
+    losses, dlogits = np.where(counted, losses, 0), np.where(counted[:, None], dlogits, 0)
+    scale = 1.0
+    if reduction != "none":
+        rows = counted.sum() if reduction == "mean" else 1
+        scale = 1 / rows if rows else 0.0
+        losses = losses.sum() * scale
+    wanted = np.asarray(dlogits * scale, logits.dtype) if gradient else None
+    return np.asarray(losses, logits.dtype), wanted, correct
 
 
 def sigmoid_xent(logits: Array, targets: Array) -> tuple[Array, Array]:

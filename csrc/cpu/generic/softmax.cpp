@@ -192,6 +192,7 @@ INLINE Bits<T> only_lane(ptrdiff_t n) {
 enum Target { HARD, SMOOTH, SOFT };
 
 // sum(t (x - max)) without the label's keep, and exp(x - max) into dx, for a row longer than a vector.
+// dx null: the exponentials are summed alone.
 template <class T, Target TARGET>
 INLINE double exp_row(const XentRows<T>& q, const T* x, const T* soft, T top, T* dx, double& dot) {
   dot = 0;
@@ -204,7 +205,7 @@ INLINE double exp_row(const XentRows<T>& q, const T* x, const T* soft, T top, T*
     });
   return sum_of<T>(q.n, [&](ptrdiff_t i, ptrdiff_t count) {
     const Vec<T> e = exp(part(x + i, count) - top);
-    put(dx + i, e, count);
+    if (dx) put(dx + i, e, count);
     return e;
   });
 }
@@ -217,12 +218,12 @@ static ptrdiff_t xent(const XentRows<T>& q) {
   for (ptrdiff_t r = 0; r < q.rows; ++r) {
     const T* x = q.x + r * q.x_step;
     const T* soft = TARGET == SOFT ? q.soft + r * q.soft_step : nullptr;
-    T* dx = q.dx + r * q.n;
+    T* dx = q.dx ? q.dx + r * q.n : nullptr;
     const ptrdiff_t label = q.label[r];
     sum[r] = 1;
     rest[r] = 0;
     if (label < 0) {  // a row without loss
-      fill_row(dx, q.n, [](ptrdiff_t, ptrdiff_t) { return Vec<T>{}; });
+      if (dx) fill_row(dx, q.n, [](ptrdiff_t, ptrdiff_t) { return Vec<T>{}; });
       continue;
     }
     const T at_label = x[label], factor = q.weight[r] * q.scale;
@@ -235,6 +236,7 @@ static ptrdiff_t xent(const XentRows<T>& q) {
       sum[r] = joined_lanes<Plus>(e);
       rest[r] = q.keep * (at_label - top);
       if (TARGET == SMOOTH) rest[r] += q.spread * joined_lanes<Plus>(select<T>(first_lanes<T>(q.n), v - top, Vec<T>{}));
+      if (!dx) continue;
       const Vec<T> t = select<T>(only_lane<T>(label), splat(q.spread + q.keep), splat(q.spread));
       store_some(dx, e * (factor / sum[r]) - t * factor, q.n);
     } else {
@@ -244,6 +246,7 @@ static ptrdiff_t xent(const XentRows<T>& q) {
       const double all = exp_row<T, TARGET>(q, x, soft, top, dx, dot);
       sum[r] = T(all);
       rest[r] = T(TARGET == SOFT ? dot : dot + q.keep * (at_label - top));
+      if (!dx) continue;
       const Vec<T> scale = splat(T(factor * total / all)), less = splat(factor * q.spread);
       fill_row(dx, q.n, [&](ptrdiff_t i, ptrdiff_t count) {
         const Vec<T> e = part(dx + i, count) * scale;

@@ -8,7 +8,7 @@ from nnfast import device
 from nnfast.ops._op import Op, float_operands, integer
 from nnfast.ops.reduce import axes_of
 from nnfast.ops.status import current_status
-from nnfast.tape import is_unit
+from nnfast.tape import is_unit, local
 from nnfast.tensor import Tensor, as_array, wrap
 
 Shape = tuple[int | None, ...]
@@ -47,7 +47,8 @@ class LogSoftmax(Op):
 
 
 class SoftmaxXent(Op):
-    """Cross-entropy of labels with softmax(logits). The kernel gives loss and gradient in one pass over the logits."""
+    """Cross-entropy of labels with softmax(logits). The kernel gives loss and gradient in one pass over the logits,
+    or the loss alone where nothing is recorded."""
 
     name = "softmax_xent"
 
@@ -209,6 +210,7 @@ def softmax_xent_with_correct(
         label_smoothing=label_smoothing,
         reduction=reduction,
         status=current_status() if status is None else status,
+        gradient=local.recording and isinstance(logits, Tensor) and logits.node is not None,
     )
     return loss, wrap(correct[0])
 
