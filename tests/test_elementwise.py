@@ -282,10 +282,11 @@ def test_dtypes():
     for weak in (2, 2.0, True, [2.0, 3.0], np.float64(2), np.array([1, 2]), np.array([True, False])):
         assert ops.add(f32, weak).dtype == np.float32
         assert ops.add(weak, f64).dtype == np.float64
-    assert ops.add(1, 2).dtype == np.float32
+    assert ops.add(1, 2.0).dtype == np.float32
+    assert ops.add(1, 2).dtype == np.int64
     assert ops.div(np.array([1, 2]), np.array([2, 2])).tolist() == [0.5, 1.0]
     nnfast.config.set_floatx("float64")
-    assert ops.add([1, 2], 2).dtype == np.float64
+    assert ops.add([1, 2], 2.0).dtype == np.float64
     for bad in (1j, "a", None, np.array(["x"])):
         with pytest.raises(TypeError, match=r"\[mul\]"):
             ops.mul(f32, bad)
@@ -337,3 +338,57 @@ def test_shapes_known_before_values():
     assert ops.elementwise._exp.output_shape((None, 3)) == (None, 3)
     with pytest.raises(ValueError, match=r"\[add\] the shapes do not broadcast"):
         ops.elementwise._add.output_shape((None, 3), (4,))
+
+
+BIG = np.array([2**53 + 1, 5])
+INTEGERS = [
+    (lambda t: t + 1, np.int64, [2**53 + 2, 6]),
+    (lambda t: 1 - t, np.int64, [-(2**53), -4]),
+    (lambda t: t * t[1], np.int64, [5 * (2**53 + 1), 25]),
+    (lambda t: -t, np.int64, [-(2**53) - 1, -5]),
+    (lambda t: abs(-t), np.int64, BIG.tolist()),
+    (lambda t: t[1:] ** 20, np.int64, [5**20]),
+    (lambda t: t[1:] ** 2, np.int64, [25]),
+    (lambda t: ops.maximum(t, 2**53), np.int64, [2**53 + 1, 2**53]),
+    (lambda t: ops.minimum(t, 2**53), np.int64, [2**53, 5]),
+    (lambda t: ops.where([True, False], t, 0), np.int64, [2**53 + 1, 0]),
+    (lambda t: ops.clip(t, 7, None), np.int64, [2**53 + 1, 7]),
+    (lambda t: t == 2**53, np.bool_, [False, False]),
+    (lambda t: t > 2**53, np.bool_, [True, False]),
+    (lambda t: t.sum(), np.int64, 2**53 + 6),
+    (lambda t: t.max(), np.int64, 2**53 + 1),
+    (lambda t: t[1:] + 1.5, np.float32, [6.5]),
+    (lambda t: t[1:] / 2, np.float32, [2.5]),
+    (lambda t: t[1:] + np.ones(1), np.float64, [6.0]),
+    (lambda t: ops.mean([2**24 + 1, 2**24 + 3]), np.float32, 2**24 + 2),
+    (lambda t: ops.var([2**24 + 1, 2**24 + 3]), np.float32, 1),
+    (lambda t: nnfast.Tensor(np.array([200], np.uint8)) + np.array([100], np.uint8), np.uint8, [44]),
+    (lambda t: nnfast.Tensor([True, False]) + 1, np.int64, [2, 1]),
+]
+
+
+@pytest.mark.parametrize("f, dtype, want", INTEGERS)
+def test_integers_follow_numpy(f, dtype, want, device):
+    got = f(nnfast.Tensor(BIG))
+    assert got.dtype == dtype and got.tolist() == want
+
+
+@pytest.mark.parametrize(
+    "f, error, words",
+    [
+        (lambda t: t + nnfast.Tensor([1, 2, 3]), ValueError, r"\[add\].*\(3,\)"),
+        (lambda t: t**-1, ValueError, r"\[pow\].*negative.*cast"),
+        (lambda t: nnfast.Tensor([True]) - nnfast.Tensor([True]), TypeError, r"\[sub\].*cast"),
+        (lambda t: ops.add(2**70, t), OverflowError, r"\[add\]"),
+    ],
+)
+def test_what_integers_cannot_do(f, error, words):
+    with pytest.raises(error, match=words):
+        f(nnfast.Tensor(BIG))
+
+
+def test_integer_variables_count(device):
+    v = nnfast.Variable([2**53, 1], trainable=False)
+    v.assign_add(1)
+    v.assign_sub([0, 2])
+    assert v.tolist() == [2**53 + 1, 0]

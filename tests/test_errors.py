@@ -9,7 +9,7 @@ import pytest
 from layouts import LAYOUTS, misaligned, read_only
 
 import nnfast
-from nnfast import _cpu, layers, losses, ops
+from nnfast import _cpu, layers, losses, models, ops
 from nnfast.models import Sequential
 
 BIG = 2**62
@@ -807,3 +807,69 @@ def test_a_bad_label_leaves_the_model_as_it_was():
     for a, b in zip(before, model.get_weights()):
         np.testing.assert_array_equal(a, b)
     assert np.isfinite(model.fit(PIXELS, CLASSES, verbose=0).history["loss"]).all()
+
+
+MASKED = np.ma.array([[1.0, 2.0]], mask=[[False, True]])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        nnfast.Tensor,
+        nnfast.Variable,
+        lambda x: ops.add(x, 1.0),
+        lambda x: ops.add(np.ones((1, 2)), x),
+        lambda x: ops.matmul(x, np.ones((2, 1))),
+        lambda x: ops.where(x > 1, 1.0, 0.0),
+        lambda x: ops.sum(x),
+        lambda x: nnfast.tensor(np.ones((1, 2))) + x,
+        lambda x: ops.maximum(x.astype(int), 1),
+    ],
+)
+def test_a_mask_is_not_ignored(f):
+    with pytest.raises(TypeError, match=r"\[\w+\].*mask would be ignored.*x\.filled\(0\)"):
+        f(MASKED)
+    f(np.ma.array(MASKED.filled(0)))  # nothing is masked: an ordinary array
+
+
+def test_byte_orders_meet(device):
+    big, native = np.arange(3, dtype=">f4"), np.ones(3, np.float32)
+    assert ops.add(big, native).tolist() == ops.add(native, big).tolist() == [1, 2, 3]
+    with pytest.raises(TypeError, match="float32 and float64"):
+        ops.add(big, np.ones(3))
+    for made in (nnfast.Tensor(big), nnfast.Tensor([1.0], ">f4"), nnfast.Variable([1.0], dtype=">f4")):
+        assert made.dtype == np.float32 and made.dtype.isnative
+
+
+def test_dtypes_that_tensors_do_not_have():
+    for dtype in ("complex64", "float16", "U3", object):
+        with pytest.raises(TypeError, match=r"\[Tensor\] dtype must be .*Received: dtype="):
+            nnfast.Tensor([1.0], dtype)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda m: m.fit(np.ones((4, 2)), np.ones((4, 1)), batch_size=True),
+        lambda m: m.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=True),
+        lambda m: m.fit(np.ones((4, 2)), np.ones((4, 1)), initial_epoch=False),
+        lambda m: m.fit(np.ones((4, 2)), np.ones((4, 1)), steps_per_epoch=True),
+        lambda m: m.fit(np.ones((4, 2)), np.ones((4, 1)), validation_freq=True),
+        lambda m: m.fit(np.ones((4, 2)), np.ones((4, 1)), validation_freq=[True]),
+        lambda m: m.evaluate(np.ones((4, 2)), np.ones((4, 1)), steps=True),
+        lambda m: m.predict(np.ones((4, 2)), batch_size=True),
+        lambda m: layers.Dense(True),
+        lambda m: layers.Conv2D(True, 3),
+        lambda m: layers.Conv2D(3, True),
+        lambda m: layers.MaxPooling2D(True),
+        lambda m: layers.Reshape((True,)),
+        lambda m: layers.Dense(1, input_shape=(True,)),
+        lambda m: layers.Dense(1, input_dim=True),
+        lambda m: layers.Dense(1, input_shape=True),
+    ],
+)
+def test_bools_are_no_integers(f):
+    model = models.Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    with pytest.raises((TypeError, ValueError), match="(True|False)"):
+        f(model)

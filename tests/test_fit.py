@@ -1,5 +1,7 @@
 """The training loop: what fit, evaluate and predict do with data, weights, callbacks, bad batches."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -732,3 +734,98 @@ def test_epochs_and_frequency_are_checked():
     for options in ({"epochs": 1.5}, {"epochs": -1}, {"epochs": "3"}, {"validation_freq": 0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             classifier().fit(x, y, verbose=0, **options)
+
+
+def _classifier():
+    model = models.Sequential([layers.Dense(3, activation="softmax", input_shape=(2,))])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_bad_validation_data_is_named_so():
+    x, y = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+    bad = np.array([0, 0, 7, 0])
+    with pytest.raises(ValueError, match=r"^\[fit\] validation_data: the target of sample 2 .* batch 0 is 7") as e:
+        _classifier().fit(x, y, verbose=0, validation_data=(x, bad))
+    assert "weights" not in str(e.value)
+    with pytest.raises(ValueError, match=r"^\[fit\] validation_data: x and y must have one row"):
+        _classifier().fit(x, y, verbose=0, validation_data=(x, bad[:2]))
+    with pytest.raises(ValueError, match=r"^\[evaluate\] the target of sample 2"):
+        _classifier().evaluate(x, bad, verbose=0)
+
+
+def test_nan_is_never_better():
+    class Saw(callbacks.Callback):
+        def __init__(self, values):
+            self.values = values
+
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val"] = self.values[epoch]
+
+    nan = float("nan")
+    x, y = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+    for values, epochs, best in (((nan, 1.0, 0.5, 0.7, 0.8), 5, 2), ((1.0, nan, nan, 0.5), 3, 0)):
+        stop = callbacks.EarlyStopping("val", patience=2)
+        history = _classifier().fit(x, y, epochs=len(values), verbose=0, callbacks=[Saw(values), stop])
+        assert len(history.epoch) == epochs and stop.best_epoch == best and stop.best == values[best]
+    stop = callbacks.EarlyStopping("val", patience=1)
+    assert len(_classifier().fit(x, y, epochs=4, verbose=0, callbacks=[Saw([nan] * 4), stop]).epoch) == 2
+
+
+def test_schedules_are_called_by_their_signature():
+    x, y = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+
+    def run(schedule):
+        model = _classifier()
+        model.fit(x, y, epochs=2, verbose=0, callbacks=callbacks.LearningRateScheduler(schedule))
+        return float(model.optimizer.learning_rate)
+
+    assert run(lambda epoch: 0.5 / (epoch + 1)) == 0.25
+    assert run(lambda epoch, lr: lr / 2) == pytest.approx(0.0025)
+    assert run(lambda epoch, factor=0.5: factor * 2) == pytest.approx(0.005 * 4)  # as Keras: what it can take, it gets
+
+    def broken(epoch, lr=0.0):
+        return "a" + 1
+
+    with pytest.raises(TypeError, match="concatenate|unsupported"):
+        run(broken)
+    for wrong in (lambda: 0.1, 0.1):
+        with pytest.raises(TypeError, match=r"\[LearningRateScheduler\] schedule must be"):
+            callbacks.LearningRateScheduler(wrong)
+
+
+def test_batch_logs_are_dicts():
+    seen = []
+
+    class First(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            logs["mine"] = 1.5
+            seen.append(json.loads(json.dumps(logs)))
+
+    class Second(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            assert type(logs) is dict and logs.copy() == dict(logs) == {**logs} == logs | {}
+            assert logs["mine"] == 1.5 and logs.get("none") is None and set(logs) == {"accuracy", "loss", "mine"}
+
+        def on_test_batch_end(self, batch, logs=None):
+            assert type(logs) is dict and set(logs) == {"accuracy", "loss"}
+
+    x, y = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+    model = _classifier()
+    history = model.fit(x, y, 2, 2, verbose=0, callbacks=[First(), Second()], validation_data=(x, y))
+    assert len(seen) == 4 and seen[-1]["loss"] == history.history["loss"][-1] and "mine" not in history.history
+
+
+def test_own_train_step_changes_the_logs():
+    class Mine(models.Sequential):
+        def train_step(self, data):
+            logs = super().train_step(data)
+            logs["mine"] = 2.0
+            del logs["accuracy"]
+            return logs.copy() if copied else logs
+
+    x, y = np.ones((4, 2), np.float32), np.zeros(4, np.int64)
+    for copied in (True, False):
+        model = Mine([layers.Dense(3, activation="softmax", input_shape=(2,))])
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        assert set(model.fit(x, y, verbose=0).history) == {"loss", "mine"}

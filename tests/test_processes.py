@@ -200,3 +200,27 @@ def test_unknown_isa_is_an_error(name, value):
 def test_forced_isa_really_runs():
     for isa in _cpu.isas():
         assert run("from nnfast import _cpu; print(_cpu.isa())", NNFAST_ISA=isa).strip() == isa
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_while_another_thread_holds_a_lock():
+    from nnfast.layers import layer
+    from nnfast.ops import random
+
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with layer._build_lock, random._lock:
+            held.set()
+            release.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        threading.Timer(30, os._exit, (3,)).start()  # a lock that is never given back would wait for ever
+        os._exit(0 if small_model().predict(np.ones((2, 16), np.float32), verbose=0).shape == (2, 4) else 1)
+    release.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -544,3 +544,54 @@ def test_few_python_calls_per_op(f, most):
     f(x, y)
     calls = python_calls(lambda: f(x, y))
     assert len(calls) <= most, calls
+
+
+@pytest.mark.parametrize("target", [None, 3.0, [None]])
+def test_what_cannot_be_differentiated(target):
+    w = Variable([1.0])
+    with nnfast.GradientTape() as tape:
+        w * w
+    with pytest.raises(TypeError, match=r"\[GradientTape.gradient\] target must be a Tensor.*Received: "):
+        tape.gradient(target, w)
+
+
+def test_one_output_gradient_per_target():
+    w = Variable([1.0])
+    with nnfast.GradientTape() as tape:
+        y = [w * 2.0, w * 3.0]
+    with pytest.raises(ValueError, match=r"\[GradientTape.gradient\] output_gradients.*1 for 2"):
+        tape.gradient(y, w, output_gradients=[np.ones(1)])
+
+
+def test_slice(device):
+    v = Variable(np.arange(12.0, dtype=np.float32).reshape(3, 4))
+    y = ops.slice(v, (1, 2), (2, 2))
+    assert y.tolist() == [[6.0, 7.0], [10.0, 11.0]]
+    (y * np.array([[1, 2], [3, 4]], np.float32)).sum().backward()
+    want = np.zeros((3, 4), np.float32)
+    want[1:, 2:] = [[1, 2], [3, 4]]
+    assert v.grad.tolist() == want.tolist()
+    assert ops.slice([1, 2, 3], 1, 2).tolist() == [2, 3] and ops.slice(5, (), ()).item() == 5
+    assert ops.slice(v, np.array([3, 0]), (0, 4)).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "start, shape, error",
+    [
+        ((0,), (1, 1), ValueError),
+        ((0, 0), (1, -1), ValueError),
+        ((2, 0), (2, 1), IndexError),
+        ((-1, 0), (1, 1), IndexError),
+        ((0, 0.5), (1, 1), TypeError),
+        ((0, True), (1, 1), TypeError),
+        ((0, 2**63), (1, 1), IndexError),
+    ],
+)
+def test_slices_that_do_not_fit(start, shape, error):
+    with pytest.raises(error, match=r"\[slice\].*Received: "):
+        ops.slice(np.zeros((3, 4)), start, shape)
+
+
+def test_random_numbers_are_ops_too():
+    for name in ("uniform", "normal", "truncated_normal", "permutation", "dropout"):
+        assert getattr(ops, name) is getattr(ops.random, name) and name in ops.__all__

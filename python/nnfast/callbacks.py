@@ -1,12 +1,14 @@
 """Callbacks: what `fit`, `evaluate` and `predict` call between steps and epochs."""
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nnfast.tensor import Tensor
 from nnfast.utils.progbar import Progbar
 
-Logs = Mapping[str, float] | None
+Logs = dict[str, float] | None
 
 
 class Callback:
@@ -91,6 +93,18 @@ class CallbackList:
         for f in self.listeners(hook):
             f(*args)
 
+    def call_with_metrics(self, hook: str, batch: int, logs: Mapping[str, Any]) -> None:
+        """Calls `hook` after a batch. Callbacks get a dict of numbers, the same one for all; if only the progress bar
+        listens, none is made: it reads the metrics when it draws."""
+        values: Any = None
+        for f in self.listeners(hook):
+            if isinstance(getattr(f, "__self__", None), ProgbarLogger):
+                f(batch, logs if values is None else values)
+                continue
+            if values is None:
+                values = numbers(logs)
+            f(batch, values)
+
     def listeners(self, hook: str) -> list[Callable[..., None]]:
         """The bound methods of the callbacks that override `hook`."""
         if hook not in self._hooks:
@@ -104,6 +118,11 @@ class CallbackList:
                 )
             ]
         return self._hooks[hook]
+
+
+def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
+    """Logs as Python numbers: what is a Tensor is read."""
+    return {k: float(v.item() if isinstance(v, Tensor) else v) for k, v in logs.items()}
 
 
 class History(Callback):
@@ -261,6 +280,8 @@ class EarlyStopping(Callback):
         self._warned = False
 
     def _better(self, value: float, than: float | None) -> bool:
+        if value != value:  # NaN is never better
+            return False
         return than is None or self.sign * (value - than) > self.min_delta
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -299,17 +320,21 @@ class EarlyStopping(Callback):
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the start of each epoch to `schedule(epoch, learning_rate)` (or `schedule(epoch)`)."""
+    """Sets the learning rate at the start of each epoch to `schedule(epoch, learning_rate)`, or to `schedule(epoch)`
+    if it takes one argument alone."""
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0):
         self.schedule, self.verbose = schedule, verbose
+        self._takes_rate = _accepts(schedule, 2)
+        if not (self._takes_rate or _accepts(schedule, 1)):
+            raise TypeError(
+                f"[LearningRateScheduler] schedule must be callable with (epoch, learning_rate) or (epoch). "
+                f"Received: {schedule!r}"
+            )
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         now = float(self.model.optimizer.learning_rate)
-        try:
-            rate = self.schedule(epoch, now)
-        except TypeError:
-            rate = self.schedule(epoch)
+        rate = self.schedule(epoch, now) if self._takes_rate else self.schedule(epoch)
         self.model.optimizer.learning_rate = rate
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {float(rate)}.")
@@ -317,6 +342,17 @@ class LearningRateScheduler(Callback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if isinstance(logs, dict):
             logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+def _accepts(f: Any, count: int) -> bool:
+    """Can f be called with so many positional arguments? Yes where Python cannot tell (some built-in functions)."""
+    try:
+        inspect.signature(f).bind(*range(count))
+    except ValueError:
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 __all__ = [

@@ -129,6 +129,11 @@ def _pair(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     return t, p
 
 
+def _class_numbers(p: Tensor, dtype: Any) -> Tensor:
+    """Where the largest of each row stands, as floats: kernels compare them, as everything in a training step."""
+    return ops.cast(ops.argmax(p, axis=-1), dtype)
+
+
 def accuracy(y_true: Any, y_pred: Any) -> Tensor:
     """1 where y_pred equals y_true, else 0."""
     return ops.equal(*losses.matched("accuracy", y_true, y_pred))
@@ -143,7 +148,7 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> Tensor:
             f"Received: y_true.shape={t.shape}, y_pred.shape={p.shape}. "
             "For class numbers use sparse_categorical_accuracy"
         )
-    return ops.equal(ops.argmax(t, axis=-1), ops.argmax(p, axis=-1))
+    return ops.equal(_class_numbers(t, "float64"), _class_numbers(p, "float64"))
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Tensor:
@@ -156,7 +161,7 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Tensor:
             f"[sparse_categorical_accuracy] one class number per row of y_pred is needed. "
             f"Received: y_true.shape={t.shape}, y_pred.shape={p.shape}. For one-hot targets use categorical_accuracy"
         )
-    return ops.equal(t, ops.argmax(p, axis=-1))
+    return ops.equal(t, _class_numbers(p, t.dtype if t.dtype.kind == "f" else "float64"))
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Tensor:

@@ -286,7 +286,18 @@ class GradientTape:
         ]
         wanted = [s.node for s, ok in zip(flat, usable) if ok]
         targets = target if isinstance(target, (list, tuple)) else [target]
+        for t in targets:
+            if not isinstance(t, Tensor):
+                raise TypeError(
+                    "[GradientTape.gradient] target must be a Tensor that was computed inside the tape, or a list of "
+                    f"them. Received: {type(t).__name__}"
+                )
         seeds = output_gradients if isinstance(output_gradients, (list, tuple)) else [output_gradients] * len(targets)
+        if len(seeds) != len(targets):
+            raise ValueError(
+                "[GradientTape.gradient] output_gradients must have one entry per target. "
+                f"Received: {len(seeds)} for {len(targets)}"
+            )
         total: dict[Node, Any] = {}
         for i, (t, g) in enumerate(zip(targets, seeds)):
             keep = self.persistent or i + 1 < len(targets)

@@ -11,6 +11,8 @@ import numpy as np
 from nnfast import config, device
 from nnfast.tape import Node, backward
 
+_DTYPES = {"bool", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
+
 
 def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     """A NumPy array that kernels take: bool, integer, float32 or float64 of native byte order.
@@ -20,6 +22,11 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     """
     if isinstance(value, Tensor):
         value = value.data
+    if value.__class__ is not np.ndarray and hasattr(value, "filled") and np.any(getattr(value, "mask", False)):
+        raise TypeError(
+            f"[{name}] a masked array has no values where its mask is True, and the mask would be ignored. "
+            "Received: a numpy.ma array with masked elements. Fill them, e.g. with x.filled(0)"
+        )
     weak = not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__")
     try:
         a = np.asarray(value)
@@ -31,9 +38,12 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
         raise TypeError(f"[{name}] float16 is not supported. Received: dtype float16. Use astype('float32')")
     if dtype is None and weak and a.dtype == np.float64:
         dtype = config.floatx()
-    if dtype is not None or not a.dtype.isnative:
-        a = a.astype(dtype or a.dtype.newbyteorder("="), copy=False)
-    return a
+    if dtype is not None:
+        wanted = np.dtype(dtype)
+        if wanted.name not in _DTYPES:
+            raise TypeError(f"[{name}] dtype must be bool, an integer, float32 or float64. Received: dtype={dtype!r}")
+        return a.astype(wanted.newbyteorder("="), copy=False)
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
 class Tensor:
@@ -264,11 +274,13 @@ class Variable(Tensor):
 
     def assign_add(self, value: Any) -> None:
         """Adds to it, element by element."""
-        self.assign(device.kernels.add(self.data, as_array(value, self.dtype, "assign_add")))
+        add = device.kernels.add if self.dtype.kind == "f" else np.add  # kernels are for floats
+        self.assign(add(self.data, as_array(value, self.dtype, "assign_add")))
 
     def assign_sub(self, value: Any) -> None:
         """Subtracts from it, element by element."""
-        self.assign(device.kernels.sub(self.data, as_array(value, self.dtype, "assign_sub")))
+        sub = device.kernels.sub if self.dtype.kind == "f" else np.subtract
+        self.assign(sub(self.data, as_array(value, self.dtype, "assign_sub")))
 
     def detach(self) -> Tensor:
         """A copy of the values, without history: the Variable may change."""

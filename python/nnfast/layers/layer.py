@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import operator
+import os
 import threading
 from types import FunctionType
 from typing import Any, TypeVar
@@ -38,6 +39,16 @@ _RENAMED = {
 _LATER = ("lora_rank", "lora_alpha", "quantization_config")  # in Keras's configs, None unless used
 
 _build_lock = threading.RLock()  # several threads may call an unbuilt model
+
+
+def _renew_lock() -> None:
+    """In a forked child nobody holds the lock any more, whatever the parent's threads did."""
+    global _build_lock
+    _build_lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 _passes = itertools.count(1)
 
 
@@ -57,9 +68,11 @@ def standardize_shape(shape: Any) -> Any:
         return {k: standardize_shape(v) for k, v in shape.items()}
     if isinstance(shape, (list, tuple)) and any(isinstance(n, (list, tuple, dict)) for n in shape):
         return [standardize_shape(s) for s in shape]
-    if isinstance(shape, (int, np.integer)):
+    if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
         shape = (shape,)
     try:
+        if any(isinstance(n, bool) for n in shape):
+            raise TypeError
         return tuple(None if n is None else operator.index(n) for n in shape)
     except (TypeError, ValueError):
         raise ValueError(f"[Layer] a shape is a tuple of integers and None. Received: {shape!r}") from None

@@ -46,7 +46,7 @@ class ArrayData:
                     f"[{name}] x and {label} must have one row per sample each. "
                     f"Received: x.shape={first.shape}, {label}.shape={a.shape}"
                 )
-        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
             raise ValueError(f"[{name}] batch_size must be a positive integer. Received: {batch_size!r}")
         self.batch_size, self.shuffle, self.x_dtype = int(batch_size), shuffle, x_dtype
         self.steps: int | None = -(-self.rows // self.batch_size)

@@ -5,7 +5,8 @@ what happens between steps is in callbacks. Batches come from `models/data.py`.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor, as_array
 
 
-class Results(Mapping):
-    """The metrics of a model as a mapping that reads them when it is asked."""
+class Results(MutableMapping):
+    """The metrics of a model as a mapping that reads them when it is first asked. What `train_step` returns: the step
+    itself reads nothing. Callbacks get a dict."""
 
     def __init__(self, read: Callable[[], dict[str, float]]):
         self._read = read
         self._values: dict[str, float] | None = None
+        self.changed = False  # by the user
 
     def _get(self) -> dict[str, float]:
         if self._values is None:
@@ -35,11 +38,23 @@ class Results(Mapping):
     def __getitem__(self, key: str) -> float:
         return self._get()[key]
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._get()[key] = value
+        self.changed = True
+
+    def __delitem__(self, key: str) -> None:
+        del self._get()[key]
+        self.changed = True
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._get())
 
     def __len__(self) -> int:
         return len(self._get())
+
+    def copy(self) -> dict[str, float]:
+        """A dict of the values."""
+        return dict(self._get())
 
     def __repr__(self) -> str:
         return repr(self._get())
@@ -176,7 +191,7 @@ class Model(Layer):
         return {m.name: m.result() for m in sorted(self.metrics, key=lambda m: m.name)}
 
     # ---- one step ----
-    def train_step(self, data: Any) -> Mapping[str, float]:
+    def train_step(self, data: Any) -> MutableMapping[str, float]:
         """One step of training on one batch (x, y, sample_weight). Override it to train in another way."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         with GradientTape() as tape:
@@ -190,7 +205,7 @@ class Model(Layer):
         self._track_loss(loss, y_pred)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
-    def test_step(self, data: Any) -> Mapping[str, float]:
+    def test_step(self, data: Any) -> MutableMapping[str, float]:
         """One step of evaluation on one batch."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         with no_grad():
@@ -221,7 +236,7 @@ class Model(Layer):
             raise ValueError("[compile] there is nothing to minimise. Give loss=, or layers with regularizers")
         return total
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Mapping[str, float]:
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> MutableMapping[str, float]:
         """Updates the compiled metrics; returns them, read when asked."""
         if y is not None:
             for m in self._metrics:
@@ -282,10 +297,14 @@ class Model(Layer):
         """
         self._compiled("fit")
         for label, number in (("epochs", epochs), ("initial_epoch", initial_epoch)):
-            if not isinstance(number, (int, np.integer)) or number < 0:
+            if not _whole(number) or number < 0:
                 raise ValueError(f"[fit] {label} must be an integer from 0 up. Received: {label}={number!r}")
-        if not isinstance(validation_freq, (list, tuple, set)) and validation_freq < 1:
-            raise ValueError(f"[fit] validation_freq must be at least 1. Received: {validation_freq!r}")
+        listed = isinstance(validation_freq, (list, tuple, set))
+        if not all(map(_whole, validation_freq)) if listed else not _whole(validation_freq) or validation_freq < 1:
+            raise ValueError(
+                "[fit] validation_freq must be an integer of at least 1, or a list of epochs. "
+                f"Received: {validation_freq!r}"
+            )
         if validation_split:
             if validation_data is not None:
                 raise ValueError("[fit] give validation_split or validation_data, not both")
@@ -295,9 +314,12 @@ class Model(Layer):
         data = make_data("fit", x, y, sample_weight, batch_size, shuffle, self._x_dtype())
         validation = None
         if validation_data is not None:
-            vx, vy, vw = unpack_x_y_sample_weight(validation_data)
+            with _about_validation():
+                vx, vy, vw = unpack_x_y_sample_weight(validation_data)
             size = None if _iterable(vx) else validation_batch_size or batch_size
-            validation = make_data("fit", vx, vy, vw, size, False, self._x_dtype())
+            with _about_validation():
+                validation = make_data("fit", vx, vy, vw, size, False, self._x_dtype())
+                _steps("fit", validation, validation_steps)
         steps = _steps("fit", data, steps_per_epoch)
         verbose = _verbosity(verbose)
         calls = cb.CallbackList(
@@ -321,7 +343,7 @@ class Model(Layer):
                 if stream.exhausted and not logs:
                     break
                 if validation is not None and _validates(epoch, validation_freq):
-                    results = self._run_evaluation(validation, validation_steps, calls)
+                    results = self._run_evaluation(validation, validation_steps, calls, "fit")
                     logs |= {"val_" + k: v for k, v in results.items()}
                 calls.call("on_epoch_end", epoch, logs)
                 if self.stop_training or stream.exhausted:
@@ -345,16 +367,22 @@ class Model(Layer):
                 batch = weights.apply(batch)
             calls.call("on_train_batch_begin", step, {})
             logs = self._guarded(self.train_step, batch, "fit", epoch, step, stream)
-            calls.call("on_train_batch_end", step, logs)
+            calls.call_with_metrics("on_train_batch_end", step, logs)
             if self.stop_training:
                 break
-        return _numbers(self._fresh(logs))
+        return cb.numbers(self._fresh(logs))
 
     def _fresh(self, logs: Mapping[str, float]) -> Mapping[str, float]:
-        return self.get_metrics_result() if isinstance(logs, Results) else logs
+        return self.get_metrics_result() if isinstance(logs, Results) and not logs.changed else logs
 
     def _guarded(
-        self, step_function: Callable[..., Any], batch: Any, name: str, epoch: int, step: int, stream: "_Stream | None"
+        self,
+        step_function: Callable[..., Any],
+        batch: Any,
+        name: str,
+        epoch: int | None,
+        step: int,
+        stream: "_Stream | None",
     ) -> Any:
         """Runs a step with the model's status word; raises what its kernels found in the data."""
         self._status[:] = 0  # an exception in the step before may have left something there
@@ -366,10 +394,12 @@ class Model(Layer):
             self._raise(found, batch, name, epoch, step, stream)
         return result
 
-    def _raise(self, found: np.ndarray, batch: Any, name: str, epoch: int, step: int, stream: "_Stream | None") -> None:
+    def _raise(
+        self, found: np.ndarray, batch: Any, name: str, epoch: int | None, step: int, stream: "_Stream | None"
+    ) -> None:
         code, sample = int(found[0]), int(found[2])
         rows = None if stream is None else stream.data.rows_of(stream.at)
-        where = f"batch {step} of epoch {epoch + 1}"
+        where = f"batch {step}" if epoch is None else f"batch {step} of epoch {epoch + 1}"
         whole = code in (ops.BAD_LABEL, ops.BAD_INDEX)
         value = int(found[3]) if whole else float(found[3:4].view(np.float64)[0])
         if code == ops.NON_FINITE_LOSS:
@@ -382,7 +412,7 @@ class Model(Layer):
         classes = self.output_shape[-1] if self.built and self.output_shape else "the number of"
         raise ValueError(
             f"[{name}] the target of sample {sample}{row} in {where} is {value}, but targets are class "
-            f"numbers from 0, below {classes}. The weights are those before this batch"
+            f"numbers from 0, below {classes}" + ("" if epoch is None else ". The weights are those before this batch")
         )
 
     def _first_non_finite(self, batch: Any) -> str:
@@ -442,7 +472,7 @@ class Model(Layer):
         return values[0] if len(values) == 1 else values
 
     def _run_evaluation(
-        self, data: ArrayData | IterableData, steps: int | None, calls: cb.CallbackList
+        self, data: ArrayData | IterableData, steps: int | None, calls: cb.CallbackList, name: str = "evaluate"
     ) -> dict[str, float]:
         self.reset_metrics()
         calls.call("on_test_begin", {})
@@ -450,9 +480,10 @@ class Model(Layer):
         stream = _Stream(data, steps)
         for step, batch in stream.epoch():
             calls.call("on_test_batch_begin", step, {})
-            logs = self._guarded(self.test_step, batch, "evaluate", 0, step, stream)
-            calls.call("on_test_batch_end", step, logs)
-        results = _numbers(self._fresh(logs))
+            with _about_validation() if name == "fit" else nullcontext():
+                logs = self._guarded(self.test_step, batch, name, None, step, stream)
+            calls.call_with_metrics("on_test_batch_end", step, logs)
+        results = cb.numbers(self._fresh(logs))
         calls.call("on_test_end", results)
         return results
 
@@ -501,7 +532,7 @@ class Model(Layer):
         """The loss and the metrics, this batch included."""
         self._compiled("test_on_batch")
         batch = self._single("test_on_batch", x, y, sample_weight)
-        return self._single_result(self._guarded(self.test_step, batch, "test_on_batch", 0, 0, None), return_dict)
+        return self._single_result(self._guarded(self.test_step, batch, "test_on_batch", None, 0, None), return_dict)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """The model's output for this batch."""
@@ -515,7 +546,7 @@ class Model(Layer):
         return next(data.batches())
 
     def _single_result(self, logs: Mapping[str, float], return_dict: bool) -> Any:
-        values = _numbers(logs)
+        values = cb.numbers(logs)
         if return_dict:
             return values
         found = [values[n] for n in self.metrics_names if n in values]
@@ -605,6 +636,17 @@ class _ClassWeights:
         return x, y, extra if w is None else ops.cast(w, extra.dtype) * extra
 
 
+@contextmanager
+def _about_validation():
+    """Inside, what is wrong is wrong with the validation data, and the message says so."""
+    try:
+        yield
+    except (TypeError, ValueError) as e:
+        if not str(e).startswith("[fit] "):
+            raise
+        raise type(e)(str(e).replace("[fit] ", "[fit] validation_data: ", 1)) from None
+
+
 def _metric_list(name: str, given: Any) -> list[metric_room.Metric]:
     if given is None:
         return []
@@ -624,22 +666,23 @@ def _metric_list(name: str, given: Any) -> list[metric_room.Metric]:
     return made
 
 
-def _numbers(logs: Mapping[str, Any]) -> dict[str, float]:
-    return {k: float(v.item() if isinstance(v, Tensor) else v) for k, v in logs.items()}
-
-
 def _verbosity(verbose: Any) -> int:
-    if verbose == "auto" or verbose is True:
+    if isinstance(verbose, str) and verbose == "auto":
         return 1
-    if verbose not in (0, 1, 2):
+    if verbose not in (0, 1, 2):  # True and False are bars or none
         raise ValueError(f"[fit] verbose must be 0, 1, 2 or 'auto'. Received: {verbose!r}")
     return int(verbose)
 
 
 def _steps(name: str, data: ArrayData | IterableData, steps: int | None) -> int | None:
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
+    if steps is not None and (not _whole(steps) or steps < 1):
         raise ValueError(f"[{name}] the number of steps must be a positive integer. Received: {steps!r}")
     return data.steps if steps is None else int(steps)
+
+
+def _whole(value: Any) -> bool:
+    """Is it an integer? A bool is none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _iterable(x: Any) -> bool:

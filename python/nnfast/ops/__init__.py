@@ -76,7 +76,7 @@ from nnfast.ops.movement import (
 )
 from nnfast.ops.optimizer_steps import accumulate, adam, advance, check_finite, rmsprop, sgd
 from nnfast.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
-from nnfast.ops.random import dropout, permutation
+from nnfast.ops.random import dropout, normal, permutation, truncated_normal, uniform
 from nnfast.ops.reduce import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
 from nnfast.ops.shape import (
     broadcast_to,
@@ -85,6 +85,7 @@ from nnfast.ops.shape import (
     moveaxis,
     ravel,
     reshape,
+    slice,
     squeeze,
     swapaxes,
     transpose,
@@ -173,6 +174,7 @@ __all__ = [
     "neg",
     "negative",
     "new_status",
+    "normal",
     "not_equal",
     "one_hot",
     "ones",
@@ -196,6 +198,7 @@ __all__ = [
     "sigmoid_xent",
     "sign",
     "silu",
+    "slice",
     "softmax",
     "softmax_xent",
     "softmax_xent_with_correct",
@@ -215,6 +218,8 @@ __all__ = [
     "tanh",
     "transpose",
     "true_divide",
+    "truncated_normal",
+    "uniform",
     "use_status",
     "var",
     "where",

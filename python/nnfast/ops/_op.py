@@ -71,10 +71,14 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
             if dtype is None:
                 dtype = a.dtype
             elif a.dtype is not dtype and a.dtype != dtype:
-                raise TypeError(
-                    f"[{name}] all operands must have one float dtype. Received: {dtype} and {a.dtype}. "
-                    f"Cast one of them, e.g. ops.cast(x, '{dtype}')"
-                )
+                if a.dtype.itemsize != dtype.itemsize:
+                    raise TypeError(
+                        f"[{name}] all operands must have one float dtype. Received: {dtype.name} and {a.dtype.name}. "
+                        f"Cast one of them, e.g. ops.cast(x, '{dtype.name}')"
+                    )
+                uniform = False  # they differ in byte order
+            if a.__class__ is not ndarray:
+                uniform = False  # what a subclass adds (a mask) must not be lost
         else:
             uniform = False
     if uniform and dtype is not None and dtype.isnative and dtype.itemsize in (4, 8):
@@ -84,7 +88,7 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
     for x in inputs:
         if x.__class__ is float or x.__class__ is int:
             x = np.array(x, wanted)
-        elif x is not None and not (isinstance(x, (Tensor, ndarray)) and x.dtype == wanted):
+        elif x is not None and not ((x.__class__ is ndarray or isinstance(x, Tensor)) and x.dtype == wanted):
             x = _to_float(name, x, wanted)
         converted.append(x)
     return tuple(converted)
@@ -97,6 +101,34 @@ def _to_float(name: str, x: Any, dtype: np.dtype) -> Any:
     if a.dtype == dtype:
         return a
     return device.kernels.cast(a, dtype) if a.ndim else a.astype(dtype)
+
+
+def of_integers(name: str, compute: Any, *inputs: Any) -> Tensor | None:
+    """compute(*inputs) by NumPy, exactly, if all of them are integers or bools; else None.
+
+    Kernels are float32 and float64; arithmetic of integers is bookkeeping (indices, counts), is not differentiated, and
+    follows NumPy's rules: the dtype of the result, Python numbers that are weak, what wraps round.
+    """
+    arrays: list[Any] = []
+    for x in inputs:
+        if isinstance(x, Tensor):
+            x = x.data
+        elif isinstance(x, (list, tuple)):
+            x = as_array(x, name=name)
+        if not isinstance(x, int) and getattr(getattr(x, "dtype", None), "kind", "") not in _INTEGERS:
+            return None
+        arrays.append(x if isinstance(x, int) else as_array(x, name=name))
+    try:
+        return wrap(np.asarray(compute(*arrays)))
+    except (TypeError, ValueError, OverflowError) as e:
+        shapes = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, ndarray) else repr(a) for a in arrays)
+        rule = str(e).strip().rstrip(".")
+        raise type(e)(
+            f"[{name}] {rule}. Received: {shapes}. For arithmetic of floats: ops.cast(x, 'float32')"
+        ) from None
+
+
+_INTEGERS = frozenset("biu")
 
 
 def given(name: str, *operands: Any) -> None:

@@ -2,6 +2,8 @@
 
 Operands are tensors, arrays, lists or numbers. float32 with float64 is a TypeError; numbers, lists, integers and bools
 take the float dtype of the other operand, or `nnfast.config.floatx()` if there is none. NaN passes through.
+What has an answer among integers (neg abs sign square clip add sub mul maximum minimum pow where, comparisons) gives it
+for operands that are all integers or bools: exactly, in the dtype that NumPy gives.
 """
 
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op, float_operands
+from nnfast.ops._op import Op, float_operands, of_integers
 from nnfast.tensor import Tensor, as_array, wrap
 
 Shape = tuple[int | None, ...]
@@ -18,8 +20,8 @@ Shape = tuple[int | None, ...]
 class Unary(Op):
     """y = f(x)"""
 
-    def __init__(self, name: str, from_result: bool = False):
-        self.name, self.from_result = name, from_result
+    def __init__(self, name: str, from_result: bool = False, integers: Any = None):
+        self.name, self.from_result, self.integers = name, from_result, integers
         self.gradient_name = name + "_gradient"
 
     def forward(self, k: Any, x: Any, parameters: tuple[float, ...] = ()) -> tuple[Any, Any]:
@@ -34,6 +36,10 @@ class Unary(Op):
         return x
 
     def __call__(self, x: Any, *parameters: float) -> Tensor:
+        if self.integers is not None and not (isinstance(x, Tensor) and x.data.dtype.kind == "f"):
+            y = of_integers(self.name, self.integers, x)
+            if y is not None:
+                return y
         (x,) = float_operands(self.name, x)
         return self.apply(x, parameters=parameters) if parameters else self.apply(x)
 
@@ -41,8 +47,8 @@ class Unary(Op):
 class Binary(Op):
     """y = f(a, b)"""
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, integers: Any = None):
+        self.name, self.integers = name, integers
         self.gradient_name = name + "_gradient"
 
     def forward(self, k: Any, a: Any, b: Any) -> tuple[Any, Any]:
@@ -55,6 +61,10 @@ class Binary(Op):
         return broadcast_shapes(self.name, a, b)
 
     def __call__(self, a: Any, b: Any) -> Tensor:
+        if self.integers is not None and not (isinstance(a, Tensor) and a.data.dtype.kind == "f"):
+            y = of_integers(self.name, self.integers, a, b)
+            if y is not None:
+                return y
         return self.apply(*float_operands(self.name, a, b))
 
 
@@ -114,10 +124,10 @@ def broadcast_shapes(name: str, *shapes: Shape) -> Shape:
     return tuple(result)
 
 
-_neg = Unary("neg")
-_abs = Unary("abs")
-_sign = Unary("sign")
-_square = Unary("square")
+_neg = Unary("neg", integers=np.negative)
+_abs = Unary("abs", integers=np.abs)
+_sign = Unary("sign", integers=np.sign)
+_square = Unary("square", integers=np.square)
 _reciprocal = Unary("reciprocal", from_result=True)
 _sqrt = Unary("sqrt", from_result=True)
 _rsqrt = Unary("rsqrt", from_result=True)
@@ -138,9 +148,9 @@ _clip = Unary("clip")
 _leaky_relu = Unary("leaky_relu")
 _elu = Unary("elu")
 _gelu = Unary("gelu")
-_add, _sub, _where = Add("add"), Sub("sub"), Where()
-_mul, _div, _pow = Binary("mul"), Binary("div"), Binary("pow")
-_maximum, _minimum = Binary("maximum"), Binary("minimum")
+_add, _sub, _where = Add("add", np.add), Sub("sub", np.subtract), Where()
+_mul, _div, _pow = Binary("mul", np.multiply), Binary("div"), Binary("pow", np.power)
+_maximum, _minimum = Binary("maximum", np.maximum), Binary("minimum", np.minimum)
 
 
 # ---- one operand ----
@@ -362,6 +372,9 @@ def clip(x: Any, x_min: Any, x_max: Any) -> Tensor:
     >>> nnfast.ops.clip([-2.0, 0.5, 2.0], 0, 1).tolist()
     [0.0, 0.5, 1.0]
     """
+    y = of_integers("clip", lambda x, *_: np.clip(x, x_min, x_max), x, *(v for v in (x_min, x_max) if v is not None))
+    if y is not None:
+        return y
     low, high = -np.inf if x_min is None else x_min, np.inf if x_max is None else x_max
     if isinstance(low, (int, float, np.number)) and isinstance(high, (int, float, np.number)):
         return _clip(x, float(low), float(high))
@@ -504,6 +517,7 @@ def minimum(x: Any, y: Any) -> Tensor:
 
 def pow(x: Any, y: Any) -> Tensor:
     """x to the power of y, by the rules of C: x^0 = 1; a negative x needs an integral y, otherwise the result is NaN.
+    Integers to the power of integers that are not negative give integers.
 
     >>> import nnfast
     >>> nnfast.ops.pow([2.0, 3.0], 3).tolist()
@@ -519,20 +533,29 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
 
     Args:
         condition: bool; of other dtypes anything but 0 counts as True.
-        x, y: floats of one dtype, or numbers.
+        x, y: floats of one dtype, or numbers; or integers, which stay integers.
 
     >>> import nnfast
     >>> nnfast.ops.where([True, False], 1.0, [5.0, 6.0]).tolist()
     [1.0, 6.0]
     """
-    return _where.apply(_truth("where", condition), *float_operands("where", x, y))
+    truth = _truth("where", condition)
+    chosen = of_integers("where", lambda x, y: np.where(truth, x, y), x, y)
+    return _where.apply(truth, *float_operands("where", x, y)) if chosen is None else chosen
 
 
 # ---- comparisons ----
 
 
+def _compare(name: str, integers: Any, x: Any, y: Any) -> Tensor:
+    result = None
+    if not (isinstance(x, Tensor) and x.data.dtype.kind == "f"):
+        result = of_integers(name, integers, x, y)
+    return wrap(getattr(device.kernels, name)(*_comparable(name, x, y))) if result is None else result
+
+
 def _comparable(name: str, *operands: Any) -> tuple[Any, ...]:
-    """Arrays of one float dtype. Integers are compared as float64, so exactly up to 2^53."""
+    """Arrays of one float dtype. Integers are compared with floats as float64, so exactly up to 2^53."""
     arrays: list[Any] = []
     weak, integers = True, False
     for x in operands:
@@ -555,7 +578,7 @@ def equal(x: Any, y: Any) -> Tensor:
     >>> nnfast.ops.equal([1, 2, 3], 2).tolist()
     [False, True, False]
     """
-    return wrap(device.kernels.equal(*_comparable("equal", x, y)))
+    return _compare("equal", np.equal, x, y)
 
 
 def not_equal(x: Any, y: Any) -> Tensor:
@@ -565,7 +588,7 @@ def not_equal(x: Any, y: Any) -> Tensor:
     >>> nnfast.ops.not_equal([1, 2, 3], 2).tolist()
     [True, False, True]
     """
-    return wrap(device.kernels.not_equal(*_comparable("not_equal", x, y)))
+    return _compare("not_equal", np.not_equal, x, y)
 
 
 def less(x: Any, y: Any) -> Tensor:
@@ -575,7 +598,7 @@ def less(x: Any, y: Any) -> Tensor:
     >>> nnfast.ops.less([1, 2, 3], 2).tolist()
     [True, False, False]
     """
-    return wrap(device.kernels.less(*_comparable("less", x, y)))
+    return _compare("less", np.less, x, y)
 
 
 def less_equal(x: Any, y: Any) -> Tensor:
@@ -585,7 +608,7 @@ def less_equal(x: Any, y: Any) -> Tensor:
     >>> nnfast.ops.less_equal([1, 2, 3], 2).tolist()
     [True, True, False]
     """
-    return wrap(device.kernels.less_equal(*_comparable("less_equal", x, y)))
+    return _compare("less_equal", np.less_equal, x, y)
 
 
 def greater(x: Any, y: Any) -> Tensor:
@@ -595,7 +618,7 @@ def greater(x: Any, y: Any) -> Tensor:
     >>> nnfast.ops.greater([1, 2, 3], 2).tolist()
     [False, False, True]
     """
-    return wrap(device.kernels.greater(*_comparable("greater", x, y)))
+    return _compare("greater", np.greater, x, y)
 
 
 def greater_equal(x: Any, y: Any) -> Tensor:
@@ -605,7 +628,7 @@ def greater_equal(x: Any, y: Any) -> Tensor:
     >>> nnfast.ops.greater_equal([1, 2, 3], 2).tolist()
     [False, True, True]
     """
-    return wrap(device.kernels.greater_equal(*_comparable("greater_equal", x, y)))
+    return _compare("greater_equal", np.greater_equal, x, y)
 
 
 def _truth(name: str, x: Any) -> Any:

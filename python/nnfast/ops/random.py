@@ -6,6 +6,7 @@ kernels compute every number on its own; so a draw can be repeated, and a replay
 
 import hashlib
 import itertools
+import os
 import random as _python_random
 import threading
 from typing import Any
@@ -16,6 +17,18 @@ from nnfast import config, device
 from nnfast.ops._op import Op, float_operands, integer, sizes
 from nnfast.ops.status import current_status
 from nnfast.tensor import Tensor, wrap
+
+_lock = threading.Lock()  # of all generators: a draw's key and the count belong together
+
+
+def _renew_lock() -> None:
+    """In a forked child nobody holds the lock any more, whatever the parent's threads did."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Generator:
@@ -32,7 +45,6 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None):
-        self._lock = threading.Lock()
         self._state = device.kernels.empty([2], "int64", for_life=True)
         self.seed(seed)
 
@@ -46,7 +58,7 @@ class Generator:
     def next_key(self) -> np.ndarray:
         """The key of the next draw, an int64 array (seed, draw). Made by kernels, so a replay makes a new one."""
         k = device.kernels
-        with self._lock:
+        with _lock:
             if self._follows_numpy:
                 seen = _numpy_state()
                 if seen != self._seen:

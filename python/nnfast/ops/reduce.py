@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import device
+from nnfast import config, device
 from nnfast.ops._op import Op, float_operands
 from nnfast.tensor import Tensor, as_array, wrap
 
@@ -156,8 +156,15 @@ _var, _std, _logsumexp = Var(), Std(), LogSumExp()
 
 
 def _apply(op: Op, x: Any, axis: Any, keepdims: bool) -> Tensor:
-    (x,) = float_operands(op.name, x)
-    return op.apply(x, axes=axes_of(op.name, axis, x.ndim), keepdims=bool(keepdims))
+    if not isinstance(x, Tensor):
+        x = as_array(x, name=op.name)
+    exact = x.dtype.kind != "f"  # integers: computed in float64, which holds them up to 2^53
+    if exact:
+        x = device.kernels.cast(as_array(x), "float64")
+    else:
+        (x,) = float_operands(op.name, x)
+    y = op.apply(x, axes=axes_of(op.name, axis, x.ndim), keepdims=bool(keepdims))
+    return wrap(device.kernels.cast(y.data, config.floatx())) if exact else y
 
 
 def _apply_any(op: Op, x: Any, axis: Any, keepdims: bool, widen: bool) -> Tensor:

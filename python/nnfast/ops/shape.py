@@ -3,6 +3,7 @@
 A view of a Variable is a copy: it keeps the values that it was made from when the Variable changes.
 """
 
+import builtins
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -256,6 +257,37 @@ def broadcast_to(x: Any, shape: Any) -> Tensor:
     return _view(_broadcast_to, x, shape=wanted)
 
 
+def slice(x: Any, start: Any, shape: Any) -> Tensor:
+    """The block of this shape whose first element is x[start]: x[start[0] : start[0] + shape[0], ...], a view.
+
+    Args:
+        x: any shape and dtype.
+        start: an index for each axis, from 0.
+        shape: a size for each axis; the block must lie in x.
+
+    Raises:
+        ValueError: start or shape has not one number per axis, or a size is negative.
+        IndexError: the block reaches out of x.
+
+    >>> import nnfast
+    >>> nnfast.ops.slice([[1, 2, 3], [4, 5, 6]], (0, 1), (2, 2)).tolist()
+    [[2, 3], [5, 6]]
+    """
+    x = _operand("slice", x)
+    first = start if isinstance(start, (tuple, list, np.ndarray, Tensor)) else (start,)
+    first, wanted = [integer("slice", "start", i) for i in first], sizes("slice", shape)
+    if not len(first) == len(wanted) == x.ndim:
+        raise ValueError(
+            "[slice] start and shape must have one number per axis. "
+            f"Received: start={start}, shape={shape}, x.shape={x.shape}"
+        )
+    if any(i < 0 or i + n > size for i, n, size in zip(first, wanted, x.shape)):
+        raise IndexError(
+            f"[slice] the block reaches out of x. Received: start={start}, shape={shape}, x.shape={x.shape}"
+        )
+    return _view(_slice, x, key=(*(builtins.slice(i, i + n) for i, n in zip(first, wanted)), Ellipsis))
+
+
 def get_item(x: Tensor, key: Any) -> Tensor:
     """x[key]: numbers, slices, None and ... give a view; arrays of integers or bools at the first axes pick rows.
 
@@ -266,7 +298,7 @@ def get_item(x: Tensor, key: Any) -> Tensor:
     """
     keys = key if isinstance(key, tuple) else (key,)
     for k in keys:
-        if k is not None and k is not Ellipsis and k.__class__ is not int and k.__class__ is not slice:
+        if k is not None and k is not Ellipsis and k.__class__ is not int and k.__class__ is not builtins.slice:
             break
     else:
         return _sliced(x, keys)
@@ -285,7 +317,7 @@ def _sliced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
 
 def _plain(key: Any) -> Any:
     """A part of a key as a number, slice (NumPy checks what it holds), None, ... or array."""
-    if key is None or key is Ellipsis or isinstance(key, slice):
+    if key is None or key is Ellipsis or isinstance(key, builtins.slice):
         return key
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         return int(key)
@@ -337,4 +369,4 @@ def _pick(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
     n = len(index)
     rows = x if n == 1 else reshape(x, (math.prod(x.shape[:n]), *x.shape[n:]))
     y = take_rows(rows, flat)
-    return _sliced(y, (*(slice(None),) * flat.ndim, *rest)) if rest else y
+    return _sliced(y, (*(builtins.slice(None),) * flat.ndim, *rest)) if rest else y
