@@ -871,5 +871,5 @@ def test_dtypes_that_tensors_do_not_have():
 def test_bools_are_no_integers(f):
     model = models.Sequential([layers.Dense(1, input_shape=(2,))])
     model.compile("sgd", "mse")
-    with pytest.raises((TypeError, ValueError), match="(True|False)"):
+    with pytest.raises((TypeError, ValueError), match=r"True|False"):
         f(model)
