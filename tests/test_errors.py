@@ -866,6 +866,10 @@ def test_dtypes_that_tensors_do_not_have():
         lambda m: layers.Dense(1, input_shape=(True,)),
         lambda m: layers.Dense(1, input_dim=True),
         lambda m: layers.Dense(1, input_shape=True),
+        lambda m: layers.PReLU(shared_axes=True),
+        lambda m: layers.PReLU(shared_axes=[True]),
+        lambda m: layers.Softmax(axis=True)(np.ones((2, 2), np.float32)),
+        lambda m: ops.sum(np.ones((2, 2)), axis=True),
     ],
 )
 def test_bools_are_no_integers(f):

@@ -90,6 +90,8 @@ class PReLU(ElementwiseLayer):
     ):
         super().__init__(**kwargs)
         keep_options(self, "alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
+        if any(isinstance(a, bool) for a in (shared_axes if isinstance(shared_axes, (list, tuple)) else [shared_axes])):
+            raise ValueError(f"[PReLU] shared_axes are integers, from 1. Received: shared_axes={shared_axes!r}")
         self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
         self.alpha: Variable | None = None
 

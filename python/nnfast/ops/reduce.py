@@ -24,6 +24,8 @@ def axes_of(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
     axes = []
     for a in axis if isinstance(axis, (tuple, list)) else (axis,):
         try:
+            if isinstance(a, bool):
+                raise TypeError
             i = operator.index(a)
         except TypeError:
             raise TypeError(f"[{name}] axis must be an integer, a tuple of integers or None. Received: {a!r}") from None
