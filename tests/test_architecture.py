@@ -27,6 +27,7 @@ RANK = {
     "tape": 2,
     "tensor": 3,
     "ops": 4,
+    "saving": 4.5,
     "activations": 5,
     "initializers": 5,
     "regularizers": 5,

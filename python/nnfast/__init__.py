@@ -14,6 +14,7 @@ from nnfast import (
     ops,
     optimizers,
     regularizers,
+    saving,
     utils,
 )
 from nnfast.device import empty_cache, get_device, get_num_threads, set_device, set_num_threads
@@ -49,6 +50,7 @@ __all__ = [
     "ops",
     "optimizers",
     "regularizers",
+    "saving",
     "set_device",
     "set_num_threads",
     "tensor",

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nnfast import ops
-from nnfast.naming import from_identifier
-from nnfast.naming import serialize as serialize
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor
 
 
@@ -129,6 +129,7 @@ _FUNCTIONS = (
     mish,
 )
 _TABLE: dict[str, Any] = {f.__name__: f for f in _FUNCTIONS} | {"swish": silu}
+publish("activations", _TABLE)
 
 # The functions that ops.dense and ops.conv2d compute in the same pass: (activation, slope). Not sigmoid and softmax,
 # whose results remember their inputs.
@@ -161,6 +162,4 @@ def get(identifier: Any) -> Callable[..., Any]:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Callable[..., Any]:
     """The function that `serialize` described; names in custom_objects come first."""
-    if custom_objects and isinstance(config, str) and config in custom_objects:
-        return custom_objects[config]
-    return get(config)
+    return linear if config is None else from_identifier("activation", config, _TABLE, custom_objects)

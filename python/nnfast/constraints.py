@@ -3,8 +3,8 @@
 from typing import Any
 
 from nnfast import config, ops
-from nnfast.naming import from_identifier
-from nnfast.naming import serialize as serialize
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor
 
 
@@ -91,6 +91,8 @@ class MinMaxNorm(Constraint):
 _TABLE: dict[str, Any] = {"MaxNorm": MaxNorm, "NonNeg": NonNeg, "UnitNorm": UnitNorm, "MinMaxNorm": MinMaxNorm}
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 
+publish("constraints", _TABLE)
+
 
 def get(identifier: Any) -> Any:
     """The constraint that a name or config means; None stays None, and a callable is itself.
@@ -109,4 +111,4 @@ def get(identifier: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The constraint that `serialize` described; names in custom_objects come first."""
-    return None if config is None else from_identifier("constraint", config, {**_TABLE, **(custom_objects or {})})
+    return None if config is None else from_identifier("constraint", config, _TABLE, custom_objects)

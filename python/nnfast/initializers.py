@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from nnfast import config
-from nnfast.naming import from_identifier
-from nnfast.naming import serialize as serialize
 from nnfast.ops import random
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor
 
 Axes = int | Sequence[int] | None
@@ -332,6 +332,8 @@ random_uniform, random_normal, truncated_normal = RandomUniform, RandomNormal, T
 variance_scaling, glorot_uniform, glorot_normal = VarianceScaling, GlorotUniform, GlorotNormal
 he_uniform, he_normal, lecun_uniform, lecun_normal = HeUniform, HeNormal, LecunUniform, LecunNormal
 
+publish("initializers", _TABLE)
+
 
 def get(identifier: Any) -> Any:
     """The initializer that a name, config or array means; None stays None, and a function (shape, dtype) is itself.
@@ -353,4 +355,4 @@ def get(identifier: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The initializer that `serialize` described; names in custom_objects come first."""
-    return None if config is None else from_identifier("initializer", config, {**_TABLE, **(custom_objects or {})})
+    return None if config is None else from_identifier("initializer", config, _TABLE, custom_objects)

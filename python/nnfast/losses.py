@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from nnfast import config, ops
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor, as_array
 
 _REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "none", None)
@@ -396,6 +398,26 @@ _BY_NAME: dict[str, Any] = {c.__name__: c for c in _CLASSES} | {_snake(c.__name_
 _BY_NAME |= {"mse": MeanSquaredError, "MSE": MeanSquaredError, "mae": MeanAbsoluteError, "MAE": MeanAbsoluteError}
 _BY_NAME |= {"bce": BinaryCrossentropy, "BCE": BinaryCrossentropy}
 
+publish("losses", {c.__name__: c for c in (*_CLASSES, Loss)})
+publish(
+    "losses",
+    {
+        f.__name__: f
+        for f in (
+            mean_squared_error,
+            mean_absolute_error,
+            categorical_crossentropy,
+            sparse_categorical_crossentropy,
+            binary_crossentropy,
+        )
+    },
+)
+
+
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The Loss or function that `serialize` described; names in custom_objects come first."""
+    return from_identifier("loss", config, None, custom_objects)
+
 
 def get(identifier: Any) -> Loss | None:
     """A Loss from a name (`"mse"`), a config dict, a function (y_true, y_pred), or a Loss (returned as it is)."""
@@ -407,7 +429,7 @@ def get(identifier: Any) -> Loss | None:
             raise ValueError(f"[losses] unknown loss. Known: {known}, mse, mae, bce. Received: {identifier!r}")
         return _BY_NAME[identifier]()
     if isinstance(identifier, dict):
-        return _BY_NAME[identifier["class_name"]].from_config(identifier["config"])
+        return get(deserialize(identifier))
     if isinstance(identifier, type) and issubclass(identifier, Loss):
         return identifier()
     if callable(identifier):

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from nnfast import losses, ops
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
 
@@ -318,9 +320,20 @@ _CROSSENTROPY = (
     losses.categorical_crossentropy,
 )
 
+publish("metrics", {c.__name__: c for c in (*_CLASSES, Metric, MeanMetricWrapper)})
+publish(
+    "metrics",
+    {f.__name__: f for f in (accuracy, categorical_accuracy, sparse_categorical_accuracy, binary_accuracy)},
+)
+
+
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The Metric or function that `serialize` described; names in custom_objects come first."""
+    return from_identifier("metric", config, None, custom_objects)
+
 
 def get(identifier: Any) -> Metric:
-    """A Metric from a name, a function (y_true, y_pred) or a Metric (returned as it is).
+    """A Metric from a name, a config, a function (y_true, y_pred) or a Metric (returned as it is).
 
     `"accuracy"`, `"acc"`, `"crossentropy"` and `"ce"` choose by the shapes that they see; the key in the history is the
     name as given.
@@ -338,6 +351,8 @@ def get(identifier: Any) -> Metric:
             return _BY_NAME[identifier]()
         known = ", ".join(sorted(losses._snake(c.__name__) for c in _CLASSES))
         raise ValueError(f"[metrics] unknown metric. Known: accuracy, acc, {known}, mse, mae. Received: {identifier!r}")
+    if isinstance(identifier, dict):
+        return get(deserialize(identifier))
     if isinstance(identifier, type) and issubclass(identifier, Metric):
         return identifier()
     if callable(identifier):

@@ -58,30 +58,3 @@ def find(kind: str, identifier: str, table: Mapping[str, Any]) -> Any:
     close = difflib.get_close_matches(identifier, table, 1, 0.6)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(table)}."
     raise ValueError(f"[{kind}] unknown {kind}. Received: {identifier!r}. {hint}")
-
-
-def from_identifier(kind: str, identifier: Any, table: Mapping[str, Any]) -> Any:
-    """What a string, a config or an object means: classes are instantiated, configs rebuilt, the rest is as it is."""
-    if isinstance(identifier, Mapping):
-        if "class_name" not in identifier:
-            raise ValueError(f"[{kind}] a config needs 'class_name' and 'config'. Received: {dict(identifier)!r}")
-        if identifier["class_name"] == "function":
-            return from_identifier(kind, identifier["config"], table)
-        found = find(kind, identifier["class_name"], table)
-        if not isinstance(found, type):
-            return found
-        config = identifier.get("config") or {}
-        make = getattr(found, "from_config", None)
-        return make(config) if make else found(**config)
-    if isinstance(identifier, str):
-        identifier = find(kind, identifier, table)
-    return identifier() if isinstance(identifier, type) else identifier
-
-
-def serialize(value: Any) -> Any:
-    """The config of an object: `{"class_name": ..., "config": ...}`, the name of a function, or the value itself."""
-    if hasattr(value, "get_config"):
-        return {"class_name": type(value).__name__, "config": value.get_config()}
-    if callable(value):
-        return value.__name__
-    return value

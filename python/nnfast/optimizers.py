@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from nnfast import ops
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable
 
@@ -369,13 +371,20 @@ class Adam(Optimizer):
 
 _BY_NAME = {c.__name__.lower(): c for c in (SGD, RMSprop, Adam)}
 
+publish("optimizers", {c.__name__: c for c in (*_BY_NAME.values(), Optimizer)})
+
+
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The Optimizer that `serialize` described; names in custom_objects come first."""
+    return from_identifier("optimizer", config, None, custom_objects)
+
 
 def get(identifier: Any) -> Optimizer:
     """An optimizer from a name (`"adam"`), a config dict, or an optimizer (returned as it is)."""
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, dict):
-        return _class_of(identifier["class_name"]).from_config(identifier["config"])
+        return deserialize(identifier)
     if isinstance(identifier, str):
         return _class_of(identifier)()
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from nnfast import ops
-from nnfast.naming import from_identifier
-from nnfast.naming import serialize as serialize
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor
 
 
@@ -109,6 +109,8 @@ _TABLE: dict[str, Any] = {
     "OrthogonalRegularizer": OrthogonalRegularizer,
 }
 
+publish("regularizers", _TABLE)
+
 
 def get(identifier: Any) -> Any:
     """The regularizer that a name or config means; None stays None, and a callable is itself.
@@ -127,4 +129,4 @@ def get(identifier: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """The regularizer that `serialize` described; names in custom_objects come first."""
-    return None if config is None else from_identifier("regularizer", config, {**_TABLE, **(custom_objects or {})})
+    return None if config is None else from_identifier("regularizer", config, _TABLE, custom_objects)

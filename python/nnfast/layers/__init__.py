@@ -20,8 +20,8 @@ from nnfast.layers.pooling import (
 )
 from nnfast.layers.rescaling import Identity, Rescaling
 from nnfast.layers.reshaping import Flatten, Permute, Reshape
-from nnfast.naming import from_identifier
-from nnfast.naming import serialize as serialize
+from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import serialize as serialize
 
 Convolution2D = Conv2D
 
@@ -59,6 +59,7 @@ __all__ = [
 CLASSES: dict[str, Any] = {
     name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Layer)
 }
+publish("layers", CLASSES)
 
 
 def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Layer:
@@ -72,4 +73,4 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> La
     >>> nnfast.layers.deserialize(nnfast.layers.serialize(nnfast.layers.Dense(2, name="a"))).name
     'a'
     """
-    return from_identifier("layer", config, {**CLASSES, **(custom_objects or {})})
+    return from_identifier("layer", config, CLASSES, custom_objects)

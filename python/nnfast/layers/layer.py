@@ -13,7 +13,8 @@ import numpy as np
 
 from nnfast import config, constraints, initializers, ops, regularizers
 from nnfast.layers.symbolic import SymbolicTensor
-from nnfast.naming import auto_name, serialize, to_snake_case
+from nnfast.naming import auto_name, to_snake_case
+from nnfast.saving.serialization import serialize_keras_object as serialize
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
 
@@ -76,6 +77,11 @@ def standardize_shape(shape: Any) -> Any:
         return tuple(None if n is None else operator.index(n) for n in shape)
     except (TypeError, ValueError):
         raise ValueError(f"[Layer] a shape is a tuple of integers and None. Received: {shape!r}") from None
+
+
+def _policy(dtype: str) -> dict[str, Any]:
+    """How Keras's files write a dtype."""
+    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
 
 
 def standardize_dtype(dtype: Any) -> str:
@@ -562,13 +568,13 @@ class Layer:
         Raises:
             NotImplementedError: an argument of `__init__` is kept under no attribute of its name.
         """
-        config = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        config = {"name": self.name, "trainable": self.trainable, "dtype": _policy(self.dtype)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)
         if self._declared_shape is not None:
             config["batch_input_shape"] = self._declared_shape
         for key in _parameters(type(self).__init__)[0]:
-            if key in config or key == "activity_regularizer":
+            if key in config or key in ("activity_regularizer", "autocast", *_LATER):
                 continue
             if not hasattr(self, key):
                 raise NotImplementedError(
@@ -577,6 +583,15 @@ class Layer:
                 )
             config[key] = serialize(getattr(self, key))
         return config
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build_from_config` needs to make the weights; None before the layer is built."""
+        return None if self._build_shape is None else {"input_shape": self._build_shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the weights for the shapes in a file."""
+        if config.get("input_shape") is not None:
+            self.build(standardize_shape(config["input_shape"]))
 
     @classmethod
     def from_config(cls: type[_Layer], config: dict[str, Any]) -> _Layer:

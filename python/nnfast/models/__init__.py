@@ -2,8 +2,11 @@
 
 from nnfast.models.model import Model
 from nnfast.models.sequential import Sequential
+from nnfast.saving.serialization import publish
 
 __all__ = ["Model", "Sequential", "clone_model"]
+
+publish("models", {"Model": Model, "Sequential": Sequential}, module="keras")
 
 
 def clone_model(model: Model) -> Model:

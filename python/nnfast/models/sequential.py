@@ -9,7 +9,8 @@ from nnfast.layers.input_layer import InputLayer
 from nnfast.layers.layer import Layer, Shape, standardize_shape
 from nnfast.layers.symbolic import SymbolicTensor
 from nnfast.models.model import Model
-from nnfast.naming import from_identifier, serialize
+from nnfast.saving.serialization import from_identifier
+from nnfast.saving.serialization import serialize_keras_object as serialize
 from nnfast.tensor import Tensor
 
 
@@ -218,10 +219,10 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Sequential":
         """A new model from what `get_config` gave, with fresh weights; custom_objects: your own classes by name."""
-        table = {**layer_room.CLASSES, "Sequential": Sequential, **(custom_objects or {})}
+        table = {**layer_room.CLASSES, "Sequential": Sequential}
         model = cls(trainable=config.get("trainable", True), name=config["name"])
         for layer in config["layers"]:
-            model.add(from_identifier("layer", layer, table))
+            model.add(from_identifier("layer", layer, table, custom_objects))
         if config.get("build_input_shape") is not None and not model.built and model._layers:
             model.build(config["build_input_shape"])
         return model
