@@ -9,7 +9,7 @@ import contextlib
 import contextvars
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, MappingProxyType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -188,9 +188,10 @@ def _literal(obj: Any) -> tuple[str, dict[str, Any]] | None:
 
 
 def _function_config(obj: Any) -> Any:
-    if _FUNCTIONS.get("activations", {}).get(getattr(obj, "__name__", "")) is obj:
-        return obj.__name__
-    if isinstance(obj, FunctionType) and obj.__name__ == "<lambda>":
+    name = getattr(obj, "__name__", None)
+    if name is not None and _FUNCTIONS.get("activations", {}).get(name) is obj:
+        return name
+    if name == "<lambda>":
         import warnings
 
         warnings.warn(
@@ -199,7 +200,7 @@ def _function_config(obj: Any) -> Any:
             UserWarning,
             stacklevel=3,
         )
-    if not callable(obj) or not hasattr(obj, "__name__"):
+    if name is None or not callable(obj):
         raise TypeError(f"[serialize] an object must have get_config() to be written. Received: {obj!r}")
     return {
         "module": "builtins",
