@@ -10,7 +10,7 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNNFAST_SANIT
 cmake --build "$build" -j 2 | tail -1
 mkdir -p "$build/site"
 rm -rf "$build/site/nnfast" && cp -r python/nnfast "$build/site/nnfast"
-rm -f "$build"/site/nnfast/_cpu*.so && cp "$build"/_cpu*.so "$build/site/nnfast/"
+cmake --install "$build" --prefix "$build/site" >/dev/null
 compiler=${CXX:-c++}
 export LD_PRELOAD="$($compiler -print-file-name=libasan.so) $($compiler -print-file-name=libubsan.so)"
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
