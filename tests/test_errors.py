@@ -740,7 +740,7 @@ CLASSROOM = {
         lambda: Sequential([layers.Dense(3, name="a"), layers.Dense(3, name="a")]),
         ["name=a", "unique", "another name="],
     ),
-    "a loss misspelt": (lambda: dense_model(loss="categorical_cross_entropy"), ["categorical_crossentropy"]),
+    "a loss misspelt": (lambda: dense_model(loss="categorical_crossentrpy"), ["categorical_crossentropy"]),
     "an optimizer misspelt": (lambda: uncompiled().compile("adma", "mse"), ["'adma'", "'adam'"]),
     "an activation misspelt": (lambda: layers.Dense(3, "rleu"), ["rleu", "relu"]),
     "a metric misspelt": (lambda: dense_model(metrics=["accurracy"]), ["accurracy", "accuracy"]),

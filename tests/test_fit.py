@@ -570,7 +570,7 @@ def test_loss_reductions_and_weights():
     assert losses.MeanSquaredError("none")(t, p).numpy().tolist() == per_sample.tolist()
     assert losses.MeanSquaredError("sum")(t, p, w).item() == (w * per_sample).sum()
     assert losses.MeanSquaredError()(t, p, w).item() == (w * per_sample).sum() / 4
-    assert losses.MeanSquaredError("mean")(t, p, w).item() == (w * per_sample).sum() / w.sum()
+    assert losses.MeanSquaredError("mean_with_sample_weight")(t, p, w).item() == (w * per_sample).sum() / w.sum()
 
 
 def test_cross_entropy_of_a_softmax_is_not_clipped():

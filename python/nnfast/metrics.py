@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import losses, ops
+from nnfast.naming import to_snake_case
 from nnfast.saving.serialization import from_identifier, publish
 from nnfast.saving.serialization import serialize as serialize
 from nnfast.tape import no_grad
@@ -25,7 +26,7 @@ class Metric:
     """
 
     def __init__(self, dtype: Any = None, name: str | None = None):
-        self.name, self.dtype = name or losses._snake(type(self).__name__), dtype
+        self.name, self.dtype = name or to_snake_case(type(self).__name__), dtype
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError(f"[{type(self).__name__}] a metric must define update_state")
@@ -311,7 +312,7 @@ _CLASSES = (
     SparseCategoricalCrossentropy,
     BinaryCrossentropy,
 )
-_BY_NAME: dict[str, Any] = {c.__name__: c for c in _CLASSES} | {losses._snake(c.__name__): c for c in _CLASSES}
+_BY_NAME: dict[str, Any] = {c.__name__: c for c in _CLASSES} | {to_snake_case(c.__name__): c for c in _CLASSES}
 _SHORT = {"mse": MeanSquaredError, "mae": MeanAbsoluteError, "rmse": RootMeanSquaredError}
 _ACCURACY = (binary_accuracy, sparse_categorical_accuracy, categorical_accuracy)
 _CROSSENTROPY = (
@@ -349,7 +350,7 @@ def get(identifier: Any) -> Metric:
             return _SHORT[identifier.lower()](name=identifier)
         if identifier in _BY_NAME:
             return _BY_NAME[identifier]()
-        known = ", ".join(sorted(losses._snake(c.__name__) for c in _CLASSES))
+        known = ", ".join(sorted(to_snake_case(c.__name__) for c in _CLASSES))
         raise ValueError(f"[metrics] unknown metric. Known: accuracy, acc, {known}, mse, mae. Received: {identifier!r}")
     if isinstance(identifier, dict):
         return get(deserialize(identifier))
