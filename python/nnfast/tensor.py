@@ -61,7 +61,7 @@ class Tensor:
            [15., 22.]], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "logits", "node")
+    __slots__ = ("__weakref__", "_keras_mask", "data", "grad", "logits", "node")
     __array_ufunc__ = None  # NumPy's operators give way to ours
     name: str | None = None
 

@@ -68,7 +68,7 @@ _TABLE: dict[str, Any] = {to_snake_case(c.__name__): c for c in _CLASSES} | {
     "kullback_leibler_divergence": KLDivergence,
 }
 
-_FUNCTIONS = (
+_FUNCTIONS: tuple[Any, ...] = (
     mean_squared_error,
     mean_absolute_error,
     mean_absolute_percentage_error,
@@ -87,7 +87,7 @@ _FUNCTIONS = (
     categorical_focal_crossentropy,
     kl_divergence,
 )
-publish("losses", {f.__name__: f for f in (*_CLASSES, Loss, *_FUNCTIONS)})
+publish("losses", {c.__name__: c for c in (*_CLASSES, Loss)} | {f.__name__: f for f in _FUNCTIONS})
 
 
 def get(identifier: Any) -> Loss | None:
