@@ -99,6 +99,8 @@ void dropout(const View& x, const int64_t* key, double rate, const View& noise, 
 // ---- what a step writes at its end ----
 // sums[2] += scale * (sum of weights * values, sum of weights); weights have the shape of values (often stride 0).
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);
+// average = momentum * average + (1 - momentum) * scale * value, of one shape and dtype
+void moving_average(const View& average, const View& value, double momentum, double scale, const Status* status);
 void advance(const View& counter, int64_t amount, const Status* status);  // counter += amount
 void check_finite(const View& x, Status* status);                         // reports the first NaN or Inf
 
@@ -147,6 +149,30 @@ void softmax_xent(const XentOperands& operands, const XentResults& results, void
 size_t softmax_xent_scratch(const XentOperands& operands);
 // loss = log(1 + exp(logits)) - logits * targets, element by element; dlogits = sigmoid(logits) - targets.
 void sigmoid_xent(const View& logits, const View& targets, const View& loss, const View& dlogits);
+
+// ---- norm ----
+// y = (x - mean) / sqrt(variance + epsilon) * gamma[C] + beta[C], per channel: the C entries of x along `axis`. mean
+// and variance[C] are those of the batch (biased, and 0 of nothing), and results; or given: batch_norm_inference. gamma
+// and beta may be absent. y and dx are contiguous, of the shape of x.
+void batch_norm(const View& x, const View& gamma, const View& beta, int axis, double epsilon, const View& y,
+                const View& mean, const View& variance, void* scratch);
+void batch_norm_inference(const View& x, const View& gamma, const View& beta, const View& mean, const View& variance,
+                          int axis, double epsilon, const View& y, void* scratch);
+size_t batch_norm_scratch(const View& x, int axis);
+// through_statistics: mean and variance are those of x, so x moves them too. Absent: what nobody wants.
+void batch_norm_gradient(const View& dy, const View& x, const View& gamma, const View& mean, const View& variance,
+                         int axis, double epsilon, bool through_statistics, const View& dx, const View& dgamma,
+                         const View& dbeta, void* scratch);
+size_t batch_norm_gradient_scratch(const View& dy, const View& x, int axis);
+// The same per row: the elements of x along the axes from `axis` on. mean and rstd (1 / sqrt(variance + epsilon)) have
+// the axes before, gamma and beta those of the row.
+void layer_norm(const View& x, const View& gamma, const View& beta, int axis, double epsilon, const View& y,
+                const View& mean, const View& rstd, void* scratch);
+size_t layer_norm_scratch(const View& x, const View& gamma, const View& beta);
+void layer_norm_gradient(const View& dy, const View& x, const View& gamma, const View& mean, const View& rstd, int axis,
+                         const View& dx, const View& dgamma, const View& dbeta, void* scratch);
+size_t layer_norm_gradient_scratch(const View& dy, const View& x, const View& gamma, const View& mean, const View& rstd,
+                                   int axis);
 
 // ---- element-wise ----
 // clang-format off

@@ -579,6 +579,98 @@ def _(rng, dtype, n):
     return (rng.integers(0, 5, (n, 2)), 5, dtype.name), {}
 
 
+# ---- norm ----
+# (N, C, L): channels in the middle, with runs and columns of them on both sides of every threshold in norm.cpp.
+NCL = ((2, 3, 0), (0, 3, 4), (1, 1, 1), (5, 3, 1), (7, 16, 5), (3, 5, 64), (2, 3, 129), (37, 33, 2), (3, 70, 9))
+NCL_LARGE = (600, 90, 3)
+
+
+def _batch(rng, dtype, size, axis):
+    """x with means far from 0 and the parts of one channel each, the channels moved to `axis`."""
+    x = np.moveaxis(uniform(rng, size, dtype) + rng.integers(-3, 4, (1, size[1], 1)).astype(dtype), 1, axis)
+    c = size[1]
+    return x, uniform(rng, c, dtype), uniform(rng, c, dtype), uniform(rng, c, dtype), uniform(rng, c, dtype, 0.3, 3)
+
+
+def _batch_norm(axis):
+    @case("batch_norm", f"axis {axis}", NCL, NCL_LARGE, scale=4)
+    def training(rng, dtype, size):
+        x, gamma, beta, _, _ = _batch(rng, dtype, size, axis)
+        return (x, gamma, None if axis == 0 else beta), {"axis": axis, "epsilon": 1e-3}
+
+    @case("batch_norm_inference", f"axis {axis}", NCL, NCL_LARGE, scale=4)
+    def inference(rng, dtype, size):
+        x, gamma, beta, mean, variance = _batch(rng, dtype, size, axis)
+        return (x, None if axis == 0 else gamma, beta, mean, variance), {"axis": axis, "epsilon": 1e-3}
+
+    @case("batch_norm_gradient", f"axis {axis}", NCL, NCL_LARGE, scale=8)
+    def gradient(rng, dtype, size):
+        x, gamma, _, mean, variance = _batch(rng, dtype, size, axis)
+        return (uniform(rng, x.shape, dtype), x, gamma, mean, variance), {"axis": axis, "epsilon": 1e-3}
+
+    @case("batch_norm_gradient", f"inference, axis {axis}", NCL, NCL_LARGE, scale=8)
+    def of_inference(rng, dtype, size):
+        x, _, _, mean, variance = _batch(rng, dtype, size, axis)
+        wanted = {"needs_dx": axis != 0, "needs_dgamma": axis != 1, "needs_dbeta": axis == 0}
+        how = {"axis": axis, "epsilon": 1e-3, "through_statistics": False}
+        return (uniform(rng, x.shape, dtype), x, None, mean, variance), how | wanted
+
+
+for _axis in (0, 1, -1):
+    _batch_norm(_axis)
+
+
+def _layer_norm(axis):
+    def parts(rng, dtype, size):
+        x, row = uniform(rng, size, dtype) + 1, size[axis:]
+        return x, uniform(rng, row, dtype), uniform(rng, row, dtype)
+
+    @case("layer_norm", f"axis {axis}", NCL, NCL_LARGE, scale=4)
+    def forward(rng, dtype, size):
+        x, gamma, beta = parts(rng, dtype, size)
+        return (x, gamma, None if axis == 1 else beta), {"axis": axis, "epsilon": 1e-3}
+
+    @case("layer_norm_gradient", f"axis {axis}", NCL, NCL_LARGE, scale=16)
+    def gradient(rng, dtype, size):
+        x, gamma, _ = parts(rng, dtype, size)
+        _, mean, rstd = reference.layer_norm(x, None, None, axis=axis, epsilon=1e-3)
+        wanted = {"needs_dx": axis != 0, "needs_dgamma": axis != 1, "needs_dbeta": axis != -1}
+        return (uniform(rng, size, dtype), x, None if axis == -1 else gamma, mean, rstd), {"axis": axis} | wanted
+
+
+for _axis in (0, 1, 2, -1):
+    _layer_norm(_axis)
+
+
+@case("layer_norm", "long rows", [(3, 2, 5000)])
+def _(rng, dtype, size):
+    return (uniform(rng, size, dtype), None, None), {"axis": 1, "epsilon": 1e-5}
+
+
+@case("layer_norm_gradient", "long rows", [(3, 2, 5000)], scale=16)
+def _(rng, dtype, size):
+    x, dy = uniform(rng, size, dtype), uniform(rng, size, dtype)
+    _, mean, rstd = reference.layer_norm(x, None, None, axis=1, epsilon=1e-5)
+    return (dy, x, uniform(rng, size[1:], dtype), mean, rstd), {"axis": 1}
+
+
+@case("batch_norm", "long runs", [(2, 3, 9000), (5, 2, 4100)], (3, 4, 50_000), scale=4)
+def _(rng, dtype, size):
+    return (uniform(rng, size, dtype) + 3, None, None), {"axis": 1, "epsilon": 1e-5}
+
+
+@case("moving_average", "plain", N)
+def _(rng, dtype, n):
+    how = {"momentum": 0.9, "scale": 1.25}
+    return (Changed(uniform(rng, (3, n), dtype)), uniform(rng, (3, n), dtype)), how
+
+
+@case("moving_average", "stopped", N, exact=True)
+def _(rng, dtype, n):
+    how = {"momentum": 0.9, "status": Changed(np.ones(5, np.int64))}
+    return (Changed(uniform(rng, n, dtype)), uniform(rng, n, dtype)), how
+
+
 # ---- random ----
 def _key(rng):
     return Changed(rng.integers(-(2**62), 2**62, 2))

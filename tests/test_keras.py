@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import nnfast
+from nnfast import ops
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytest.importorskip("torch")
@@ -30,6 +31,10 @@ CASES = [
     ("AveragePooling2D", IMAGE, {"pool_size": (3, 2)}),
     ("GlobalMaxPooling2D", IMAGE, {"keepdims": True}),
     ("GlobalAveragePooling2D", IMAGE, {}),
+    ("BatchNormalization", (5,), {"epsilon": 0.1, "gamma_regularizer": "l2", "moving_mean_initializer": "ones"}),
+    ("BatchNormalization", IMAGE, {"axis": 1, "scale": False}),
+    ("LayerNormalization", IMAGE, {"gamma_initializer": "he_normal"}),
+    ("LayerNormalization", IMAGE, {"axis": [1, 3], "epsilon": 0.1}),
     ("ReLU", (5,), {"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2}),
     ("LeakyReLU", (5,), {}),
     ("PReLU", (4, 3, 2), {"shared_axes": [1], "alpha_initializer": "ones"}),
@@ -59,6 +64,28 @@ def test_layers(name, shape, options, device, rng):
     np.testing.assert_allclose([v.item() for v in mine.losses], [float(v) for v in theirs.losses], rtol=1e-4)
     assert mine.compute_output_shape((None, *shape)) == tuple(theirs.compute_output_shape((None, *shape)))
     assert [w.name for w in mine.weights] == [w.path.split("/")[-1] for w in theirs.weights]
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_batch_normalization_in_training(axis, device, rng):
+    """Several steps: outputs, gradients by PyTorch's autograd, and what the layer remembers."""
+    theirs, mine = (k.layers.BatchNormalization(axis, momentum=0.8) for k in (keras, nnfast))
+    for _ in range(3):
+        x = (3 * rng.standard_normal((6, *IMAGE)) + 1).astype("float32")
+        other = keras.ops.convert_to_tensor(x).requires_grad_()
+        y = theirs(other, training=True)
+        y.pow(3).sum().backward()
+        own = nnfast.Variable(x)
+        with nnfast.GradientTape() as tape:
+            z = mine(own, training=True)
+            loss = ops.sum(z * z * z)
+        np.testing.assert_allclose(z.numpy(), y.detach().numpy(), rtol=1e-4, atol=1e-5)
+        dx, dgamma = tape.gradient(loss, [own, mine.gamma])
+        np.testing.assert_allclose(dx.numpy(), other.grad.numpy(), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(dgamma.numpy(), theirs.gamma.value.grad.numpy(), rtol=1e-3, atol=1e-2)
+        theirs.gamma.value.grad = None
+    for a, b in zip(mine.get_weights(), theirs.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["MaxNorm", "NonNeg", "UnitNorm", "MinMaxNorm"])

@@ -15,6 +15,8 @@ MADE = [
     layers.AveragePooling2D(3),
     layers.GlobalMaxPooling2D("channels_first", True),
     layers.GlobalAveragePooling2D(keepdims=True),
+    layers.BatchNormalization(1, 0.9, 1e-4, False, gamma_regularizer="l2", moving_mean_initializer="ones"),
+    layers.LayerNormalization([1, 2], 1e-4, gamma_constraint="non_neg"),
     layers.Activation("gelu"),
     layers.ReLU(6.0, 0.1, 0.2),
     layers.LeakyReLU(0.1),

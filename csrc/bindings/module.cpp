@@ -18,4 +18,5 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_random(m);
   bind_pool2d(m);
   bind_softmax(m);
+  bind_norm(m);
 }

@@ -14,5 +14,6 @@ void bind_reduce(py::module_&);
 void bind_random(py::module_&);
 void bind_pool2d(py::module_&);
 void bind_softmax(py::module_&);
+void bind_norm(py::module_&);
 // Next families here, one line each, in the order of module.cpp.
 }  // namespace nnfast

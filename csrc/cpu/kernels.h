@@ -231,6 +231,19 @@ struct SoftmaxKernels {  // [0]: softmax, [1]: its logarithm; an output may be a
   void (*sigmoid_xent)(const T* x, const T* t, T* loss, T* dx, ptrdiff_t n);
 };
 
+// ---- norm ---- (generic/norm.cpp says what they compute; [0]: one number for all, [1]: one for each element)
+template <class T>
+struct NormKernels {
+  void (*normalize[2])(ptrdiff_t rows, ptrdiff_t n, const T* x, T* y, const T* mean, const T* scale, const T* shift);
+  void (*sums)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum, T* product);
+  void (*run_sums)(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T* sum, T* product);
+  void (*gradient[2])(ptrdiff_t rows, ptrdiff_t n, const T* dy, const T* x, const T* mean, const T* a, const T* b,
+                      const T* c, T* dx);
+  void (*row)(ptrdiff_t n, const T* x, T mean, T rstd, const T* gamma, const T* beta, T* y);
+  void (*row_gradient)(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T rstd, T b, T c, T* dx, T* dgamma,
+                       T* dbeta);
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -257,6 +270,7 @@ struct KernelTable {
   ByType<RandomKernels> random;
   ByType<PoolKernels> pool;
   ByType<SoftmaxKernels> softmax;
+  ByType<NormKernels> norm;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

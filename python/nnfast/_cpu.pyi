@@ -73,6 +73,39 @@ def avg_pool2d_gradient(
 ) -> np.ndarray:
     """dx of avg_pool2d: each cell of a window gets dy / count."""
 
+def batch_norm(
+    x: np.ndarray, gamma: np.ndarray | None, beta: np.ndarray | None, *, axis: int, epsilon: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(y, mean, variance): each channel, an entry along axis, gets mean beta and variance gamma^2."""
+
+def batch_norm_gradient(
+    dy: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray | None,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    *,
+    axis: int,
+    epsilon: float,
+    through_statistics: bool = True,
+    needs_dx: bool = True,
+    needs_dgamma: bool = True,
+    needs_dbeta: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """(dx, dgamma, dbeta). through_statistics: mean and variance are those of x, so x moves them too."""
+
+def batch_norm_inference(
+    x: np.ndarray,
+    gamma: np.ndarray | None,
+    beta: np.ndarray | None,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    *,
+    axis: int,
+    epsilon: float,
+) -> np.ndarray:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, with one number of each per channel."""
+
 def bias_activation_gradient(
     dy: np.ndarray,
     y: np.ndarray | None,
@@ -207,6 +240,25 @@ def isa() -> str:
 def isas() -> list[str]:
     """Instruction sets that this CPU can run, best first."""
 
+def layer_norm(
+    x: np.ndarray, gamma: np.ndarray | None, beta: np.ndarray | None, *, axis: int, epsilon: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(y, mean, rstd): each row, the axes from axis on, gets mean 0 and variance 1, then times gamma, plus beta."""
+
+def layer_norm_gradient(
+    dy: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray | None,
+    mean: np.ndarray,
+    rstd: np.ndarray,
+    *,
+    axis: int,
+    needs_dx: bool = True,
+    needs_dgamma: bool = True,
+    needs_dbeta: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """(dx, dgamma, dbeta)."""
+
 def leaky_relu(x: np.ndarray, p: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def leaky_relu_gradient(dy: np.ndarray, s: np.ndarray, p: float) -> np.ndarray: ...
 def less(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
@@ -261,6 +313,11 @@ def minimum(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.n
 def minimum_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def moving_average(
+    average: np.ndarray, value: np.ndarray, *, momentum: float, scale: float = 1.0, status: np.ndarray | None = None
+) -> None:
+    """average = momentum * average + (1 - momentum) * scale * value."""
+
 def mul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def mul_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True

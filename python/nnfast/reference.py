@@ -635,6 +635,119 @@ def avg_pool2d_gradient(
     return _back(dx, channels_first)
 
 
+# ---- norm ----
+
+
+def _along(v: Array | None, x: Array, axis: int, absent: float) -> Any:
+    """One number per channel, ready to broadcast to x."""
+    return absent if v is None else v.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
+
+
+def batch_norm(
+    x: Array, gamma: Array | None, beta: Array | None, *, axis: int, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """(y, mean, variance): each channel, an entry along axis, gets mean beta and variance gamma^2.
+
+    Ioffe and Szegedy, 2015. The variance is biased; mean and variance of nothing are 0.
+    """
+    axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    if _count(x, axes):
+        m, v = mean(x, axes), var(x, axes)
+    else:
+        m = v = np.zeros(x.shape[axis], x.dtype)
+    return batch_norm_inference(x, gamma, beta, m, v, axis=axis, epsilon=epsilon), m, v
+
+
+def batch_norm_inference(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    mean: Array,
+    variance: Array,
+    *,
+    axis: int,
+    epsilon: float,
+) -> Array:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, with one number of each per channel."""
+    m, v = _along(mean, x, axis, 0), _along(variance, x, axis, 1)
+    y = (x - m) / np.sqrt(v + epsilon) * _along(gamma, x, axis, 1) + _along(beta, x, axis, 0)
+    return np.asarray(y, x.dtype)
+
+
+def batch_norm_gradient(
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    mean: Array,
+    variance: Array,
+    *,
+    axis: int,
+    epsilon: float,
+    through_statistics: bool = True,
+    needs_dx: bool = True,
+    needs_dgamma: bool = True,
+    needs_dbeta: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """(dx, dgamma, dbeta). through_statistics: mean and variance are those of x, so x moves them too."""
+    axes = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    scale = 1 / np.sqrt(_along(variance, x, axis, 1) + epsilon)
+    centred = (x - _along(mean, x, axis, 0)) * scale
+    dbeta, dgamma = sum(dy, axes), sum(dy * centred, axes)
+    dx = dy
+    if through_statistics and x.size:
+        dx = dx - (_along(dbeta, x, axis, 0) + centred * _along(dgamma, x, axis, 0)) / _count(x, axes)
+    dx = np.asarray(dx * scale * _along(gamma, x, axis, 1), x.dtype)
+    return (
+        dx if needs_dx else None,
+        dgamma.astype(x.dtype) if needs_dgamma else None,
+        dbeta.astype(x.dtype) if needs_dbeta else None,
+    )
+
+
+def layer_norm(
+    x: Array, gamma: Array | None, beta: Array | None, *, axis: int, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """(y, mean, rstd): each row, the axes from axis on, gets mean 0 and variance 1, then times gamma, plus beta.
+
+    Ba, Kiros and Hinton, 2016. rstd is 1 / sqrt(variance + epsilon).
+    """
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    if _count(x, axes):
+        m, v = mean(x, axes, True), var(x, axes, True)
+    else:
+        m = v = np.zeros([1 if i in axes else n for i, n in enumerate(x.shape)], x.dtype)
+    rstd = 1 / np.sqrt(v + x.dtype.type(epsilon))
+    y = (x - m) * rstd * (1 if gamma is None else gamma) + (0 if beta is None else beta)
+    return np.asarray(y, x.dtype), m.squeeze(axes), np.asarray(rstd, x.dtype).squeeze(axes)
+
+
+def layer_norm_gradient(
+    dy: Array,
+    x: Array,
+    gamma: Array | None,
+    mean: Array,
+    rstd: Array,
+    *,
+    axis: int,
+    needs_dx: bool = True,
+    needs_dgamma: bool = True,
+    needs_dbeta: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """(dx, dgamma, dbeta)."""
+    first = axis % x.ndim
+    row, batch = tuple(range(first, x.ndim)), tuple(range(first))
+    scale = np.expand_dims(rstd, row)
+    centred = (x - np.expand_dims(mean, row)) * scale
+    d = dy * (1 if gamma is None else gamma)
+    count = _count(x, row) or 1
+    dx = scale * (d - sum(d, row, True) / count - centred * (sum(d * centred, row, True) / count))
+    return (
+        np.asarray(dx, x.dtype) if needs_dx else None,
+        np.asarray(sum(dy * centred, batch), x.dtype) if needs_dgamma else None,
+        np.asarray(sum(dy, batch), x.dtype) if needs_dbeta else None,
+    )
+
+
 # ---- softmax ----
 
 
@@ -883,6 +996,15 @@ def accumulate(
     w = np.ones(v.shape) if weights is None else np.broadcast_to(np.asarray(weights, np.float64), v.shape)
     sums += scale * np.array([(v * w).sum(), w.sum()])
     _written(sums)
+
+
+def moving_average(
+    average: Array, value: Array, *, momentum: float, scale: float = 1.0, status: Array | None = None
+) -> None:
+    """average = momentum * average + (1 - momentum) * scale * value."""
+    if not _stopped(status):
+        average[...] = average * average.dtype.type(momentum) + value * average.dtype.type((1 - momentum) * scale)
+        _written(average)
 
 
 def advance(counter: Array, amount: int = 1, *, status: Array | None = None) -> None:

@@ -24,6 +24,8 @@ extern const PoolKernels<float> pool_f32;
 extern const PoolKernels<double> pool_f64;
 extern const SoftmaxKernels<float> softmax_f32;
 extern const SoftmaxKernels<double> softmax_f64;
+extern const NormKernels<float> norm_f32;
+extern const NormKernels<double> norm_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -38,5 +40,6 @@ constinit const KernelTable table = {
     {&random_f32, &random_f64},
     {&pool_f32, &pool_f64},
     {&softmax_f32, &softmax_f64},
+    {&norm_f32, &norm_f64},
 };
 }  // namespace nnfast::NNFAST_ISA

@@ -8,6 +8,7 @@ from nnfast.layers.dense import Dense
 from nnfast.layers.dropout import Dropout
 from nnfast.layers.input_layer import Input, InputLayer
 from nnfast.layers.layer import Layer
+from nnfast.layers.normalization import BatchNormalization, LayerNormalization
 from nnfast.layers.pooling import (
     AveragePooling2D,
     AvgPool2D,
@@ -30,6 +31,7 @@ __all__ = [
     "Activation",
     "AveragePooling2D",
     "AvgPool2D",
+    "BatchNormalization",
     "Conv2D",
     "Convolution2D",
     "Dense",
@@ -43,6 +45,7 @@ __all__ = [
     "Input",
     "InputLayer",
     "Layer",
+    "LayerNormalization",
     "LeakyReLU",
     "MaxPool2D",
     "MaxPooling2D",

@@ -74,6 +74,7 @@ from nnfast.ops.movement import (
     zeros,
     zeros_like,
 )
+from nnfast.ops.norm import batch_norm, layer_norm, moving_average
 from nnfast.ops.optimizer_steps import accumulate, adam, advance, check_finite, rmsprop, sgd
 from nnfast.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
 from nnfast.ops.random import dropout, normal, permutation, truncated_normal, uniform
@@ -97,6 +98,7 @@ from nnfast.ops.status import (
     BAD_LABEL_FLOAT,
     BAD_LABEL_ROW,
     NON_FINITE_LOSS,
+    at_end_of_step,
     current_status,
     new_status,
     use_status,
@@ -116,7 +118,9 @@ __all__ = [
     "advance",
     "argmax",
     "argmin",
+    "at_end_of_step",
     "avg_pool2d",
+    "batch_norm",
     "broadcast_to",
     "cast",
     "check_finite",
@@ -150,6 +154,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "layer_norm",
     "leaky_relu",
     "less",
     "less_equal",
@@ -169,6 +174,7 @@ __all__ = [
     "min",
     "minimum",
     "moveaxis",
+    "moving_average",
     "mul",
     "multiply",
     "neg",

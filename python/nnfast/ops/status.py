@@ -5,8 +5,9 @@ those that change what outlives the step do nothing once it is set.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS = 1, 2, 3,
 
 class _Local(threading.local):
     status: np.ndarray | None = None
+    at_end: list[Callable[[], Any]] | None = None
 
 
 _local = _Local()
@@ -37,9 +39,24 @@ def current_status() -> np.ndarray | None:
 
 @contextmanager
 def use_status(status: np.ndarray) -> Iterator[None]:
-    """Inside, this thread's ops report to `status`."""
-    before, _local.status = _local.status, status
+    """Inside, a step runs: this thread's ops report to `status`, and `at_end_of_step` waits for its end."""
+    before = _local.status, _local.at_end
+    _local.status, _local.at_end = status, []
     try:
         yield
+        for write in _local.at_end:
+            write()
     finally:
-        _local.status = before
+        _local.status, _local.at_end = before
+
+
+def at_end_of_step(write: Callable[[], Any]) -> None:
+    """Calls `write` when the running step ends, or now if none is running.
+
+    What outlives a step is written at its end, after every kernel that may find fault with its data. A step that
+    raises writes nothing.
+    """
+    if _local.at_end is None:
+        write()
+    else:
+        _local.at_end.append(write)

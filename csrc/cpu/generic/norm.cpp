@@ -1,0 +1,123 @@
+// batch_norm and layer_norm: sums over, and maps of, elements with numbers of their own (each: one per element of the
+// row) or one for all. No tail is special: the last vector goes through the same arithmetic. An output may be an input.
+#include "../kernels.h"
+#include "fold.h"
+#include "vec.h"
+
+namespace nnfast::NNFAST_ISA {
+
+template <class T>
+INLINE Vec<T> get(const T* p, ptrdiff_t count) {
+  return count >= LANES<T> ? load(p) : load_some(p, count);
+}
+template <class T>
+INLINE void put(T* p, Vec<T> v, ptrdiff_t count) {
+  if (count >= LANES<T>)
+    store(p, v);
+  else
+    store_some(p, v, count);
+}
+
+// y = (x - mean) * scale + shift, `rows` rows of n
+template <class T, bool EACH>
+static void normalize(ptrdiff_t rows, ptrdiff_t n, const T* x, T* y, const T* mean, const T* scale, const T* shift) {
+  constexpr int L = LANES<T>;
+  for (ptrdiff_t j = 0; j < n; j += L) {
+    const Vec<T> m = EACH ? get(mean + j, n - j) : splat(*mean), s = EACH ? get(scale + j, n - j) : splat(*scale);
+    const Vec<T> b = EACH ? get(shift + j, n - j) : splat(*shift);
+    for (ptrdiff_t r = 0; r < rows; ++r) put(y + r * n + j, (get(x + r * n + j, n - j) - m) * s + b, n - j);
+  }
+}
+
+// sum[j] += dy, product[j] += dy * (x - mean[j]) over the rows; rows lie `step` apart
+template <class T>
+static void sums(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum,
+                 T* product) {
+  constexpr int L = LANES<T>;
+  for (ptrdiff_t j = 0; j < n; j += L) {
+    const Vec<T> m = get(mean + j, n - j);
+    Vec<T> s[2] = {get(sum + j, n - j), {}}, p[2] = {get(product + j, n - j), {}};
+    for (ptrdiff_t r = 0; r < rows; ++r) {
+      const Vec<T> d = get(dy + r * step + j, n - j);
+      s[r & 1] += d;
+      p[r & 1] += d * (get(x + r * step + j, n - j) - m);
+    }
+    put(sum + j, s[0] + s[1], n - j);
+    put(product + j, p[0] + p[1], n - j);
+  }
+}
+
+// The same for one run of n elements with one mean; gamma, if given, is a factor of each dy.
+template <class T>
+static void run_sums(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T* sum, T* product) {
+  constexpr int L = LANES<T>;
+  const Vec<T> m = splat(mean);
+  Vec<T> s[2] = {}, p[2] = {};
+  ptrdiff_t v = 0;
+  for (ptrdiff_t j = 0; j < n; j += L, v ^= 1) {
+    Vec<T> d = get(dy + j, n - j);
+    if (gamma) d *= get(gamma + j, n - j);
+    s[v] += d;
+    // beyond the end x - m is not 0, but d is
+    p[v] += d * (get(x + j, n - j) - m);
+  }
+  *sum = joined_lanes<Plus>(s[0] + s[1]);
+  *product = joined_lanes<Plus>(p[0] + p[1]);
+}
+
+// dx = a * dy + b * (x - mean) + c, `rows` rows of n
+template <class T, bool EACH>
+static void gradient(ptrdiff_t rows, ptrdiff_t n, const T* dy, const T* x, const T* mean, const T* a, const T* b,
+                     const T* c, T* dx) {
+  constexpr int L = LANES<T>;
+  for (ptrdiff_t j = 0; j < n; j += L) {
+    const ptrdiff_t left = n - j;
+    const Vec<T> m = EACH ? get(mean + j, left) : splat(*mean), av = EACH ? get(a + j, left) : splat(*a);
+    const Vec<T> bv = EACH ? get(b + j, left) : splat(*b), cv = EACH ? get(c + j, left) : splat(*c);
+    for (ptrdiff_t r = 0; r < rows; ++r) {
+      const ptrdiff_t at = r * n + j;
+      put(dx + at, av * get(dy + at, left) + (bv * (get(x + at, left) - m) + cv), left);
+    }
+  }
+}
+
+// One row of layer_norm: y = (x - mean) * rstd * gamma[j] + beta[j]; gamma, beta: may be absent
+template <class T>
+static void row(ptrdiff_t n, const T* x, T mean, T rstd, const T* gamma, const T* beta, T* y) {
+  constexpr int L = LANES<T>;
+  const Vec<T> m = splat(mean), s = splat(rstd);
+  for (ptrdiff_t j = 0; j < n; j += L) {
+    Vec<T> v = (get(x + j, n - j) - m) * s;
+    if (gamma) v *= get(gamma + j, n - j);
+    if (beta) v += get(beta + j, n - j);
+    put(y + j, v, n - j);
+  }
+}
+
+// Its gradients: dx = rstd * gamma[j] * dy + b * (x - mean) + c; dgamma[j] += dy * (x - mean) * rstd; dbeta[j] += dy.
+// dx, dgamma, dbeta: may be absent
+template <class T>
+static void row_gradient(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T rstd, T b, T c, T* dx,
+                         T* dgamma, T* dbeta) {
+  constexpr int L = LANES<T>;
+  const Vec<T> m = splat(mean), s = splat(rstd), bv = splat(b), cv = splat(c);
+  for (ptrdiff_t j = 0; j < n; j += L) {
+    const ptrdiff_t left = n - j;
+    const Vec<T> d = get(dy + j, left), centred = get(x + j, left) - m;
+    if (dx) put(dx + j, (gamma ? d * get(gamma + j, left) : d) * s + (bv * centred + cv), left);
+    if (dgamma) put(dgamma + j, get(dgamma + j, left) + d * (centred * s), left);
+    if (dbeta) put(dbeta + j, get(dbeta + j, left) + d, left);
+  }
+}
+
+template <class T>
+constexpr NormKernels<T> norm_table = {
+    {normalize<T, false>, normalize<T, true>}, sums<T>, run_sums<T>,
+    {gradient<T, false>, gradient<T, true>},   row<T>,  row_gradient<T>,
+};
+extern const NormKernels<float> norm_f32;
+extern const NormKernels<double> norm_f64;
+constinit const NormKernels<float> norm_f32 = norm_table<float>;
+constinit const NormKernels<double> norm_f64 = norm_table<double>;
+
+}  // namespace nnfast::NNFAST_ISA
