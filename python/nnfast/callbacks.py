@@ -121,8 +121,14 @@ class CallbackList:
 
 
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:
-    """Logs as Python numbers: what is a Tensor is read."""
-    return {k: float(v.item() if isinstance(v, Tensor) else v) for k, v in logs.items()}
+    """Logs as Python numbers: what is a Tensor is read. A metric with several values gives an array."""
+    return {k: _number(v) for k, v in logs.items()}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return float(value.item()) if value.size == 1 else value.numpy()
+    return float(value)
 
 
 class History(Callback):

@@ -17,7 +17,7 @@ from nnfast.losses.crossentropy import (
     sparse_categorical_crossentropy,
 )
 from nnfast.losses.hinge import CategoricalHinge, Hinge, SquaredHinge, categorical_hinge, hinge, squared_hinge
-from nnfast.losses.loss import FunctionLoss, Loss, mask_of, matched, reduce_weighted
+from nnfast.losses.loss import FunctionLoss, Loss, mask_of, matched, predictions, reduce_weighted
 from nnfast.losses.regression import (
     CosineSimilarity,
     Huber,
@@ -156,6 +156,7 @@ __all__ = [
     "mean_squared_error",
     "mean_squared_logarithmic_error",
     "poisson",
+    "predictions",
     "reduce_weighted",
     "serialize",
     "sparse_categorical_crossentropy",

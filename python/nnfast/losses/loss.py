@@ -114,8 +114,10 @@ def reduce_weighted(name: str, values: Tensor, sample_weight: Any, reduction: st
         if reduction in ("none", None):
             return values
         return ops.sum(values) if reduction == "sum" else ops.mean(values)
-    weights = None if sample_weight is None else aligned(name, "sample_weight", sample_weight, values)
-    counts = None if mask is None else aligned(name, "the mask", ops.cast(mask, "bool"), values)
+    weights = (
+        None if sample_weight is None else aligned(name, "sample_weight", sample_weight, values.shape, values.dtype)
+    )
+    counts = None if mask is None else aligned(name, "the mask", ops.cast(mask, "bool"), values.shape, values.dtype)
     if weights is None or counts is None:
         factor = counts if weights is None else weights
     else:
@@ -141,21 +143,22 @@ def _divided(total: Tensor, by: Tensor) -> Tensor:
     return ops.where(none, 0.0, total / ops.where(none, 1.0, by))
 
 
-def aligned(name: str, label: str, weights: Any, values: Tensor) -> Tensor:
-    """Weights that broadcast to the values: (N,), (N, 1) or more axes of theirs, from the left."""
+def aligned(name: str, label: str, weights: Any, values: tuple[int, ...], dtype: Any = None) -> Tensor:
+    """Weights that broadcast to values of a shape: (N,), (N, 1) or more axes of theirs, from the left."""
     w = weights if isinstance(weights, Tensor) else Tensor(as_array(weights, name=name))
-    if w.dtype != values.dtype:
-        w = ops.cast(w, values.dtype)
+    if dtype is not None and w.dtype != dtype:
+        w = ops.cast(w, dtype)
     shape = w.shape
-    if len(shape) > values.ndim and shape[-1] == 1:
+    if len(shape) > len(values) and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) > values.ndim or any(n not in (1, m) for n, m in zip(shape, values.shape)):
+    if len(shape) > len(values) or any(n not in (1, m) for n, m in zip(shape, values)):
+        word = label.split()[-1]
         raise ValueError(
             f"[{name}] {label} must have one weight per value. "
-            f"Received: {label.split()[-1]}.shape={w.shape}, values of shape {values.shape}. "
-            f"Use {label.split()[-1]}.reshape({values.shape[:1]}) for one weight per sample"
+            f"Received: {word}.shape={w.shape}, values of shape {values}. "
+            f"Use {word}.reshape({values[:1]}) for one weight per sample"
         )
-    shape = (*shape, *(1 for _ in range(values.ndim - len(shape))))
+    shape = (*shape, *(1 for _ in range(len(values) - len(shape))))
     return w if shape == w.shape else ops.reshape(w, shape)
 
 

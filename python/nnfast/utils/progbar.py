@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 
 class Progbar:
     """Shows how far a loop is.
@@ -128,7 +130,7 @@ def _can_print(text: str, stream: Any) -> bool:
 def _number(value: Any) -> str:
     if isinstance(value, str):
         return value
-    value = float(value)
+    value = float(np.mean(value))
     return f"{value:.4f}" if abs(value) > 1e-3 or value == 0 else f"{value:.4e}"
 
 
