@@ -2,9 +2,10 @@
 
 from nnfast.models.model import Model
 from nnfast.models.sequential import Sequential
+from nnfast.saving.files import load_model, model_from_json, save_model
 from nnfast.saving.serialization import publish
 
-__all__ = ["Model", "Sequential", "clone_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 publish("models", {"Model": Model, "Sequential": Sequential}, module="keras")
 

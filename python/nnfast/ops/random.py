@@ -77,6 +77,17 @@ class Generator:
         self._follows_numpy = False
         self._state[:] = _int64(value[0]), value[1]
 
+    @property
+    def follows_numpy(self) -> bool:
+        """Does its seed follow NumPy's global state?"""
+        return self._follows_numpy
+
+    def resume(self, state: tuple[int, int], follows_numpy: bool) -> None:
+        """Continues from a state; if follows_numpy, until NumPy's global state changes."""
+        self.state = state
+        if follows_numpy:
+            self._follows_numpy, self._seen = True, _numpy_state()
+
 
 def _int64(n: int) -> int:
     """n modulo 2^64, as a signed number."""

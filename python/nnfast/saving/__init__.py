@@ -1,5 +1,6 @@
 """Models to files and back, by Keras's names and in Keras's layouts."""
 
+from nnfast.saving.files import load_model, load_weights, model_from_json, save_model, save_weights
 from nnfast.saving.serialization import (
     CustomObjectScope,
     custom_object_scope,
@@ -18,6 +19,11 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "load_model",
+    "load_weights",
+    "model_from_json",
     "register_keras_serializable",
+    "save_model",
+    "save_weights",
     "serialize_keras_object",
 ]

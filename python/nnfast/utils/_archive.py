@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import PureWindowsPath
 from typing import IO, Any, BinaryIO, NamedTuple
 
-from nnfast.utils.files import sync_folder, temporary_name
+from nnfast.saving.atomic import sync_folder, temporary_name
 
 # What the archive readers raise for damaged data; lzma is missing from some builds of Python.
 _DAMAGED: tuple[type[Exception], ...] = (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
+
+from nnfast.saving.atomic import atomic_file
 
 # hashlib, urllib.request and tarfile are imported where they are used: they would cost `import nnfast` 50 ms.
 
@@ -125,43 +126,6 @@ def has_hash(path: str | os.PathLike[str], file_hash: str, hash_algorithm: str =
     """Whether a file has this SHA-256 or MD5."""
     with open(path, "rb") as file:
         return _has_hash(file, file_hash, hash_algorithm)
-
-
-@contextlib.contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file for writing (and reading back) that takes the name `path` at the end, and only if all went well.
-
-    An interruption, an error or a power cut leaves what `path` was before.
-    """
-    path = os.path.realpath(path)  # an existing link keeps pointing to where the data lie
-    part = temporary_name(path)
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with open(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
-    sync_folder(os.path.dirname(path))
-
-
-def temporary_name(path: str) -> str:
-    """A name nobody else uses, in the same folder, hence on the same file system, as `path`."""
-    return os.path.join(os.path.dirname(path), f".nnfast-{os.urandom(8).hex()}.part")
-
-
-def sync_folder(folder: str) -> None:
-    """Make renames in a folder survive a power cut, where the system lets a folder be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _file_name(fname: str | None, origin: str | None) -> str:

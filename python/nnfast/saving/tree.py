@@ -1,0 +1,90 @@
+"""Where each weight of a model stands in a file: Keras's paths, `layers/dense_1/vars/0`.
+
+A path is made of attribute names and, in lists, of class names with a number; never of layer names, which differ from
+run to run. A layer that is reached twice is written where it is reached first.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from nnfast.naming import to_snake_case
+from nnfast.tensor import Variable
+
+
+class Place(NamedTuple):
+    """A group of weights in a file."""
+
+    path: str
+    layer: Any
+    weights: list[Variable]
+
+
+def places(model: Any) -> list[Place]:
+    """The model, then everything below it, in the order in which Keras writes them."""
+    return list(_visit(model, "", set()))
+
+
+def own_weights(layer: Any) -> list[Variable]:
+    """The weights that belong to the layer itself, those that learn first, whether or not they are frozen now."""
+    own = layer._own()[1]
+    learn = [v for v in own if v.node is not None or id(v) in layer._frozen]
+    return [*learn, *(v for v in own if not any(v is w for w in learn))]
+
+
+def _visit(layer: Any, path: str, seen: set[int]) -> Iterator[Place]:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    groups = getattr(layer, "_saved_groups", None)  # a layer that Keras makes of several
+    if groups is not None:
+        for name, weights in groups().items():
+            yield Place(_join(path, name), layer, weights)
+        return
+    yield Place(path, layer, own_weights(layer))
+    for name, child in _children(layer):
+        yield from _visit_value(child, _join(path, name), seen)
+
+
+def _visit_value(value: Any, path: str, seen: set[int]) -> Iterator[Place]:
+    if _is_layer(value):
+        yield from _visit(value, path, seen)
+        return
+    used: dict[str, int] = {}
+    for item in value.values() if isinstance(value, dict) else value:
+        if _is_layer(item):
+            kind = to_snake_case(type(item).__name__)
+        elif isinstance(item, (list, tuple, dict)):
+            kind = "container"
+        else:
+            continue
+        number = used.get(kind, 0)
+        used[kind] = number + 1
+        yield from _visit_value(item, _join(path, f"{kind}_{number}" if number else kind), seen)
+
+
+def _children(layer: Any) -> Iterator[tuple[str, Any]]:
+    if {c.__name__ for c in type(layer).__mro__} & {"Sequential", "Functional"}:
+        yield "layers", layer.layers
+    for name in sorted(vars(layer), key=lambda n: f"~{n}" if n.startswith("_") else n):
+        value = vars(layer)[name]
+        if name not in layer._untracked and (_is_layer(value) or isinstance(value, (list, tuple, dict))):
+            yield name, value
+
+
+def _is_layer(value: Any) -> bool:
+    return hasattr(value, "_own") and hasattr(value, "_frozen")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path and name else path or name
+
+
+def unique_paths(model: Any) -> dict[str, Variable]:
+    """Every weight once, by a readable name: `<layer>/<weight>`, with a number where two have one name."""
+    found: dict[str, Variable] = {}
+    for v in model.weights:
+        name, n = v.path, 1
+        while name in found:
+            name, n = f"{v.path}_{n}", n + 1
+        found[name] = v
+    return found
