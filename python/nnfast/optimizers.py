@@ -38,6 +38,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    _paired: tuple[str, ...] = ()  # slots of which Keras's files have one after the other for each variable
 
     def __init__(
         self,
@@ -97,8 +98,11 @@ class Optimizer:
 
     @property
     def variables(self) -> list[Variable]:
-        """Iterations, learning rate, and the state of each variable."""
-        return [self._iterations, self._learning_rate, *(v for slot in self._state.values() for v in slot)]
+        """Iterations, learning rate, and the state of each variable, in the order of Keras's files."""
+        together = [slot for slot in self._paired if slot in self._state]
+        pairs = [v for vs in zip(*(self._state[slot] for slot in together)) for v in vs]
+        rest = [v for slot, vs in self._state.items() if slot not in together for v in vs]
+        return [self._iterations, self._learning_rate, *pairs, *rest]
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Makes the state for these variables. Called by the first `apply`."""
@@ -331,6 +335,7 @@ class Adam(Optimizer):
     """
 
     slots = ("momentum", "velocity", "velocity_hat")
+    _paired = ("momentum", "velocity")
 
     def __init__(
         self,

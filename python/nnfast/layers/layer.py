@@ -14,6 +14,7 @@ import numpy as np
 from nnfast import config, constraints, initializers, ops, regularizers
 from nnfast.layers.symbolic import SymbolicTensor
 from nnfast.naming import auto_name, to_snake_case
+from nnfast.saving.budget import blank
 from nnfast.saving.serialization import serialize_keras_object as serialize
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
@@ -381,7 +382,9 @@ class Layer:
         dtype = np.dtype(dtype or self.dtype)
         if initializer is None:
             initializer = "glorot_uniform" if dtype.kind == "f" else "zeros"
-        value = initializers.get(initializer)(shape, dtype=dtype.name)
+        value = blank(shape, dtype)
+        if value is None:
+            value = initializers.get(initializer)(shape, dtype=dtype.name)
         if np.shape(value) != shape:
             raise ValueError(
                 f"[{self.name}] the initializer of {name!r} must give shape {shape}. Received: {np.shape(value)}"

@@ -4,6 +4,8 @@ This file divides the labour: `fit` is the loop over epochs and steps, `train_st
 what happens between steps is in callbacks. Batches come from `models/data.py`.
 """
 
+import json
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, nullcontext
@@ -12,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from nnfast import callbacks as cb
-from nnfast import config, losses, ops, optimizers
+from nnfast import config, losses, ops, optimizers, saving
 from nnfast import metrics as metric_room
-from nnfast.layers.layer import Layer
+from nnfast.layers.layer import Layer, standardize_shape
 from nnfast.models.data import ArrayData, IterableData, make_data, unpack_x_y_sample_weight
 from nnfast.models.summary import print_summary
+from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor, as_array
 
@@ -88,6 +91,7 @@ class Model(Layer):
         self._metrics: list[metric_room.Metric] = []
         self._weighted_metrics: list[metric_room.Metric] = []
         self._status = ops.new_status()
+        self._compile_arguments: dict[str, Any] = {}
 
     # ---- structure ----
     @property
@@ -156,12 +160,44 @@ class Model(Layer):
             raise ValueError(
                 f"[compile] loss_weights weighs several outputs, this model has one. Received: {loss_weights!r}"
             )
+        self._compile_arguments = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": False,  # what nnfast does; Keras has no "auto" in files
+        }
         self.optimizer = optimizers.get(optimizer)
         self.loss = loss[0] if isinstance(loss, (list, tuple)) and len(loss) == 1 else loss
         self._loss = losses.get(self.loss)
         self._loss_tracker = metric_room.Mean("loss")
         self._metrics = _metric_list("metrics", metrics)
         self._weighted_metrics = _metric_list("weighted_metrics", weighted_metrics)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile` as files keep them; None before it was called."""
+        if self.optimizer is None:
+            return None
+        return serialize_keras_object({**self._compile_arguments, "optimizer": self.optimizer})
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the model as `get_compile_config` says."""
+        known = {k: v for k, v in config.items() if k in ("loss_weights", "loss", "metrics", "weighted_metrics")}
+        restored = {k: deserialize_keras_object(v) for k, v in known.items()}
+        self.compile(optimizers.get(deserialize_keras_object(config["optimizer"])), **restored)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Makes the weights for the shapes in a file; a model that defines no `build` is called on zeros."""
+        shape = standardize_shape(config.get("input_shape"))
+        if type(self).build is not Layer.build or not isinstance(shape, tuple):
+            return super().build_from_config(config)
+        shape = tuple(n or 1 for n in shape)
+        if math.prod(shape) > 2**27:
+            raise ValueError(f"[load] an input of shape {shape} is too large to build {self.name!r} with")
+        with no_grad():
+            self(np.zeros(shape, self.dtype))
 
     def _compiled(self, name: str) -> optimizers.Optimizer:
         if self.optimizer is None:
@@ -189,6 +225,23 @@ class Model(Layer):
     def get_metrics_result(self) -> dict[str, float]:
         """The metrics so far, by name in alphabetical order."""
         return {m.name: m.result() for m in sorted(self.metrics, key=lambda m: m.name)}
+
+    # ---- files ----
+    def save(self, filepath: Any, overwrite: bool = True, zipped: Any = None, **kwargs: Any) -> None:
+        """Writes the model, compiled or not, to a .keras, .h5 or .safetensors file: see `saving.save_model`."""
+        saving.save_model(self, filepath, overwrite, zipped, **kwargs)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Writes the weights alone, to a .weights.h5, .h5 or .safetensors file: see `saving.save_weights`."""
+        saving.save_weights(self, filepath, overwrite, **kwargs)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Reads the weights from a file of nnfast, Keras 3 or Keras 2: see `saving.load_weights`."""
+        saving.load_weights(self, filepath, skip_mismatch, **kwargs)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture as JSON; `models.model_from_json` reads it. kwargs go to `json.dumps`."""
+        return json.dumps(serialize_keras_object(self), **kwargs)
 
     # ---- one step ----
     def train_step(self, data: Any) -> MutableMapping[str, float]:

@@ -42,6 +42,7 @@ def blank(shape: tuple[int, ...], dtype: Any) -> np.ndarray | None:
     budget.left -= math.prod(shape)
     if budget.left < 0:
         raise ValueError(
-            f"[load] the model in the file has more weights than the file holds values. Received: a weight of shape {shape}"
+            "[load] the model in the file has more weights than the file holds values. "
+            f"Received: a weight of shape {shape}"
         )
     return np.zeros(shape, dtype)

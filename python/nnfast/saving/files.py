@@ -32,7 +32,7 @@ from nnfast.saving.serialization import (
     object_sharing,
     serialize_keras_object,
 )
-from nnfast.saving.tree import places, unique_paths
+from nnfast.saving.tree import keys, places
 from nnfast.tensor import Variable
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -127,7 +127,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: An
     if not model.built:
         raise ValueError(f"[save_weights] {model.name!r} is not built, so it has no weights. Call it on data first")
     if ending == ".safetensors":
-        arrays = {name: v.data for name, v in unique_paths(model).items()}
+        arrays = {name: v.data for name, v in keys(model).items()}
         with atomic_file(path) as file:
             safetensors.write(file, arrays, {"format": "nnfast"})
     elif ending in (".weights.h5", ".h5", ".hdf5"):
@@ -290,7 +290,7 @@ def _compile_config(training: dict[str, Any]) -> dict[str, Any]:
 
 
 def _save_safetensors(path: str, model: Any, config: Any, optimizer: Any) -> None:
-    arrays = {name: v.data for name, v in unique_paths(model).items()}
+    arrays = {name: v.data for name, v in keys(model).items()}
     if optimizer is not None:
         arrays |= {f"optimizer/vars/{n}": v.data for n, v in enumerate(optimizer.variables)}
     extra = json.dumps(_extra(model, optimizer))
@@ -311,11 +311,11 @@ def _load_safetensors(path: str, compile: bool) -> tuple[Any, Any]:
 
 def _named_pairs(model: Any, arrays: dict[str, np.ndarray], skip_mismatch: bool) -> weights.Pairs:
     pairs: list[tuple[Variable, np.ndarray]] = []
-    for name, v in unique_paths(model).items():
+    for name, v in keys(model).items():
         value = arrays.get(name)
         if value is None or value.shape != v.shape:
             received = "nothing" if value is None else f"shape {value.shape}"
-            problem = f"the weight {name!r} has shape {v.shape}, but the file has {received} under this name"
+            problem = f"the weight {v.path!r} has shape {v.shape}, but the file has {received} under {name!r}"
             if not skip_mismatch:
                 raise ValueError(problem)
             warnings.warn(f"[load_weights] skipped: {problem}", UserWarning, stacklevel=3)
@@ -329,12 +329,12 @@ def _named_pairs(model: Any, arrays: dict[str, np.ndarray], skip_mismatch: bool)
 
 
 def _make(config: Any, compile: bool, numbers: int) -> Any:
-    """The model of a config, its weights still zeros, at most so many."""
+    """The model of a config, its weights still zeros; not many more than the file has numbers."""
     if not isinstance(config, Mapping) or "class_name" not in config:
         raise ValueError(f"its config is not that of a model: {str(config)[:80]!r}")
     config = dict(config)
     compiled = config.pop("compile_config", None)
-    with limited(numbers):
+    with limited(numbers + 2**22):  # some more, so that it is said which weight is missing
         model = deserialize_keras_object(config)
     if not hasattr(model, "compile_from_config"):
         raise ValueError(f"its config is that of {type(model).__name__!r}, which is not a model")

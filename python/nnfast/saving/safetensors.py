@@ -1,4 +1,4 @@
-"""The safetensors format: 8 bytes little-endian length, a JSON header, then the values of all arrays, one after another.
+"""The safetensors format: a length in 8 bytes, little-endian, a JSON header of that length, then all values.
 
 The header maps names to `{"dtype": "F32", "shape": [...], "data_offsets": [begin, end]}`, and `__metadata__` to strings
 (github.com/huggingface/safetensors).

@@ -79,12 +79,19 @@ def _join(path: str, name: str) -> str:
     return f"{path}/{name}" if path and name else path or name
 
 
-def unique_paths(model: Any) -> dict[str, Variable]:
-    """Every weight once, by a readable name: `<layer>/<weight>`, with a number where two have one name."""
+def keys(model: Any) -> dict[str, Variable]:
+    """Every weight by a readable name that is the same in each run, `dense_1/kernel`: its path and its own name."""
     found: dict[str, Variable] = {}
-    for v in model.weights:
-        name, n = v.path, 1
-        while name in found:
-            name, n = f"{v.path}_{n}", n + 1
-        found[name] = v
+    for path, _, weights in places(model):
+        for v in weights:
+            found.setdefault(unique(_join(path.removeprefix("layers/"), v.name), found), v)
     return found
+
+
+def unique(name: str, taken: Any) -> str:
+    """The name, with a number if it is taken."""
+    new, n = name, 0
+    while new in taken:
+        n += 1
+        new = f"{name}_{n}"
+    return new

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nnfast.naming import to_snake_case
 from nnfast.saving import hdf5
-from nnfast.saving.tree import places, unique_paths
+from nnfast.saving.tree import places, unique
 from nnfast.tensor import Variable
 
 KERAS_VERSION = "3.15.1"  # whose layouts these are
@@ -103,18 +102,20 @@ def _top_weights(model: Any) -> list[Variable]:
 
 def write_layers(group: Any, model: Any) -> None:
     """A group per layer, in the order of the model; the names of the weights in its attribute `weight_names`."""
-    paths = {id(v): f"{model.name}/{name}" for name, v in unique_paths(model).items()}
     hdf5.set_names(group, "layer_names", [layer.name for layer in model.layers])
     group.attrs["backend"], group.attrs["keras_version"] = b"nnfast", KERAS_VERSION.encode()
     parts = [(layer.name, _legacy_weights(layer)) for layer in sorted(model.layers, key=lambda layer: layer.name)]
     for name, weights in [*parts, ("top_level_model_weights", _top_weights(model))]:
-        _write_named(group.create_group(name), [paths[id(v)] for v in weights], weights)
+        _write_named(group.create_group(name), [f"{model.name}/{v.path}" for v in weights], weights)
 
 
 def _write_named(group: Any, names: list[str], variables: list[Variable]) -> None:
-    hdf5.set_names(group, "weight_names", names)
+    used: dict[str, Any] = {}
     for name, v in zip(names, variables):
-        group.create_dataset(name, data=v.data)
+        used[unique(name, used)] = v.data
+    hdf5.set_names(group, "weight_names", list(used))
+    for name, value in used.items():
+        group.create_dataset(name, data=value)
 
 
 def read_layers(group: Any, model: Any, skip_mismatch: bool = False, by_name: bool = False) -> Pairs:
@@ -136,9 +137,9 @@ def read_layers(group: Any, model: Any, skip_mismatch: bool = False, by_name: bo
     else:
         if len(saved) != len(mine):
             raise ValueError(
-                f"{group.name} holds {len(saved)} layers with weights ({', '.join(s[0] for s in saved)}), but the model "
-                f"has {len(mine)} ({', '.join(layer.name for layer in mine)}). With by_name=True, layers of one name are "
-                "matched"
+                f"{group.name} holds {len(saved)} layers with weights ({', '.join(s[0] for s in saved)}), but the "
+                f"model has {len(mine)} ({', '.join(layer.name for layer in mine)}). With by_name=True, layers of one "
+                "name are matched"
             )
         matched = [(layer, *s) for layer, s in zip(mine, saved)]
     pairs: Pairs = []
@@ -166,12 +167,7 @@ def _read_named(pairs: Pairs, group: Any, names: list[str], mine: list[Variable]
 
 def write_optimizer(file: Any, optimizer: Any) -> None:
     """Its state as in whole-model .h5 files: `optimizer_weights/<optimizer>/<variable>`."""
-    names: list[str] = []
-    for v in optimizer.variables:
-        name, n = f"{optimizer.name}/{v.name.replace('/', '_')}", 1
-        while name in names:
-            name, n = f"{optimizer.name}/{v.name.replace('/', '_')}_{n}", n + 1
-        names.append(name)
+    names = [f"{optimizer.name}/{v.name.replace('/', '_')}" for v in optimizer.variables]
     _write_named(file.create_group("optimizer_weights"), names, optimizer.variables)
 
 
@@ -197,19 +193,20 @@ def optimizer_arrays(file: Any) -> tuple[list[np.ndarray], bool]:
 
 def restore_optimizer(optimizer: Any, variables: list[Variable], arrays: list[np.ndarray], old: bool) -> None:
     """Builds the optimizer for the variables and gives it the state of the file; says so if that does not fit."""
-    optimizer.build(variables)
+    for built in (False, True):  # the file may be of a model that was compiled and never trained
+        if built:
+            optimizer.build(variables)
+        mine = optimizer.variables
+        if [v.shape for v in mine] == [a.shape for a in arrays] and not old:
+            assign(list(zip(mine, arrays)))
+            return
     if not arrays:
-        return
-    mine = optimizer.variables
-    if [v.shape for v in mine] == [a.shape for a in arrays] and not old:
-        assign(list(zip(mine, arrays)))
         return
     if arrays[0].shape == () and arrays[0].dtype.kind in "iu":
         optimizer.iterations.assign(arrays[0].astype(np.int64))
     warnings.warn(
-        f"[load_model] the state of the optimizer {to_snake_case(type(optimizer).__name__)!r} in the file is of another "
-        f"kind: it begins anew after {int(optimizer.iterations.item())} steps. Received: {len(arrays)} arrays for "
-        f"{len(mine)} variables",
+        f"[load_model] the state of the optimizer {optimizer.name!r} in the file is of another kind: it begins anew "
+        f"after {int(optimizer.iterations.item())} steps. Received: {len(arrays)} arrays for {len(mine)} variables",
         UserWarning,
         stacklevel=4,
     )
