@@ -340,8 +340,6 @@ def _make(config: Any, compile: bool, numbers: int) -> Any:
         raise ValueError(f"its config is that of {type(model).__name__!r}, which is not a model")
     if compile and compiled is not None:
         model.compile_from_config(compiled)
-    elif compile:
-        warnings.warn("[load_model] the model in the file was not compiled: compile it before fit", stacklevel=5)
     return model
 
 
