@@ -221,4 +221,50 @@ size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d
 void conv2d_filter_gradient(const View& x, const View& dz, const Conv2d& how, const View& dw, void* scratch);
 size_t conv2d_filter_gradient_scratch(const View& x, const View& dz, const Conv2d& how, const View& dw);
 
+// ---- recurrent ----
+// x[B,T,F] walks through time with a state h[B,U]: the formulas, the gates' order and `saved` stand in reference.py. w
+// [F,G*U], u[U,G*U]: G gates side by side. activation, recurrent: linear, relu, sigmoid, tanh. All results are
+// contiguous.
+enum class Cell : int { simple, lstm, gru };
+struct RecurrentOperands {
+  View x, w, u, bias;  // bias[G*U], of the GRU with reset_after [2,G*U]
+  View h, c;           // [B,U] first states: zeros if absent; c: of lstm alone
+  View mask, drop;     // bool [B,T]: a step without it keeps the state; [B,U]: factors of the h that meets u
+  Cell cell;
+  Activation activation, recurrent;
+  bool reset_after, zero_masked;
+};
+struct RecurrentResults {
+  View y, h, c, saved;  // [B,T,U]; [B,U] last states; [B,T,recurrent_saved * U]
+};
+struct RecurrentGradients {
+  View dy, dh, dc, saved;          // given: dy[B,T,U], or [B,1,U] of the last output; may be absent
+  View dx, dw, du, dbias, d0, e0;  // wanted: those of the operands and of the first h and c; dx may be absent
+};
+int64_t recurrent_gates(Cell cell);
+int64_t recurrent_saved(Cell cell);
+void recurrent(const RecurrentOperands& operands, const RecurrentResults& results, void* scratch);
+size_t recurrent_scratch(const RecurrentOperands& operands, const RecurrentResults& results);
+void recurrent_gradient(const RecurrentOperands& operands, const RecurrentGradients& gradients, void* scratch);
+size_t recurrent_gradient_scratch(const RecurrentOperands& operands, const RecurrentGradients& gradients);
+
+// ---- attention ----
+// y[B,T,H,E] = dropout(softmax(scale * q k^T)) v for each batch and head: q[B,T,H,D], k[B,S,H,D], v[B,S,H,E]. mask:
+// bool [B,H,T,S], often with strides 0: keys without it, and with `causal` those after the query's position, do not
+// count; a query without any key gives zeros. key: of the dropout (the numbers of a row begin at a multiple of 64),
+// read when the kernel runs; nullptr: none. The scores are not kept: the gradient computes them again, a block of rows
+// at a time.
+struct AttentionOperands {
+  View q, k, v, mask;
+  const int64_t* key;
+  double scale, rate;
+  bool causal;
+};
+void attention(const AttentionOperands& operands, const View& y, void* scratch);
+size_t attention_scratch(const AttentionOperands& operands);
+// All three gradients, contiguous.
+void attention_gradient(const View& dy, const AttentionOperands& operands, const View& dq, const View& dk,
+                        const View& dv, void* scratch);
+size_t attention_gradient_scratch(const AttentionOperands& operands);
+
 }  // namespace nnfast

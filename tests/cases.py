@@ -671,6 +671,60 @@ def _(rng, dtype, n):
     return (Changed(uniform(rng, n, dtype)), uniform(rng, n, dtype)), how
 
 
+# ---- recurrent ----
+# (batch, time, features, units): nothing, one, around a tile of rows, around a vector of units
+RECURRENT = ((0, 3, 2, 3), (3, 0, 2, 3), (2, 3, 0, 4), (1, 1, 1, 1), (3, 4, 5, 16), (9, 5, 3, 7), (17, 3, 6, 33))
+_GATES = {"simple_rnn": 1, "lstm": 4, "gru": 3}
+_LINEAR, _RELU, _SIGMOID, _TANH = 0, 1, 5, 6
+
+
+def _recurrent_parts(rng, dtype, size, name, options):
+    b, t, f, u = size
+    gates = _GATES[name] * u
+    x, w, r = (uniform(rng, s, dtype, -1, 1) for s in ((b, t, f), (f, gates), (u, gates)))
+    bias = uniform(rng, (2, gates) if options.get("reset_after", name == "gru") else (gates,), dtype, -1, 1)
+    states = [uniform(rng, (b, u), dtype, -1, 1) for _ in range(2 if name == "lstm" else 1)]
+    return x, w, (r / np.sqrt(max(u, 1))).astype(dtype), bias, states
+
+
+def _recurrent(name, label, masked=False, dropped=False, bare=False, **options):
+    def extra(rng, dtype, size):
+        b, t, _, u = size
+        mask = rng.random((b, t)) < 0.6 if masked else None
+        return mask, (rng.integers(0, 2, (b, u)) * 2).astype(dtype) if dropped else None
+
+    @case(name, label, RECURRENT, (70, 6, 20, 40), scale=8)
+    def forward(rng, dtype, size):
+        x, w, u, bias, states = _recurrent_parts(rng, dtype, size, name, options)
+        if bare:
+            return (x, w, u), options
+        return (x, w, u, bias, *states, *extra(rng, dtype, size)), options
+
+    @case(name + "_gradient", label, RECURRENT, (70, 6, 20, 40), scale=8)
+    def gradient(rng, dtype, size):
+        x, w, u, bias, states = _recurrent_parts(rng, dtype, size, name, options)
+        b, t, _, n = size
+        more = (None, None) if bare else extra(rng, dtype, size)
+        first = states if not bare else [None] * len(states)
+        saved = getattr(reference, name)(x, w, u, None if bare else bias, *first, *more, **options)[-1]
+        dy = uniform(rng, (b, 1 if bare and t else t, n), dtype)
+        last = [None if bare else uniform(rng, (b, n), dtype) for _ in states]
+        cell = first[1:] if name == "lstm" else []
+        return (dy, *last, x, w, u, saved, *cell, *more), {**options, "needs_x": not bare}
+
+
+for _name in _GATES:
+    _recurrent(_name, "plain")
+    _recurrent(_name, "bare", bare=True)
+    _recurrent(_name, "masked", masked=True, dropped=True)
+    _recurrent(_name, "zero masked", masked=True, zero_masked=True, activation=_RELU)
+for _activation in (_LINEAR, _SIGMOID):
+    _recurrent("simple_rnn", f"activation {_activation}", activation=_activation)
+_recurrent("lstm", "relu", activation=_RELU, recurrent_activation=_LINEAR)
+_recurrent("gru", "reset before", reset_after=False, masked=True, dropped=True)
+_recurrent("gru", "reset before bare", reset_after=False, bare=True)
+
+
 # ---- random ----
 def _key(rng):
     return Changed(rng.integers(-(2**62), 2**62, 2))
@@ -709,3 +763,32 @@ def _(rng, dtype, n):
 @case("dropout", "columns", N, LARGE)
 def _(rng, dtype, n):
     return (uniform(rng, (3, n), dtype), _key(rng)), {"rate": 0.4, "noise_shape": (1, n)}
+
+
+# ---- attention ----
+# (batch, queries, heads, features, keys, features of the values): nothing, one, odd sizes, more than one block of rows
+ATTENTION = ((0, 3, 2, 4, 3, 4), (1, 0, 1, 2, 3, 2), (2, 3, 1, 4, 0, 3), (1, 1, 1, 1, 1, 1), (2, 5, 3, 7, 6, 9))
+ATTENTION += ((1, 33, 2, 16, 33, 16), (1, 300, 1, 3, 17, 5))
+
+
+def _attention(label, masked=False, dropped=False, **options):
+    def operands(rng, dtype, size):
+        b, t, h, d, s, e = size
+        q, k, v = (uniform(rng, shape, dtype) for shape in ((b, t, h, d), (b, s, h, d), (b, s, h, e)))
+        mask = np.broadcast_to(rng.random((b, 1, t, s)) < 0.5, (b, h, t, s)) if masked else None
+        return q, k, v, mask, _key(rng) if dropped else None
+
+    @case("attention", label, ATTENTION, (3, 70, 4, 20, 90, 20), scale=4)
+    def forward(rng, dtype, size):
+        return operands(rng, dtype, size), options
+
+    @case("attention_gradient", label, ATTENTION, (3, 70, 4, 20, 90, 20), scale=8)
+    def gradient(rng, dtype, size):
+        b, t, h, _, _, e = size
+        return (uniform(rng, (b, t, h, e), dtype), *operands(rng, dtype, size)), options
+
+
+_attention("plain")
+_attention("causal", causal=True, scale=0.3)
+_attention("masked", masked=True, dropped=True, rate=0.3, scale=0.5)
+_attention("both", masked=True, causal=True)

@@ -19,4 +19,6 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_pool2d(m);
   bind_softmax(m);
   bind_norm(m);
+  bind_recurrent(m);
+  bind_attention(m);
 }

@@ -244,6 +244,35 @@ struct NormKernels {
                        T* dbeta);
 };
 
+// ---- recurrent ----
+// One step of one row of n units; gates lie n apart. act, rec: numbers of ops.h's Activation.
+template <class T>
+struct LstmBack {
+  const T *gates, *cell, *before;  // before: nullptr if zero
+  const T* dh;
+  T *dcell, *dz;  // dcell: of this step's cell, then of the one before
+};
+template <class T>
+struct GruBack {
+  const T *gates, *inner, *before, *dh;
+  T *pass, *dz, *dz_u;  // pass: what goes straight to the state before; dz_u: nullptr without reset_after
+};
+template <class T>
+struct RecurrentKernels {
+  void (*simple)(ptrdiff_t n, int act, T* z, T* h);
+  void (*simple_back)(ptrdiff_t n, int act, const T* y, const T* dh, T* dz);
+  void (*lstm)(ptrdiff_t n, int act, int rec, T* gates, T* cell, T* h);
+  void (*lstm_back)(ptrdiff_t n, int act, int rec, const LstmBack<T>& p);
+  void (*gru_gates)(ptrdiff_t n, int rec, T* gates, const T* met, T* inner);  // inner = r * met, if met is given
+  void (*gru)(ptrdiff_t n, int act, T* gates, const T* inner, T* h);          // inner: nullptr without reset_after
+  void (*gru_back)(ptrdiff_t n, int act, int rec, const GruBack<T>& p);
+  // Without reset_after: dinner[n] becomes what it adds to the gradient of `met`, and dz[1] is made.
+  void (*gru_back_reset)(ptrdiff_t n, int rec, const T* gates, const T* met, T* dinner, T* dz);
+  void (*multiply)(ptrdiff_t n, const T* a, const T* b, T* y);  // b: nullptr copies
+  void (*gather)(ptrdiff_t n, const T* dy, const T* pass, const T* back, const T* drop,
+                 T* dh);  // dy + pass + back * drop
+};
+
 // One pointer to a family's kernels for each floating dtype.
 template <template <class> class Family>
 struct ByType {
@@ -271,6 +300,7 @@ struct KernelTable {
   ByType<PoolKernels> pool;
   ByType<SoftmaxKernels> softmax;
   ByType<NormKernels> norm;
+  ByType<RecurrentKernels> recurrent;
 };
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA

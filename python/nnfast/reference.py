@@ -874,6 +874,316 @@ def sigmoid_xent(logits: Array, targets: Array) -> tuple[Array, Array]:
     return np.asarray(loss, logits.dtype), np.asarray(_sigmoid(logits) - targets, logits.dtype)
 
 
+# ---- attention ----
+# q[B,T,H,D], k[B,S,H,D], v[B,S,H,E]; mask: bool [B,H,T,S]. causal: the query at position i sees keys 0 .. i. A query
+# that sees no key gives zeros. Dropout (key, rate): score (b, h, t, s) has the number ((b H + h) T + t) S' + s of the
+# draw, S' = S rounded up to a multiple of 64.
+
+
+def _attention_weights(
+    q: Array, k: Array, mask: Array | None, key: Array | None, scale: float, causal: bool, rate: float
+) -> tuple[Array, Array]:
+    """(softmax of the scores [B,H,T,S], what dropout multiplies them by)."""
+    scores = np.einsum("bthd,bshd->bhts", q, k) * q.dtype.type(scale)
+    seen = np.ones(scores.shape, bool) if mask is None else mask
+    if causal:
+        seen = seen & (np.arange(scores.shape[2])[:, None] >= np.arange(scores.shape[3]))
+    top = np.where(seen, scores, -np.inf).max(3, keepdims=True, initial=-np.inf)
+    e = np.where(seen, np.exp(scores - np.where(np.isfinite(top), top, 0)), 0)
+    total = e.sum(3, keepdims=True)
+    p = (e / np.where(total == 0, 1, total)).astype(q.dtype)
+    factors = np.ones_like(p)
+    if rate:
+        rows = (*p.shape[:3], -(-p.shape[3] // 64) * 64)
+        factors = dropout(np.ones(rows, q.dtype), key, rate=rate)[..., : p.shape[3]]
+    return p, factors
+
+
+def attention(
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    key: Array | None = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    rate: float = 0.0,
+) -> Array:
+    """y[B,T,H,E] = dropout(softmax(scale * q k^T)) v for each batch and head."""
+    p, factors = _attention_weights(q, k, mask, key, scale, causal, rate)
+    return np.einsum("bhts,bshe->bthe", p * factors, v)
+
+
+def attention_gradient(
+    dy: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    key: Array | None = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    rate: float = 0.0,
+) -> tuple[Array, Array, Array]:
+    """(dq, dk, dv)."""
+    p, factors = _attention_weights(q, k, mask, key, scale, causal, rate)
+    dp = np.einsum("bthe,bshe->bhts", dy, v) * factors
+    ds = p * (dp - (dp * p).sum(3, keepdims=True)) * q.dtype.type(scale)
+    dq, dk = np.einsum("bhts,bshd->bthd", ds, k), np.einsum("bhts,bthd->bshd", ds, q)
+    return dq, dk, np.einsum("bhts,bthe->bshe", p * factors, dy)
+
+
+# ---- recurrent ----
+# x[B,T,F] walks through time with a state of U numbers; w[F,G*U] and u[U,G*U] hold G gates side by side. bias: [G*U],
+# of the GRU with reset_after [2,G*U]. h, c: the first states [B,U], zeros if absent. mask[B,T]: where it is False the
+# state stays, and the output is the last one (zeros before any; zero_masked: always zeros). drop[B,U]: factors of the h
+# that meets u, the same at every step (recurrent dropout). Results: the outputs y[B,T,U], the last states, and what the
+# gradient needs, saved[B,T,...]. Gradients take dy[B,T,U], or [B,1,U] for the last output alone, and those of the last
+# states; each may be absent. They give dx (None unless needs_x), dw, du, dbias and those of the first states.
+
+
+def _outputs(hs: Array, mask: Array | None, zero_masked: bool) -> Array:
+    if mask is None:
+        return hs
+    shown = mask if zero_masked else np.logical_or.accumulate(mask, 1)
+    return np.where(shown[..., None], hs, hs.dtype.type(0))
+
+
+def _output_gradient(dy: Array | None, saved: Array, units: int, mask: Array | None, zero_masked: bool) -> Array:
+    full = np.zeros((*saved.shape[:2], units), saved.dtype)
+    if dy is not None and full.size:
+        full[:, -dy.shape[1] :] = dy
+    return _outputs(full, mask, zero_masked)
+
+
+def _states(x: Array, u: Array, *states: Array | None) -> list[Array]:
+    return [np.zeros((x.shape[0], u.shape[0]), x.dtype) if s is None else s for s in states]
+
+
+def _weight_gradients(x: Array, w: Array, dz: Array, needs_x: bool) -> tuple[Array | None, Array]:
+    return (dz @ w.T if needs_x else None), np.einsum("btf,btg->fg", x, dz)
+
+
+def simple_rnn(
+    x: Array,
+    w: Array,
+    u: Array,
+    bias: Array | None = None,
+    h: Array | None = None,
+    mask: Array | None = None,
+    drop: Array | None = None,
+    *,
+    activation: int = 6,
+    zero_masked: bool = False,
+) -> tuple[Array, ...]:
+    """h_t = activation(x_t w + h_{t-1} u + bias). saved: h_t, and the h_{t-1} that met u."""
+    (state,) = _states(x, u, h)
+    hs = np.zeros((*x.shape[:2], u.shape[0]), x.dtype)
+    saved = np.zeros((*x.shape[:2], 2 * u.shape[0]), x.dtype)
+    for t in range(x.shape[1]):
+        met = state if drop is None else state * drop
+        z = x[:, t] @ w + met @ u
+        new = _activate(z if bias is None else z + bias, activation, 0.0)
+        on = np.True_ if mask is None else mask[:, t, None]
+        state = np.where(on, new, state)
+        saved[:, t] = np.concatenate([np.where(on, new, 0), met], 1)
+        hs[:, t] = state
+    return _outputs(hs, mask, zero_masked), state, saved
+
+
+def simple_rnn_gradient(
+    dy: Array | None,
+    dh: Array | None,
+    x: Array,
+    w: Array,
+    u: Array,
+    saved: Array,
+    mask: Array | None = None,
+    drop: Array | None = None,
+    *,
+    activation: int = 6,
+    zero_masked: bool = False,
+    needs_x: bool = True,
+) -> tuple[Array | None, ...]:
+    """(dx, dw, du, dbias, dh)."""
+    (d,) = _states(x, u, dh)
+    dys = _output_gradient(dy, saved, u.shape[0], mask, zero_masked)
+    dz = np.zeros((*x.shape[:2], w.shape[1]), x.dtype)
+    new, met = np.split(saved, 2, 2)
+    for t in reversed(range(x.shape[1])):
+        on = np.True_ if mask is None else mask[:, t, None]
+        d = d + dys[:, t]
+        dz[:, t] = np.where(on, d * _activation_slope(new[:, t], activation, 0.0), 0)
+        back = dz[:, t] @ u.T
+        d = np.where(on, 0, d) + (back if drop is None else back * drop)
+    dx, dw = _weight_gradients(x, w, dz, needs_x)
+    return dx, dw, np.einsum("btu,btg->ug", met, dz), dz.sum((0, 1)), d.astype(x.dtype)
+
+
+def lstm(
+    x: Array,
+    w: Array,
+    u: Array,
+    bias: Array | None = None,
+    h: Array | None = None,
+    c: Array | None = None,
+    mask: Array | None = None,
+    drop: Array | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    zero_masked: bool = False,
+) -> tuple[Array, ...]:
+    """Gates i, f, g, o in this order (Keras): c_t = f c_{t-1} + i g, h_t = o activation(c_t).
+
+    g has `activation`, the others `recurrent_activation`. saved: i, f, g, o, c_t, and the h_{t-1} that met u.
+    """
+    state, cell = _states(x, u, h, c)
+    hs = np.zeros((*x.shape[:2], u.shape[0]), x.dtype)
+    saved = np.zeros((*x.shape[:2], 6 * u.shape[0]), x.dtype)
+    for t in range(x.shape[1]):
+        met = state if drop is None else state * drop
+        z = x[:, t] @ w + met @ u
+        i, f, g, o = np.split(z if bias is None else z + bias, 4, 1)
+        i, f, o = (_activate(gate, recurrent_activation, 0.0) for gate in (i, f, o))
+        g = _activate(g, activation, 0.0)
+        on = np.True_ if mask is None else mask[:, t, None]
+        cell = np.where(on, f * cell + i * g, cell)
+        state = np.where(on, o * _activate(cell, activation, 0.0), state)
+        saved[:, t] = np.concatenate([np.where(on, np.concatenate([i, f, g, o], 1), 0), cell, met], 1)
+        hs[:, t] = state
+    return _outputs(hs, mask, zero_masked), state, cell, saved
+
+
+def lstm_gradient(
+    dy: Array | None,
+    dh: Array | None,
+    dc: Array | None,
+    x: Array,
+    w: Array,
+    u: Array,
+    saved: Array,
+    c: Array | None = None,
+    mask: Array | None = None,
+    drop: Array | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    zero_masked: bool = False,
+    needs_x: bool = True,
+) -> tuple[Array | None, ...]:
+    """(dx, dw, du, dbias, dh, dc)."""
+    d, d_cell = _states(x, u, dh, dc)
+    dys = _output_gradient(dy, saved, u.shape[0], mask, zero_masked)
+    dz = np.zeros((*x.shape[:2], w.shape[1]), x.dtype)
+    (first,) = _states(x, u, c)
+    rec = lambda gate: _activation_slope(gate, recurrent_activation, 0.0)  # noqa: E731
+    act = lambda y: _activation_slope(y, activation, 0.0)  # noqa: E731
+    for t in reversed(range(x.shape[1])):
+        i, f, g, o, cell, _ = np.split(saved[:, t], 6, 1)
+        before = np.split(saved[:, t - 1], 6, 1)[4] if t else first
+        on = np.True_ if mask is None else mask[:, t, None]
+        d = d + dys[:, t]
+        y = _activate(cell, activation, 0.0)
+        through = d_cell + d * o * act(y)
+        parts = [through * g * rec(i), through * before * rec(f), through * i * act(g), d * y * rec(o)]
+        dz[:, t] = np.where(on, np.concatenate(parts, 1), 0)
+        d_cell = np.where(on, through * f, d_cell)
+        back = dz[:, t] @ u.T
+        d = np.where(on, 0, d) + (back if drop is None else back * drop)
+    dx, dw = _weight_gradients(x, w, dz, needs_x)
+    met = saved[..., 5 * u.shape[0] :]
+    return dx, dw, np.einsum("btu,btg->ug", met, dz), dz.sum((0, 1)), d.astype(x.dtype), d_cell.astype(x.dtype)
+
+
+def gru(
+    x: Array,
+    w: Array,
+    u: Array,
+    bias: Array | None = None,
+    h: Array | None = None,
+    mask: Array | None = None,
+    drop: Array | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    reset_after: bool = True,
+    zero_masked: bool = False,
+) -> tuple[Array, ...]:
+    """Gates z, r, n in this order (Keras): h_t = z h_{t-1} + (1 - z) n.
+
+    n = activation(x_t w_n + b_n + r (h u_n + b'_n)) with reset_after, where bias is (b, b'); otherwise
+    activation(x_t w_n + b_n + (r h) u_n). saved: z, r, n, what met r or u_n (h u_n + b'_n, or r h), the h that met u,
+    h_{t-1}.
+    """
+    U = u.shape[0]
+    (state,) = _states(x, u, h)
+    hs = np.zeros((*x.shape[:2], U), x.dtype)
+    saved = np.zeros((*x.shape[:2], 6 * U), x.dtype)
+    b = np.zeros((2, 3 * U), x.dtype)
+    if bias is not None:
+        b[: 2 if reset_after else 1] = bias
+    for t in range(x.shape[1]):
+        met = state if drop is None else state * drop
+        xz, xr, xn = np.split(x[:, t] @ w + b[0], 3, 1)
+        hz, hr = np.split(met @ u[:, : 2 * U] + b[1, : 2 * U], 2, 1)
+        z, r = (_activate(gate, recurrent_activation, 0.0) for gate in (xz + hz, xr + hr))
+        inner = met @ u[:, 2 * U :] + b[1, 2 * U :] if reset_after else r * met
+        n = _activate(xn + (r * inner if reset_after else inner @ u[:, 2 * U :]), activation, 0.0)
+        on = np.True_ if mask is None else mask[:, t, None]
+        saved[:, t] = np.concatenate([np.where(on, np.concatenate([z, r, n, inner], 1), 0), met, state], 1)
+        state = np.where(on, z * state + (1 - z) * n, state)
+        hs[:, t] = state
+    return _outputs(hs, mask, zero_masked), state, saved
+
+
+def gru_gradient(
+    dy: Array | None,
+    dh: Array | None,
+    x: Array,
+    w: Array,
+    u: Array,
+    saved: Array,
+    mask: Array | None = None,
+    drop: Array | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    reset_after: bool = True,
+    zero_masked: bool = False,
+    needs_x: bool = True,
+) -> tuple[Array | None, ...]:
+    """(dx, dw, du, dbias, dh)."""
+    U = u.shape[0]
+    (d,) = _states(x, u, dh)
+    dys = _output_gradient(dy, saved, U, mask, zero_masked)
+    dz = np.zeros((*x.shape[:2], 3 * U), x.dtype)  # of the sums that x and u make, where they differ
+    dz_u = np.zeros_like(dz)
+    for t in reversed(range(x.shape[1])):
+        z, r, n, inner, met, before = np.split(saved[:, t], 6, 1)
+        on = np.True_ if mask is None else mask[:, t, None]
+        d = d + dys[:, t]
+        dn = np.where(on, d * (1 - z) * _activation_slope(n, activation, 0.0), 0)
+        d_inner = dn * r if reset_after else dn @ u[:, 2 * U :].T
+        dr = dn * inner if reset_after else d_inner * met
+        parts = [d * (before - n) * _activation_slope(z, recurrent_activation, 0.0)]
+        parts.append(dr * _activation_slope(r, recurrent_activation, 0.0))
+        parts = [np.where(on, p, 0) for p in parts]
+        dz[:, t] = np.concatenate([*parts, dn], 1)
+        dz_u[:, t] = np.concatenate([*parts, dn * r if reset_after else dn], 1)
+        back = dz_u[:, t] @ u.T if reset_after else dz[:, t, : 2 * U] @ u[:, : 2 * U].T + d_inner * r
+        d = np.where(on, d * z, d) + (back if drop is None else back * drop)
+    dx, dw = _weight_gradients(x, w, dz, needs_x)
+    inner, met = saved[..., 3 * U : 4 * U], saved[..., 4 * U : 5 * U]
+    du = np.einsum("btu,btg->ug", met, dz_u)
+    if not reset_after:
+        du[:, 2 * U :] = np.einsum("btu,btg->ug", inner, dz[..., 2 * U :])
+    db = dz.sum((0, 1))
+    return dx, dw, du, np.stack([db, dz_u.sum((0, 1))]) if reset_after else db, d.astype(x.dtype)
+
+
 # ---- optimizer steps ----
 # In place, for lists of variables at once, by Keras's rules. lr is a float64 array (), step an int64 array () that
 # counts the steps done before this one. weight_decay: w -= w * weight_decay * lr first. With a status set, nothing

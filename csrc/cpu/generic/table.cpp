@@ -26,6 +26,8 @@ extern const SoftmaxKernels<float> softmax_f32;
 extern const SoftmaxKernels<double> softmax_f64;
 extern const NormKernels<float> norm_f32;
 extern const NormKernels<double> norm_f64;
+extern const RecurrentKernels<float> recurrent_f32;
+extern const RecurrentKernels<double> recurrent_f64;
 
 extern const KernelTable table;
 constinit const KernelTable table = {
@@ -41,5 +43,6 @@ constinit const KernelTable table = {
     {&pool_f32, &pool_f64},
     {&softmax_f32, &softmax_f64},
     {&norm_f32, &norm_f64},
+    {&recurrent_f32, &recurrent_f64},
 };
 }  // namespace nnfast::NNFAST_ISA

@@ -78,6 +78,7 @@ from nnfast.ops.norm import batch_norm, layer_norm, moving_average
 from nnfast.ops.optimizer_steps import accumulate, adam, advance, check_finite, rmsprop, sgd
 from nnfast.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
 from nnfast.ops.random import dropout, normal, permutation, truncated_normal, uniform
+from nnfast.ops.recurrent import gru, lstm, simple_rnn
 from nnfast.ops.reduce import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
 from nnfast.ops.shape import (
     broadcast_to,
@@ -150,6 +151,7 @@ __all__ = [
     "global_max_pool2d",
     "greater",
     "greater_equal",
+    "gru",
     "hard_sigmoid",
     "isfinite",
     "isinf",
@@ -166,6 +168,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "lstm",
     "matmul",
     "max",
     "max_pool2d",
@@ -204,6 +207,7 @@ __all__ = [
     "sigmoid_xent",
     "sign",
     "silu",
+    "simple_rnn",
     "slice",
     "softmax",
     "softmax_xent",
