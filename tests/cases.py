@@ -720,7 +720,7 @@ for _name in _GATES:
     _recurrent(_name, "zero masked", masked=True, zero_masked=True, activation=_RELU)
 for _activation in (_LINEAR, _SIGMOID):
     _recurrent("simple_rnn", f"activation {_activation}", activation=_activation)
-_recurrent("lstm", "relu", activation=_RELU, recurrent_activation=_LINEAR)
+_recurrent("lstm", "relu", activation=_RELU, recurrent_activation=_TANH)
 _recurrent("gru", "reset before", reset_after=False, masked=True, dropped=True)
 _recurrent("gru", "reset before bare", reset_after=False, bare=True)
 

@@ -46,6 +46,33 @@ def argmax(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
 def argmin(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
     """Index (int64) of the first smallest element along axis; the first NaN wins."""
 
+def attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None = None,
+    key: np.ndarray | None = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    rate: float = 0.0,
+) -> np.ndarray:
+    """y[B,T,H,E] = dropout(softmax(scale * q k^T)) v for each batch and head."""
+
+def attention_gradient(
+    dy: np.ndarray,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None = None,
+    key: np.ndarray | None = None,
+    *,
+    scale: float = 1.0,
+    causal: bool = False,
+    rate: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(dq, dk, dv)."""
+
 def avg_pool2d(
     x: np.ndarray,
     *,
@@ -232,6 +259,40 @@ def gemm_gradient(
 
 def greater(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def greater_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def gru(
+    x: np.ndarray,
+    w: np.ndarray,
+    u: np.ndarray,
+    bias: np.ndarray | None = None,
+    h: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    reset_after: bool = True,
+    zero_masked: bool = False,
+) -> tuple[np.ndarray, ...]:
+    """Gates z, r, n in this order (Keras): h_t = z h_{t-1} + (1 - z) n."""
+
+def gru_gradient(
+    dy: np.ndarray | None,
+    dh: np.ndarray | None,
+    x: np.ndarray,
+    w: np.ndarray,
+    u: np.ndarray,
+    saved: np.ndarray,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    reset_after: bool = True,
+    zero_masked: bool = False,
+    needs_x: bool = True,
+) -> tuple[np.ndarray | None, ...]:
+    """(dx, dw, du, dbias, dh)."""
+
 def hard_sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def hard_sigmoid_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
 def isa() -> str:
@@ -273,6 +334,41 @@ def logsumexp(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> n
     """log(sum(exp(x))), shifted by the largest element so that nothing overflows."""
 
 def logsumexp_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, axes: tuple[int, ...]) -> np.ndarray: ...
+def lstm(
+    x: np.ndarray,
+    w: np.ndarray,
+    u: np.ndarray,
+    bias: np.ndarray | None = None,
+    h: np.ndarray | None = None,
+    c: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    zero_masked: bool = False,
+) -> tuple[np.ndarray, ...]:
+    """Gates i, f, g, o in this order (Keras): c_t = f c_{t-1} + i g, h_t = o activation(c_t)."""
+
+def lstm_gradient(
+    dy: np.ndarray | None,
+    dh: np.ndarray | None,
+    dc: np.ndarray | None,
+    x: np.ndarray,
+    w: np.ndarray,
+    u: np.ndarray,
+    saved: np.ndarray,
+    c: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+    *,
+    activation: int = 6,
+    recurrent_activation: int = 5,
+    zero_masked: bool = False,
+    needs_x: bool = True,
+) -> tuple[np.ndarray | None, ...]:
+    """(dx, dw, du, dbias, dh, dc)."""
+
 def max(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
 def max_pool2d(
     x: np.ndarray,
@@ -401,6 +497,36 @@ def sign(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def sign_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
 def silu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def silu_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def simple_rnn(
+    x: np.ndarray,
+    w: np.ndarray,
+    u: np.ndarray,
+    bias: np.ndarray | None = None,
+    h: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+    *,
+    activation: int = 6,
+    zero_masked: bool = False,
+) -> tuple[np.ndarray, ...]:
+    """h_t = activation(x_t w + h_{t-1} u + bias). saved: h_t, and the h_{t-1} that met u."""
+
+def simple_rnn_gradient(
+    dy: np.ndarray | None,
+    dh: np.ndarray | None,
+    x: np.ndarray,
+    w: np.ndarray,
+    u: np.ndarray,
+    saved: np.ndarray,
+    mask: np.ndarray | None = None,
+    drop: np.ndarray | None = None,
+    *,
+    activation: int = 6,
+    zero_masked: bool = False,
+    needs_x: bool = True,
+) -> tuple[np.ndarray | None, ...]:
+    """(dx, dw, du, dbias, dh)."""
+
 def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """exp(x - max) / sum."""
 

@@ -110,6 +110,8 @@ def _activation_slope(y: Any, activation: int, slope: float) -> Array:
     one = y.dtype.type(1)
     slope = y.dtype.type(slope)
     name = _ACTIVATIONS[activation]
+    if name == "linear":
+        return np.ones_like(y)
     if name == "relu":
         return np.where(y > 0, one, 0 * one)
     if name == "leaky_relu":
@@ -895,7 +897,7 @@ def _attention_weights(
     factors = np.ones_like(p)
     if rate:
         rows = (*p.shape[:3], -(-p.shape[3] // 64) * 64)
-        factors = dropout(np.ones(rows, q.dtype), key, rate=rate)[..., : p.shape[3]]
+        factors = dropout(np.ones(rows, q.dtype), np.asarray(key), rate=rate)[..., : p.shape[3]]
     return p, factors
 
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 from nnfast.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from nnfast.layers.attention import Attention, MultiHeadAttention
 from nnfast.layers.convolution import Conv2D
 from nnfast.layers.dense import Dense
 from nnfast.layers.dropout import Dropout
+from nnfast.layers.embedding import Embedding, Masking
 from nnfast.layers.input_layer import Input, InputLayer
 from nnfast.layers.layer import Layer
 from nnfast.layers.normalization import BatchNormalization, LayerNormalization
@@ -19,8 +21,10 @@ from nnfast.layers.pooling import (
     MaxPool2D,
     MaxPooling2D,
 )
+from nnfast.layers.recurrent import GRU, LSTM, SimpleRNN
 from nnfast.layers.rescaling import Identity, Rescaling
 from nnfast.layers.reshaping import Flatten, Permute, Reshape
+from nnfast.layers.wrappers import Bidirectional, TimeDistributed
 from nnfast.saving.serialization import from_identifier, publish
 from nnfast.saving.serialization import serialize as serialize
 
@@ -28,14 +32,19 @@ Convolution2D = Conv2D
 
 __all__ = [
     "ELU",
+    "GRU",
+    "LSTM",
     "Activation",
+    "Attention",
     "AveragePooling2D",
     "AvgPool2D",
     "BatchNormalization",
+    "Bidirectional",
     "Conv2D",
     "Convolution2D",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "GlobalAveragePooling2D",
     "GlobalAvgPool2D",
@@ -47,14 +56,18 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Masking",
     "MaxPool2D",
     "MaxPooling2D",
+    "MultiHeadAttention",
     "PReLU",
     "Permute",
     "ReLU",
     "Rescaling",
     "Reshape",
+    "SimpleRNN",
     "Softmax",
+    "TimeDistributed",
     "deserialize",
     "serialize",
 ]

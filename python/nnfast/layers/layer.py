@@ -115,11 +115,11 @@ def _built_by(build: Any) -> Any:
     """A `build` that checks the shape, remembers it and marks the layer as built."""
 
     @functools.wraps(build)
-    def wrapper(self: "Layer", input_shape: Any = None) -> None:
+    def wrapper(self: "Layer", input_shape: Any = None, *others: Any) -> None:
         shape = standardize_shape(input_shape) if input_shape is not None else None
         if isinstance(shape, tuple):
             self.check_input(shape)
-        build(self, shape)
+        build(self, shape, *others)
         if type(self).build.__wrapped__ is not build:
             return  # super().build(): what called it will say when it is done
         self.built = True
@@ -577,7 +577,7 @@ class Layer:
         if self._declared_shape is not None:
             config["batch_input_shape"] = self._declared_shape
         for key in _parameters(type(self).__init__)[0]:
-            if key in config or key in ("activity_regularizer", "autocast", *_LATER):
+            if key in config or key in ("activity_regularizer", "autocast", "weights", *_LATER):
                 continue
             if not hasattr(self, key):
                 raise NotImplementedError(

@@ -1,6 +1,7 @@
 """The functional interface: every op takes arrays or tensors and returns tensors. The only room that calls kernels."""
 
 from nnfast.ops import random
+from nnfast.ops.attention import attention
 from nnfast.ops.conv import conv2d
 from nnfast.ops.elementwise import (
     abs,
@@ -120,6 +121,7 @@ __all__ = [
     "argmax",
     "argmin",
     "at_end_of_step",
+    "attention",
     "avg_pool2d",
     "batch_norm",
     "broadcast_to",
