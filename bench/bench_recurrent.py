@@ -1,0 +1,105 @@
+"""float32 LSTM and GRU over whole sequences, forward and with all gradients, and attention, against PyTorch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import nnfast
+from bench.timing import Row, compare
+from nnfast import ops
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+# batch, time, features, units
+SEQUENCES = {
+    "32,100,32->64": (32, 100, 32, 64),
+    "32,80,128->128": (32, 80, 128, 128),
+    "64,50,64->256": (64, 50, 64, 256),
+    "1,100,64->128": (1, 100, 64, 128),
+    "128,28,28->128": (128, 28, 28, 128),
+}
+# batch, positions, heads, features
+ATTENTION = {"8,128,4,32": (8, 128, 4, 32), "4,512,8,64": (4, 512, 8, 64)}
+GATES = {"lstm": 4, "gru": 3}
+
+
+def run() -> list[Row]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for cell, gates in GATES.items():
+        for name, (b, t, f, u) in SEQUENCES.items():
+            shapes = [(b, t, f), (f, gates * u), (u, gates * u), (2, gates * u)]
+            x, w, v, bias = (rng.standard_normal(s, np.float32) / np.float32(np.sqrt(u)) for s in shapes)
+            contenders = {"nnfast": _nnfast(cell, [x, w, v, bias if cell == "gru" else bias.sum(0)])}
+            if torch is not None:
+                contenders["torch"] = _torch(cell, x, w, v, bias)
+            rows += _both(f"{cell} {name}", contenders, 2e-9 * b * t * (f + u) * gates * u)
+    for name, size in ATTENTION.items():
+        arrays = [rng.standard_normal(size, np.float32) for _ in range(3)]
+        contenders = {"nnfast": _nnfast("attention", arrays)}
+        if torch is not None:
+            contenders["torch"] = _torch_attention(arrays)
+        rows += _both(f"attention {name}", contenders, 4e-9 * size[0] * size[1] ** 2 * size[2] * size[3])
+    return rows
+
+
+Calls = dict[str, Callable[[], Any]]
+
+
+def _both(name: str, contenders: dict[str, Calls], gigaflop: float) -> list[Row]:
+    rows = []
+    for step, work in (("forward", gigaflop), ("training", 3 * gigaflop)):
+        rows += compare(f"{name} {step}", {who: calls[step] for who, calls in contenders.items()}, gigaflop=work)
+    return rows
+
+
+def _nnfast(op: str, arrays: list[Any]) -> Calls:
+    variables = [nnfast.Variable(a) for a in arrays]
+
+    def forward() -> Any:
+        with nnfast.no_grad():
+            return getattr(ops, op)(*variables)
+
+    seed = np.ones(forward().shape, np.float32)
+
+    def training() -> Any:
+        with nnfast.GradientTape() as tape:
+            y = getattr(ops, op)(*variables)
+        return tape.gradient(y, variables, output_gradients=seed)[0]
+
+    return {"forward": forward, "training": training}
+
+
+def _torch(cell: str, x: Any, w: Any, u: Any, bias: Any) -> Calls:
+    """The same weights in PyTorch's order: the GRU's gates are r, z, n there."""
+    units = u.shape[0]
+    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](x.shape[2], units, batch_first=True)
+    order = np.r_[units : 2 * units, 0:units, 2 * units : 3 * units] if cell == "gru" else slice(None)
+    with torch.no_grad():
+        for parameter, array in zip(layer.parameters(), (w.T, u.T, bias[0], bias[1])):
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(array[order])))
+    x = torch.from_numpy(x).requires_grad_()
+    return _torch_calls(lambda: layer(x)[0], [x, *layer.parameters()])
+
+
+def _torch_attention(arrays: list[Any]) -> Calls:
+    variables = [torch.from_numpy(a).requires_grad_() for a in arrays]
+
+    def attention() -> Any:
+        heads_first = (x.transpose(1, 2) for x in variables)
+        return torch.nn.functional.scaled_dot_product_attention(*heads_first).transpose(1, 2)
+
+    return _torch_calls(attention, variables)
+
+
+def _torch_calls(compute: Callable[[], Any], variables: Any) -> Calls:
+    def forward() -> Any:
+        with torch.no_grad():
+            return compute()
+
+    seed = torch.ones(forward().shape)
+    return {"forward": forward, "training": lambda: torch.autograd.grad(compute(), variables, seed)[0]}
