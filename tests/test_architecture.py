@@ -36,11 +36,17 @@ RANK = {
     "metrics": 6,
     "optimizers": 5,
     "utils": 5,
+    "backend": 5,
+    "nn": 5,
+    "optim": 5,
+    "src": 6,
+    "data": 6,
     "datasets": 6,
     "layers": 6,
     "callbacks": 6,
     "models": 7,
     "cli": 8,
+    "compat": 8,
 }
 sources = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__main__.py")
 
@@ -93,6 +99,26 @@ def test_only_ops_calls_kernels():
     """`device.kernels` is used by ops, by the tape (sums of gradients, versions) and by Variable (memory, copy)."""
     users = {room(p) for p in sources if re.search(r"device\.kernels|import kernels", p.read_text(encoding="utf-8"))}
     assert users <= {"ops", "tape", "tensor", "device"}
+
+
+def test_the_face_of_pytorch_has_no_maths_of_its_own():
+    """nn, optim and data compute through ops: of NumPy they use what makes, holds and describes arrays."""
+    holds = "arange array asarray dtype eye full generic integer load lib ndarray ndim ones ravel savez shape stack "
+    holds += "uint8 where zeros array2string broadcast_to float64 array_equal allclose linspace int64"
+    for path in sources:
+        if room(path) not in ("nn", "optim", "data"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        used = {
+            n.attr
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == "np"
+        }
+        assert used <= set(holds.split()), f"{path}: {used - set(holds.split())}"
+        bases = {
+            b.id for n in ast.walk(tree) if isinstance(n, ast.ClassDef) for b in n.bases if isinstance(b, ast.Name)
+        }
+        assert "Op" not in bases, path
 
 
 def test_every_file_has_a_known_room():

@@ -1,5 +1,8 @@
 """nnfast: neural networks on fast, readable kernels, with Keras's names."""
 
+import importlib as _importlib
+from typing import Any as _Any
+
 from nnfast import (
     activations,
     callbacks,
@@ -56,3 +59,15 @@ __all__ = [
     "tensor",
     "utils",
 ]
+
+_LATER = ("backend", "compat", "data", "nn", "optim", "preprocessing", "src")  # rooms that load when they are asked for
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        return _importlib.import_module(f"{__name__}.{name}")
+    import difflib
+
+    close = difflib.get_close_matches(name, [*__all__, *_LATER], 1, 0.6)
+    hint = f". Did you mean {close[0]!r}?" if close else ""
+    raise AttributeError(f"[nnfast] there is no such name. Received: nnfast.{name}{hint}")

@@ -46,7 +46,7 @@ class Op:
                 tensors.append(x)
                 if x.node is not None:
                     tracked = True
-                if x.__class__ is Variable:
+                if isinstance(x, Variable):
                     versions.append((x, k.version(data)))
             else:
                 arrays.append(x)

@@ -12,6 +12,7 @@ from nnfast.saving.serialization import (
     register_keras_serializable,
     serialize_keras_object,
 )
+from nnfast.utils import np_utils
 from nnfast.utils.files import get_file
 from nnfast.utils.numerical import normalize, to_categorical
 from nnfast.utils.progbar import Progbar
@@ -27,6 +28,7 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "normalize",
+    "np_utils",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
