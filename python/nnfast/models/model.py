@@ -83,6 +83,7 @@ class Model(Layer):
         super().__init__(name=name, **kwargs)
         self.stop_training = False
         self.check_finite = True
+        self._initial_epoch: int | None = None
         self.history: cb.History | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: Any = None
@@ -390,6 +391,8 @@ class Model(Layer):
         weights = _ClassWeights(class_weight) if class_weight is not None else None
         try:
             calls.call("on_train_begin", {})
+            if self._initial_epoch is not None:  # BackupAndRestore
+                initial_epoch, self._initial_epoch = self._initial_epoch, None
             stream = _Stream(data, steps_per_epoch)
             for epoch in range(initial_epoch, epochs):
                 logs = self._run_epoch(epoch, stream, weights, calls)
