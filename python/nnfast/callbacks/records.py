@@ -13,8 +13,8 @@ import numpy as np
 from nnfast import ops
 from nnfast.callbacks.callback import Callback, Logs
 from nnfast.callbacks.monitors import EveryFew
-from nnfast.ops import random
-from nnfast.utils.files import atomic_file
+from nnfast.saving import files, hdf5, weights
+from nnfast.saving.atomic import atomic_file
 
 
 class TerminateOnNaN(Callback):
@@ -190,41 +190,36 @@ class BackupAndRestore(EveryFew):
             raise ValueError(f"[BackupAndRestore] backup_dir must name a folder. Received: {backup_dir!r}")
         self.backup_dir = os.fspath(backup_dir)
         self.double_checkpoint, self.delete_checkpoint = double_checkpoint, delete_checkpoint
-        self._weights = os.path.join(self.backup_dir, "latest.weights.h5")
-        self._metadata = os.path.join(self.backup_dir, "training_metadata.json")
+        self.path = os.path.join(self.backup_dir, "latest.weights.h5")
+        self._older = os.path.join(self.backup_dir, "previous.weights.h5")
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        if not self.model.built:
+        model = self.model
+        if not model.built:
             raise ValueError(
                 "[BackupAndRestore] the model must be built before fit, so that a backup can be loaded into it. "
                 "Call model.build(input_shape), or give the first layer an Input"
             )
-        if not os.path.exists(self._metadata) or not os.path.exists(self._weights):
+        path = next((p for p in (self.path, self._older) if os.path.exists(p)), None)
+        if path is None:
             return
-        with open(self._metadata, encoding="utf-8") as file:
-            known = json.load(file)
-        if not self.model.optimizer.variables[2:]:
-            self.model.optimizer.build(self.model.trainable_variables)
-        self.model.load_weights(self._weights)
-        if "random" in known:
-            random.default_generator.state = tuple(known["random"])
-        self.model._initial_epoch = int(known["epoch"])
+        model.load_weights(path)
+        with hdf5.h5py().File(path, "r") as file:
+            weights.restore_optimizer(model.optimizer, model.trainable_variables, *weights.optimizer_arrays(file))
+            known = json.loads(file.attrs["nnfast"])
+        files.restore_state(model, known)
+        model._initial_epoch = int(known["epoch"])
 
     def save(self, epoch: int, batch: int | None, logs: Logs) -> None:
-        """Writes the backup: the weights first, so that the metadata never speaks of weights that are not there."""
+        """Writes the backup: one file, whole or not at all."""
         os.makedirs(self.backup_dir, exist_ok=True)
-        if self.double_checkpoint:
-            import shutil
-
-            for path in (self._weights, self._metadata):
-                if os.path.exists(path):
-                    shutil.copyfile(path, path + ".bkp")
-        self.model.save_weights(self._weights, overwrite=True)
-        done: dict[str, Any] = {"epoch": epoch + 1 if batch is None else epoch, "batch": 0 if batch is None else batch}
-        if batch is None:
-            done["random"] = list(random.default_generator.state)
-        with atomic_file(self._metadata) as file:
-            file.write(json.dumps(done).encode())
+        if self.double_checkpoint and os.path.exists(self.path):
+            os.replace(self.path, self._older)
+        known = files.extra_state(self.model, self.model.optimizer)
+        known["epoch"] = epoch + 1 if batch is None else epoch
+        with atomic_file(self.path) as stream, hdf5.h5py().File(stream, "w") as file:
+            weights.write_paths(file, self.model, self.model.optimizer)
+            file.attrs["nnfast"] = json.dumps(known)
 
     def on_train_end(self, logs: Logs = None) -> None:
         if self.delete_checkpoint:

@@ -107,7 +107,7 @@ def load_model(filepath: Any, custom_objects: Any = None, compile: bool = True, 
         with CustomObjectScope(custom_objects), object_sharing():
             model, extra = _LOADERS[kind](path, compile)
             if compile:
-                _restore_state(model, extra)
+                restore_state(model, extra)
             return model
 
 
@@ -200,7 +200,9 @@ def _save_keras(path: str, model: Any, config: Any, optimizer: Any) -> None:
     with hdf5.h5py().File(h5, "w") as file:
         weights.write_paths(file, model, optimizer)
     with atomic_file(path) as out, zipfile.ZipFile(out, "w") as z:
-        z.writestr(_METADATA, json.dumps({"keras_version": weights.KERAS_VERSION, "nnfast": _extra(model, optimizer)}))
+        z.writestr(
+            _METADATA, json.dumps({"keras_version": weights.KERAS_VERSION, "nnfast": extra_state(model, optimizer)})
+        )
         z.writestr(_CONFIG, json.dumps(config))
         z.writestr(_WEIGHTS, h5.getbuffer())
 
@@ -248,7 +250,7 @@ def _save_h5(path: str, model: Any, config: Any, optimizer: Any) -> None:
     with atomic_file(path) as out, hdf5.h5py().File(out, "w") as file:
         file.attrs["keras_version"], file.attrs["backend"] = weights.KERAS_VERSION.encode(), b"nnfast"
         file.attrs["model_config"] = json.dumps(config).encode()
-        file.attrs["nnfast"] = json.dumps(_extra(model, optimizer)).encode()
+        file.attrs["nnfast"] = json.dumps(extra_state(model, optimizer)).encode()
         if compiled is not None:
             training = {k: v for k, v in compiled.items() if k != "optimizer"}
             file.attrs["training_config"] = json.dumps(training | {"optimizer_config": compiled["optimizer"]}).encode()
@@ -293,7 +295,7 @@ def _save_safetensors(path: str, model: Any, config: Any, optimizer: Any) -> Non
     arrays = {name: v.data for name, v in keys(model).items()}
     if optimizer is not None:
         arrays |= {f"optimizer/vars/{n}": v.data for n, v in enumerate(optimizer.variables)}
-    extra = json.dumps(_extra(model, optimizer))
+    extra = json.dumps(extra_state(model, optimizer))
     metadata = {"format": "nnfast", "model_config": json.dumps(config), "nnfast": extra}
     with atomic_file(path) as file:
         safetensors.write(file, arrays, metadata)
@@ -349,7 +351,7 @@ def _fill(model: Any, pairs: weights.Pairs, compile: bool, state: tuple[list[np.
         weights.restore_optimizer(model.optimizer, model.trainable_variables, *state)
 
 
-def _extra(model: Any, optimizer: Any) -> dict[str, Any]:
+def extra_state(model: Any, optimizer: Any) -> dict[str, Any]:
     """What Keras's layouts have no place for: the random generators, as (seed, draws so far)."""
     extra: dict[str, Any] = {"format": 1}
     generators = {name: list(g.state) for name, g in _generators(model)}
@@ -361,7 +363,7 @@ def _extra(model: Any, optimizer: Any) -> dict[str, Any]:
     return extra
 
 
-def _restore_state(model: Any, extra: Any) -> None:
+def restore_state(model: Any, extra: Any) -> None:
     if extra is None:
         return
     saved = extra.get("generators", {})
