@@ -1,5 +1,6 @@
 """Layers, initializers, regularizers and constraints against Keras itself, where it is installed with a backend."""
 
+import inspect
 import json
 import os
 
@@ -14,8 +15,10 @@ pytest.importorskip("torch")
 keras = pytest.importorskip("keras")
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]
 
+LORA = {"lora_rank", "lora_alpha", "quantization_config"}
 FUNCTIONS = sorted(nnfast.activations._TABLE)
 IMAGE = (9, 8, 4)
+STEPS = (9, 4)
 CASES = [
     ("Dense", (5,), {"units": 3, "activation": "softmax", "activity_regularizer": "l2", "kernel_regularizer": "l1"}),
     ("Dense", (2, 5), {"units": 3, "activation": "relu", "bias_initializer": "ones", "bias_regularizer": "l2"}),
@@ -30,6 +33,39 @@ CASES = [
     ("AveragePooling2D", IMAGE, {"pool_size": (3, 2), "strides": 2, "padding": "same"}),
     ("AveragePooling2D", IMAGE, {"pool_size": (3, 2)}),
     ("GlobalMaxPooling2D", IMAGE, {"keepdims": True}),
+    ("Conv1D", STEPS, {"filters": 6, "kernel_size": 3, "padding": "causal", "dilation_rate": 2, "activation": "relu"}),
+    ("Conv1D", STEPS, {"filters": 6, "kernel_size": 4, "strides": 2, "padding": "same", "groups": 2}),
+    ("Conv1D", STEPS, {"filters": 6, "kernel_size": 4, "strides": 2, "bias_initializer": "ones"}),
+    ("DepthwiseConv2D", IMAGE, {"kernel_size": 3, "depth_multiplier": 2, "padding": "same", "activation": "tanh"}),
+    ("DepthwiseConv2D", IMAGE, {"kernel_size": (2, 3), "strides": 2, "depthwise_regularizer": "l2"}),
+    ("SeparableConv2D", IMAGE, {"filters": 5, "kernel_size": 3, "depth_multiplier": 2, "activation": "elu"}),
+    ("SeparableConv2D", IMAGE, {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False}),
+    *(
+        ("Conv2DTranspose", IMAGE, {"filters": 5, "kernel_size": k, "strides": s, "padding": p, **more})
+        for p in ("valid", "same")
+        for k, s, more in (
+            (3, 1, {}),
+            (3, 2, {"activation": "relu", "bias_initializer": "ones"}),
+            ((2, 4), 2, {"output_padding": 1}),
+            ((1, 5), (3, 2), {"output_padding": (2, 0)}),
+            ((2, 1), 3, {}),
+            ((3, 2), 1, {"dilation_rate": (2, 3)}),
+        )
+    ),
+    ("MaxPooling1D", STEPS, {"pool_size": 3, "strides": 2, "padding": "same"}),
+    ("MaxPooling1D", STEPS, {}),
+    ("AveragePooling1D", STEPS, {"pool_size": 3, "strides": 2, "padding": "same"}),
+    ("GlobalMaxPooling1D", STEPS, {}),
+    ("GlobalAveragePooling1D", STEPS, {"keepdims": True}),
+    ("ZeroPadding2D", IMAGE, {"padding": ((1, 2), (0, 3))}),
+    ("Cropping2D", IMAGE, {"cropping": (1, 2)}),
+    ("RepeatVector", (5,), {"n": 3}),
+    ("SpatialDropout2D", IMAGE, {"rate": 0.5}),
+    ("GaussianNoise", (5,), {"stddev": 0.5}),
+    ("Dropout", (5,), {"rate": 0.5, "noise_shape": (None, 1)}),
+    ("ActivityRegularization", (5,), {"l1": 0.1, "l2": 0.2}),
+    ("Normalization", (5,), {"mean": [1.0, 2.0, 3.0, 4.0, 5.0], "variance": [1.0, 2.0, 3.0, 4.0, 5.0]}),
+    ("Normalization", (3, 5), {"axis": [1, 2], "mean": 1.0, "variance": 2.0, "invert": True}),
     ("GlobalAveragePooling2D", IMAGE, {}),
     ("BatchNormalization", (5,), {"epsilon": 0.1, "gamma_regularizer": "l2", "moving_mean_initializer": "ones"}),
     ("BatchNormalization", IMAGE, {"axis": 1, "scale": False}),
@@ -64,6 +100,48 @@ def test_layers(name, shape, options, device, rng):
     np.testing.assert_allclose([v.item() for v in mine.losses], [float(v) for v in theirs.losses], rtol=1e-4)
     assert mine.compute_output_shape((None, *shape)) == tuple(theirs.compute_output_shape((None, *shape)))
     assert [w.name for w in mine.weights] == [w.path.split("/")[-1] for w in theirs.weights]
+    assert set(mine.get_config()) == set(theirs.get_config()) - LORA
+
+
+FIRST = [case for case in CASES if len(case[1]) == len(IMAGE) and case[0] not in ("PReLU", "LayerNormalization")]
+
+
+@pytest.mark.parametrize("name, shape, options", FIRST, ids=str)
+def test_channels_first(name, shape, options, rng):
+    """The same numbers as channels last, with the channels moved; Keras's shapes."""
+    first = {"axis": 1} if name == "BatchNormalization" else {"data_format": "channels_first"}
+    if "data_format" not in inspect.signature(getattr(keras.layers, name)).parameters and name != "BatchNormalization":
+        return
+    if "axis" in options:
+        first = {"axis": {1: 2}[options["axis"]]}
+    one, other = getattr(nnfast.layers, name)(**options), getattr(nnfast.layers, name)(**{**options, **first})
+    x = rng.standard_normal((6, *shape)).astype("float32")
+    y = one(x).numpy()
+    z = other(x.transpose(0, 3, 1, 2)) if one.weights == [] else None
+    if z is None:
+        other.build((None, shape[2], *shape[:2]))
+        other.set_weights(one.get_weights())
+        z = other(x.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(z.numpy(), np.moveaxis(y, -1, 1) if y.ndim == 4 else y, rtol=2e-5, atol=2e-6)
+    theirs = getattr(keras.layers, name)(**{**options, **first})
+    shape_first = (None, shape[2], *shape[:2])
+    assert other.compute_output_shape(shape_first) == tuple(theirs.compute_output_shape(shape_first))
+
+
+OTHERS = {"RReLU", "Maxout", "Layer", "Identity"}  # not in Keras; without a signature of their own there
+MINE = sorted({c.__name__ for c in nnfast.layers.CLASSES.values()} - OTHERS)
+
+
+@pytest.mark.parametrize("name", MINE)
+def test_signatures(name):
+    """The parameters of Keras in its order, with its defaults; (1, 1) and 1 mean the same."""
+
+    def parameters(cls):
+        found = inspect.signature(cls).parameters.values()
+        plain = lambda v: v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v  # noqa: E731
+        return [(p.name, plain(p.default), p.kind) for p in found if p.name not in LORA]
+
+    assert parameters(getattr(nnfast.layers, name)) == parameters(getattr(keras.layers, name))
 
 
 @pytest.mark.parametrize("axis", [-1, 1])

@@ -4,51 +4,74 @@ from typing import Any
 
 from nnfast.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from nnfast.layers.attention import Attention, MultiHeadAttention
-from nnfast.layers.convolution import Conv2D
+from nnfast.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
 from nnfast.layers.dense import Dense
-from nnfast.layers.dropout import Dropout
 from nnfast.layers.embedding import Embedding, Masking
+from nnfast.layers.identity import ActivityRegularization, Identity
 from nnfast.layers.input_layer import Input, InputLayer
 from nnfast.layers.layer import Layer
+from nnfast.layers.maxout import Maxout
+from nnfast.layers.noise import Dropout, GaussianNoise, RReLU, SpatialDropout2D
 from nnfast.layers.normalization import BatchNormalization, LayerNormalization
 from nnfast.layers.pooling import (
+    AveragePooling1D,
     AveragePooling2D,
+    AvgPool1D,
     AvgPool2D,
+    GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
+    GlobalMaxPooling1D,
     GlobalMaxPooling2D,
+    MaxPool1D,
     MaxPool2D,
+    MaxPooling1D,
     MaxPooling2D,
 )
+from nnfast.layers.preprocessing import Normalization, RandomFlip, Rescaling
 from nnfast.layers.recurrent import GRU, LSTM, SimpleRNN
-from nnfast.layers.rescaling import Identity, Rescaling
-from nnfast.layers.reshaping import Flatten, Permute, Reshape
+from nnfast.layers.reshaping import Cropping2D, Flatten, Permute, RepeatVector, Reshape, ZeroPadding2D
 from nnfast.layers.wrappers import Bidirectional, TimeDistributed
 from nnfast.saving.serialization import from_identifier, publish
 from nnfast.saving.serialization import serialize as serialize
 
-Convolution2D = Conv2D
+Convolution1D, Convolution2D = Conv1D, Conv2D
 
 __all__ = [
     "ELU",
     "GRU",
     "LSTM",
     "Activation",
+    "ActivityRegularization",
     "Attention",
+    "AveragePooling1D",
     "AveragePooling2D",
+    "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
     "Bidirectional",
+    "Conv1D",
     "Conv2D",
+    "Conv2DTranspose",
+    "Convolution1D",
     "Convolution2D",
+    "Cropping2D",
     "Dense",
+    "DepthwiseConv2D",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GaussianNoise",
+    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
+    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
+    "GlobalMaxPool1D",
     "GlobalMaxPool2D",
+    "GlobalMaxPooling1D",
     "GlobalMaxPooling2D",
     "Identity",
     "Input",
@@ -57,17 +80,27 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "Masking",
+    "MaxPool1D",
     "MaxPool2D",
+    "MaxPooling1D",
     "MaxPooling2D",
+    "Maxout",
     "MultiHeadAttention",
+    "Normalization",
     "PReLU",
     "Permute",
+    "RReLU",
+    "RandomFlip",
     "ReLU",
+    "RepeatVector",
     "Rescaling",
     "Reshape",
+    "SeparableConv2D",
     "SimpleRNN",
     "Softmax",
+    "SpatialDropout2D",
     "TimeDistributed",
+    "ZeroPadding2D",
     "deserialize",
     "serialize",
 ]

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from nnfast import activations, ops
 from nnfast.layers.layer import ElementwiseLayer, Shape
 from nnfast.layers.weights import add, keep_options
@@ -131,6 +133,8 @@ class ELU(ElementwiseLayer):
 class Softmax(ElementwiseLayer):
     """exp(x) / sum(exp(x)) along an axis, or several axes together.
 
+    Called with mask= (bool, of a shape that broadcasts to x), what it does not hold for counts as minus infinity: 0.
+
     >>> import nnfast
     >>> nnfast.layers.Softmax()([[0.0, 0.0]]).numpy()
     array([[0.5, 0.5]], dtype=float32)
@@ -140,7 +144,13 @@ class Softmax(ElementwiseLayer):
         super().__init__(**kwargs)
         self.axis = list(axis) if isinstance(axis, (list, tuple)) else axis
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, mask: Any = None) -> Tensor:
+        if mask is None:
+            return self._softmax(x)
+        mask = mask if mask.dtype == np.bool_ else ops.greater(mask, 0.5)
+        return ops.where(mask, self._softmax(ops.where(mask, x, -1e9)), 0.0)
+
+    def _softmax(self, x: Tensor) -> Tensor:
         if isinstance(self.axis, list):
             return ops.exp(x - ops.logsumexp(x, axis=tuple(self.axis), keepdims=True))
         return activations.softmax(x, self.axis)

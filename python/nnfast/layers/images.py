@@ -12,7 +12,7 @@ _AXES = {1: ("steps",), 2: ("height", "width")}
 class Spatial(Layer):
     """A layer on batches (batch, *size, channels) or, channels first, (batch, channels, *size)."""
 
-    cast_integers = True
+    cast_integers: bool | None = True
     data_format: str
     _dims = 2  # how many sizes: 2 for images, 1 for sequences
 

@@ -76,6 +76,20 @@ class AveragePooling2D(_Pooling):
     _pool = staticmethod(ops.avg_pool2d)
 
 
+class MaxPooling1D(_MaxPooling):
+    """The largest of each window of a sequence (N, steps, C). Arguments as `MaxPooling2D`, with integers for pairs."""
+
+    _dims = 1
+    _pool = staticmethod(ops.max_pool1d)
+
+
+class AveragePooling1D(_Pooling):
+    """The mean of each window of a sequence (N, steps, C). Arguments as `MaxPooling1D`; pool_size is needed."""
+
+    _dims = 1
+    _pool = staticmethod(ops.avg_pool1d)
+
+
 class _GlobalPooling(Spatial):
     _reduce: Any = None
 
@@ -107,5 +121,29 @@ class GlobalAveragePooling2D(_GlobalPooling):
     _reduce = staticmethod(ops.mean)
 
 
+class GlobalMaxPooling1D(_GlobalPooling):
+    """The largest of each channel: (N, steps, C) -> (N, C), or (N, 1, C) with keepdims."""
+
+    _dims = 1
+    _reduce = staticmethod(ops.max)
+
+
+class GlobalAveragePooling1D(_GlobalPooling):
+    """The mean of each channel: (N, steps, C) -> (N, C), or (N, 1, C) with keepdims. With mask= (N, steps), the mean
+    of the steps where it holds."""
+
+    _dims = 1
+    _reduce = staticmethod(ops.mean)
+
+    def call(self, x: Tensor, mask: Any = None) -> Tensor:
+        if mask is None:
+            return super().call(x)
+        seen = ops.expand_dims(ops.cast(mask, "bool"), self._channels_axis)
+        total = ops.sum(ops.where(seen, x, 0.0), self._axes, self.keepdims)
+        return total / ops.sum(ops.cast(seen, x.dtype), self._axes, self.keepdims)
+
+
+MaxPool1D, AvgPool1D = MaxPooling1D, AveragePooling1D
+GlobalMaxPool1D, GlobalAvgPool1D = GlobalMaxPooling1D, GlobalAveragePooling1D
 MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D
 GlobalMaxPool2D, GlobalAvgPool2D = GlobalMaxPooling2D, GlobalAveragePooling2D

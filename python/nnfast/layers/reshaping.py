@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 from nnfast import config, ops
+from nnfast.layers.images import Spatial, integers
 from nnfast.layers.layer import Layer, Shape, standardize_shape
+from nnfast.layers.weights import positive_int
 from nnfast.tensor import Tensor
 
 
@@ -111,3 +113,105 @@ class Permute(Layer):
         shape = standardize_shape(input_shape)
         self.check_input(shape)
         return (shape[0], *(shape[i] for i in self.dims))
+
+
+class RepeatVector(Layer):
+    """(batch, features) -> (batch, n, features), n times the same.
+
+    >>> import nnfast
+    >>> nnfast.layers.RepeatVector(2)([[1.0, 2.0]]).tolist()
+    [[[1.0, 2.0], [1.0, 2.0]]]
+    """
+
+    cast_integers = None
+
+    def __init__(self, n: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        if isinstance(n, bool) or not hasattr(n, "__index__"):
+            raise TypeError(f"[RepeatVector] n must be an integer. Received: n={n!r}")
+        self.n = positive_int(self, "n", n)
+
+    def check_input(self, shape: Shape) -> None:
+        if len(shape) != 2:
+            raise self._mismatch("expects (batch, features)", shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.broadcast_to(ops.expand_dims(x, 1), (x.shape[0], self.n, x.shape[1]))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = standardize_shape(input_shape)
+        self.check_input(shape)
+        return (shape[0], self.n, shape[1])
+
+
+def _edges(layer: Layer, name: str, value: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """((top, bottom), (left, right)) from one integer, (rows, columns) or all four."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(
+            f"[{type(layer).__name__}] {name} is an integer, (rows, columns) or ((top, bottom), (left, right)). "
+            f"Received: {name}={value!r}"
+        )
+    rows, columns = (integers(layer, name, v, 2, least=0) for v in pair)
+    return rows, columns
+
+
+class ZeroPadding2D(Spatial):
+    """Images with cells of 0 around them.
+
+    Args:
+        padding: how many: one integer, (rows, columns) or ((top, bottom), (left, right)).
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.layers.ZeroPadding2D(((1, 2), (0, 3)))(np.ones((1, 4, 4, 1))).shape
+    (1, 7, 7, 1)
+    """
+
+    cast_integers = None
+
+    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = _edges(self, "padding", padding)
+        self._keep_format(data_format)
+
+    def call(self, x: Tensor) -> Tensor:
+        widths: Any = self._shape((0, 0), self.padding, (0, 0))  # type: ignore[arg-type]
+        return ops.pad(x, widths)
+
+    def _output_size(self, size: Any) -> tuple[int | None, ...]:
+        return tuple(None if n is None else n + sum(p) for n, p in zip(size, self.padding))
+
+
+class Cropping2D(Spatial):
+    """Images without their edges.
+
+    Args:
+        cropping: how many rows and columns go: one integer, (rows, columns) or ((top, bottom), (left, right)).
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.layers.Cropping2D(1)(np.ones((1, 4, 5, 1))).shape
+    (1, 2, 3, 1)
+    """
+
+    cast_integers = None
+
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.cropping = _edges(self, "cropping", cropping)
+        self._keep_format(data_format)
+
+    def check_input(self, shape: Shape) -> None:
+        super().check_input(shape)
+        if any(n is not None and n < 1 for n in self._output_size(self._size(shape))):
+            raise self._mismatch(f"has cropping={self.cropping}, which leaves nothing of its input", shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        size = tuple(
+            slice(before, (n or 0) - after) for n, (before, after) in zip(self._size(x.data.shape), self.cropping)
+        )
+        return x[self._shape(slice(None), size, slice(None))]  # type: ignore[arg-type]
+
+    def _output_size(self, size: Any) -> tuple[int | None, ...]:
+        return tuple(None if n is None else n - sum(c) for n, c in zip(size, self.cropping))

@@ -2,7 +2,7 @@
 
 from nnfast.ops import random
 from nnfast.ops.attention import attention
-from nnfast.ops.conv import conv2d
+from nnfast.ops.conv import conv1d, conv2d, conv2d_transpose, depthwise_conv2d
 from nnfast.ops.elementwise import (
     abs,
     absolute,
@@ -77,7 +77,7 @@ from nnfast.ops.movement import (
 )
 from nnfast.ops.norm import batch_norm, layer_norm, moving_average
 from nnfast.ops.optimizer_steps import accumulate, adam, advance, check_finite, rmsprop, sgd
-from nnfast.ops.pool import avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d
+from nnfast.ops.pool import avg_pool1d, avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool1d, max_pool2d
 from nnfast.ops.random import dropout, normal, permutation, truncated_normal, uniform
 from nnfast.ops.recurrent import gru, lstm, simple_rnn
 from nnfast.ops.reduce import argmax, argmin, logsumexp, max, mean, min, prod, std, sum, var
@@ -122,6 +122,7 @@ __all__ = [
     "argmin",
     "at_end_of_step",
     "attention",
+    "avg_pool1d",
     "avg_pool2d",
     "batch_norm",
     "broadcast_to",
@@ -131,9 +132,12 @@ __all__ = [
     "concat",
     "concatenate",
     "contiguous",
+    "conv1d",
     "conv2d",
+    "conv2d_transpose",
     "current_status",
     "dense",
+    "depthwise_conv2d",
     "div",
     "divide",
     "dot",
@@ -173,6 +177,7 @@ __all__ = [
     "lstm",
     "matmul",
     "max",
+    "max_pool1d",
     "max_pool2d",
     "maximum",
     "mean",

@@ -37,6 +37,13 @@ def pair(name: str, arg: str, value: Any) -> tuple[int, int]:
     return rows, columns
 
 
+def single(name: str, arg: str, value: Any) -> int:
+    """A positive integer, from itself or a sequence of one."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        (value,) = value
+    return positive(name, arg, value)
+
+
 def positive(name: str, arg: str, value: Any) -> int:
     """One integer of at least 1."""
     n = _integer(name, arg, value, value)
@@ -96,3 +103,30 @@ def _not_negative(name: str, n: int, padding: Any) -> int:
     if n < 0:
         raise ValueError(f"[{name}] padding must not be negative. Received: padding={padding!r}")
     return n
+
+
+def transposed(
+    n: int | None, k: int, stride: int, padding: str, dilation: int, extra: int | None
+) -> tuple[Any, tuple[int, int]]:
+    """Of a transposed convolution along one axis: the size of its output, and how much of it, before and after, is cut
+    away from the (n - 1) * stride + span cells that the kernels reach. Negative: empty cells are added.
+
+    extra: output_padding, which sets the size of the output; None: as a convolution with this padding needs it.
+
+    >>> transposed(7, 3, 2, "same", 1, None)
+    (14, (0, 1))
+    """
+    span = (k - 1) * dilation + 1
+    if padding == "valid":
+        cut = 0
+        after = -(max(span, stride) - span) if extra is None else -extra
+    elif extra is None:
+        total = span - stride  # of (n - 1) * stride + span cells, n * stride stay
+        cut = max(total // 2, 0)
+        after = total - cut
+    else:
+        total = 2 * (span // 2) - extra
+        cut = max(total // 2, 0)
+        after = total - cut
+    size = None if n is None else (n - 1) * stride + span - cut - after
+    return size, (cut, after)

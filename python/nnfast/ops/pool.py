@@ -4,8 +4,9 @@ from typing import Any
 
 from nnfast import device
 from nnfast.ops import reduce
+from nnfast.ops import shape as shapes
 from nnfast.ops._op import Op, float_operands
-from nnfast.ops._window import pads, pair
+from nnfast.ops._window import pads, pair, single
 from nnfast.ops.conv import channels_first
 from nnfast.tensor import Tensor, wrap
 
@@ -169,6 +170,46 @@ def avg_pool2d(
     """
     x, window = _prepared(_avg_pool2d, x, pool_size, strides, padding, dilation, ceil_mode, data_format)
     return _avg_pool2d.apply(x, **window, count_include_pad=bool(count_include_pad))
+
+
+def _of_sequences(name: str, pool: Any, x: Any, pool_size: Any, strides: Any, padding: Any, data_format: str) -> Tensor:
+    """Pooling of sequences, as images with one row."""
+    (x,) = float_operands(name, x)
+    if x.ndim != 3:
+        raise ValueError(
+            f"[{name}] x must be (N, steps, C) or, channels first, (N, C, steps). Received: x.shape={x.shape}"
+        )
+    size = single(name, "pool_size", pool_size)
+    stride = size if strides is None else single(name, "strides", strides)
+    axis = 2 if channels_first(name, data_format) else 1
+    if not isinstance(padding, str):
+        padding = ((0, 0), tuple(padding) if isinstance(padding, (tuple, list)) else (padding, padding))
+    y = pool(shapes.expand_dims(x, axis), (1, size), strides=(1, stride), padding=padding, data_format=data_format)
+    return shapes.squeeze(y, axis)
+
+
+def max_pool1d(
+    x: Any, pool_size: Any, *, strides: Any = None, padding: Any = "valid", data_format: str = "channels_last"
+) -> Tensor:
+    """The largest of each window of steps. x: (N, steps, C) or (N, C, steps); arguments as in `max_pool2d`.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.max_pool1d(np.arange(4.0).reshape(1, 4, 1), 2).data.ravel().tolist()
+    [1.0, 3.0]
+    """
+    return _of_sequences("max_pool1d", max_pool2d, x, pool_size, strides, padding, data_format)
+
+
+def avg_pool1d(
+    x: Any, pool_size: Any, *, strides: Any = None, padding: Any = "valid", data_format: str = "channels_last"
+) -> Tensor:
+    """The mean of each window of steps, over its cells inside. Arguments as in `max_pool1d`.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.ops.avg_pool1d(np.arange(4.0).reshape(1, 4, 1), 2).data.ravel().tolist()
+    [0.5, 2.5]
+    """
+    return _of_sequences("avg_pool1d", avg_pool2d, x, pool_size, strides, padding, data_format)
 
 
 def _global(name: str, reduction: Any, x: Any, keepdims: bool, data_format: str) -> Tensor:
