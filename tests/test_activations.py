@@ -109,3 +109,31 @@ def test_prelu(device):
 
     layer.dtype = "float64"
     gradcheck(f, POINTS, np.array([0.1, 0.2, 0.3, 0.4]))
+
+
+def test_softmax_with_a_mask(device):
+    x, mask = POINTS, np.array([[True, False, True, True], [False, False, False, False]])
+    y = layers.Softmax()(x, mask=mask).numpy()
+    kept = np.exp(x[0, mask[0]])
+    np.testing.assert_allclose(y[0, mask[0]], kept / kept.sum(), rtol=1e-5)
+    assert y[0, 1] == 0 and not y[1].any()
+    near(layers.Softmax()(x, mask=mask.astype("float32")), y)
+
+
+def test_maxout(device):
+    """Course 000-18: max(w1 x + b1, w2 x + b2)."""
+    layer = layers.Maxout(3, 4, bias_initializer="glorot_uniform", dtype="float64")
+    x = np.array([[1.0, -2.0], [0.5, 3.0], [0.0, 0.0]])
+    y = layer(x).numpy()
+    w, b = (v.numpy() for v in layer.weights)
+    near(y, np.stack([x @ w[:, i : i + 3] + b[i : i + 3] for i in range(0, 12, 3)]).max(0))
+    assert layer.output_shape == (None, 3) and layers.Maxout(3)(np.ones((2, 5, 4))).shape == (2, 5, 3)
+
+    def f(x, w, b):
+        layer.kernel, layer.bias = w, b
+        return layer(x)
+
+    gradcheck(f, x + 0.1, w, b)
+    for wrong in (lambda: layers.Maxout(0), lambda: layers.Maxout(2, 0), lambda: layer(np.ones((2, 3)))):
+        with pytest.raises(ValueError, match="Received"):
+            wrong()

@@ -5,7 +5,7 @@ import pytest
 from arrays import FORMULAS, near, x32, x64
 from compare import gradcheck
 
-from nnfast import constraints, initializers, layers
+from nnfast import constraints, initializers, layers, ops
 
 CONV = [
     {},
@@ -122,3 +122,75 @@ def test_wrong_channels():
     with pytest.raises(ValueError, match="built for 3 input channels") as e:
         layer(x32(2, 3, 8, 8))
     assert "c" in str(e.value) and "channels_first" in str(e.value)
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_causal_convolutions_do_not_look_ahead(dilation, device):
+    layer = layers.Conv1D(2, 3, padding="causal", dilation_rate=dilation, dtype="float64")
+    x = x64(1, 9, 3)
+    y, w = layer(x).numpy(), layer.kernel.numpy()
+    padded = np.concatenate([np.zeros((1, 2 * dilation, 3)), x], 1)
+    near(y, sum(padded[:, k * dilation : k * dilation + 9] @ w[k] for k in range(3)), scale=4)
+    x[:, 5:] = 7
+    near(layer(x).numpy()[:, :5], y[:, :5])
+
+
+def test_transposed_convolution_is_the_way_back(device):
+    """<conv(a), b> = <a, conv_transpose(b)> for the same kernel."""
+    a, w = x64(2, 9, 7, 3), x64(3, 2, 3, 4, seed=1)
+    forward = ops.conv2d(a, w, strides=2, padding="valid")
+    b = x64(*forward.shape, seed=2)
+    back = ops.conv2d_transpose(b, w, strides=2).numpy()
+    assert back.shape == (2, 9, 6, 3)  # the last column of a is in no window
+    np.testing.assert_allclose((forward.numpy() * b).sum(), (a[:, :, :6] * back).sum(), rtol=1e-12)
+
+
+def test_separable_is_depthwise_then_pointwise(device):
+    layer = layers.SeparableConv2D(5, 3, depth_multiplier=2, dtype="float64")
+    x = x64(2, 6, 5, 3)
+    y = layer(x)
+    each = np.concatenate(
+        [ops.conv2d(x[..., c : c + 1], layer.depthwise_kernel[:, :, c : c + 1]).numpy() for c in range(3)], -1
+    )
+    near(y, each @ layer.pointwise_kernel.numpy()[0, 0], scale=4)
+
+
+@pytest.mark.parametrize(
+    "wrong, error, says",
+    [
+        (lambda: layers.Convolution2D(64, 3, 3, border_mode="same"), TypeError, r"Conv2D\(filters, \(3, 3\), padding"),
+        (lambda: layers.Conv1D(4, 3, padding="full"), ValueError, "'causal'"),
+        (lambda: layers.Conv1D(4, 3)(x32(2, 5)), ValueError, r"sequences.*reshape\(-1, 5, 1\)"),
+        (lambda: layers.Conv1D(4, 7)(x32(2, 5, 1)), ValueError, "larger than its input"),
+        (lambda: layers.Conv2D(4, 3, padding="causal"), ValueError, "padding='causal'"),
+        (lambda: layers.DepthwiseConv2D(3)(x32(2, 28, 28)), ValueError, r"reshape\(-1, 28, 28, 1\)"),
+        (lambda: layers.DepthwiseConv2D(3, depth_multiplier=0), ValueError, "depth_multiplier=0"),
+        (lambda: layers.SeparableConv2D(4, 3).build((None, 5, 5, None)), ValueError, "number of channels"),
+        (lambda: layers.Conv2DTranspose(4, 3, 2, output_padding=2), ValueError, "below strides"),
+        (lambda: layers.Conv2DTranspose(4, 3, 2, dilation_rate=2), ValueError, "do not go together"),
+        (lambda: layers.Conv2DTranspose(4, 3)(x32(2, 28, 28)), ValueError, "expects images"),
+        (lambda: ops.conv1d(x32(2, 3), x32(2, 3, 4)), ValueError, "steps"),
+        (lambda: ops.depthwise_conv2d(x32(1, 5, 5, 3), x32(2, 2, 2, 1)), ValueError, "filters per channel"),
+        (lambda: ops.conv2d_transpose(x32(1, 5, 5, 3), x32(2, 2, 4, 3), padding=1), ValueError, "'valid' or 'same'"),
+    ],
+)
+def test_wrong_arguments(wrong, error, says):
+    with pytest.raises(error, match=says):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Conv1D(4, 3, name="c"),
+        lambda: layers.DepthwiseConv2D(3, name="c"),
+        lambda: layers.SeparableConv2D(4, 3, name="c"),
+        lambda: layers.Conv2DTranspose(4, 3, name="c"),
+    ],
+)
+def test_other_channels_than_built_for(make):
+    layer = make()
+    size = (8,) * layer._dims
+    layer(x32(2, *size, 3))
+    with pytest.raises(ValueError, match=r"\[c\].*built for 3 input channels.*channels_first"):
+        layer(x32(2, 3, *size))

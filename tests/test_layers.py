@@ -1,12 +1,67 @@
-"""All layers: their configs, and that they are the same on every device."""
+"""All layers: Keras's numbers, shapes, gradients, configs; and that they are the same on every device."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from arrays import near, x32
+from compare import gradcheck
+from layer_cases import CASES, IMAGE, STEPS, some, wave, weights
 
 import nnfast
 from nnfast import initializers, layers, reference
+
+NUMBERS = json.loads((Path(__file__).parent / "data" / "layer_numbers.json").read_text())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_numbers_of_keras(case, device):
+    name, shape, options = case
+    layer = getattr(layers, name)(**options)
+    layer.build((None, *shape))
+    layer.set_weights(weights([(w.name, w.shape) for w in layer.weights]))
+    y, wanted = layer(wave((2, *shape))), NUMBERS[str(case)]
+    assert list(y.shape) == wanted["shape"]
+    np.testing.assert_allclose(some(y.numpy()), wanted["numbers"], rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c[1] in (IMAGE, STEPS)], ids=str)
+def test_shapes_are_known_beforehand(case):
+    """compute_output_shape agrees with call for odd and even sizes, channels first and last, and unknown sizes."""
+    name, shape, options = case
+    sizes = [(5, 6), (6, 7), (7, 5), (8, 8)] if shape == IMAGE else [(n,) for n in range(5, 10)]
+    for size in sizes:
+        layer = getattr(layers, name)(**options)
+        x = np.ones((3, *size, shape[-1]), "float32")
+        assert layer(x).shape == (3, *layer.compute_output_shape((None, *size, shape[-1]))[1:])
+        if not hasattr(layer, "data_format"):
+            continue
+        other = getattr(layers, name)(**options, data_format="channels_first")
+        y = other(np.moveaxis(x, -1, 1))
+        assert y.shape == (3, *other.compute_output_shape((None, shape[-1], *size))[1:])
+        unknown = layer.compute_output_shape((None, *(None for _ in size), shape[-1]))
+        assert len(unknown) == y.ndim and unknown[-1] == (y.shape[1])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_gradients(case):
+    """Of the input and of every weight that learns, in float64."""
+    name, shape, options = case
+    if shape in (IMAGE, STEPS):
+        shape = (5,) * (len(shape) - 1) + shape[-1:]
+    layer = getattr(layers, name)(**options, dtype="float64")
+    layer.build((None, *shape))
+    layer.set_weights(weights([(w.name, w.shape) for w in layer.weights]))
+    learning = [(key, v) for key, v in vars(layer).items() if any(v is w for w in layer.trainable_weights)]
+
+    def f(x, *values):
+        for (key, _), value in zip(learning, values):
+            setattr(layer, key, value)
+        return layer(x) * 1.0
+
+    gradcheck(f, wave((1, *shape), 0.3), *(v.numpy() for _, v in learning))
+
 
 MADE = [
     layers.Dense(3, "tanh", False, "he_normal", kernel_regularizer="l2", kernel_constraint="non_neg", name="d"),
@@ -17,6 +72,24 @@ MADE = [
     layers.GlobalAveragePooling2D(keepdims=True),
     layers.BatchNormalization(1, 0.9, 1e-4, False, gamma_regularizer="l2", moving_mean_initializer="ones"),
     layers.LayerNormalization([1, 2], 1e-4, gamma_constraint="non_neg"),
+    layers.Conv1D(4, 3, 2, "causal", dilation_rate=1, activation="relu", bias_constraint="non_neg"),
+    layers.DepthwiseConv2D(3, (2, 2), "same", 2, depthwise_regularizer="l2"),
+    layers.SeparableConv2D(4, 3, depth_multiplier=2, pointwise_constraint="non_neg"),
+    layers.Conv2DTranspose(4, 3, 2, "same", (1, 0), "channels_first", use_bias=False),
+    layers.MaxPooling1D(3, 2, "same", "channels_first"),
+    layers.AveragePooling1D(3),
+    layers.GlobalMaxPooling1D("channels_first", True),
+    layers.GlobalAveragePooling1D(),
+    layers.ZeroPadding2D(((1, 2), (0, 3))),
+    layers.Cropping2D((1, 2), "channels_first"),
+    layers.RepeatVector(3),
+    layers.SpatialDropout2D(0.3, "channels_first", 4),
+    layers.GaussianNoise(0.3, 4),
+    layers.RReLU(0.1, 0.2, 3),
+    layers.Maxout(3, 4, False, "he_normal"),
+    layers.ActivityRegularization(0.1, 0.2),
+    layers.Normalization(None, 1.0, 2.0, True),
+    layers.RandomFlip("vertical", 3, "channels_first"),
     layers.Activation("gelu"),
     layers.ReLU(6.0, 0.1, 0.2),
     layers.LeakyReLU(0.1),

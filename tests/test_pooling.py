@@ -52,3 +52,26 @@ def test_global_pooling(keepdims, data_format, device):
         assert layer.output_shape == (None, *y.shape[1:])
     assert layers.GlobalMaxPool2D is layers.GlobalMaxPooling2D
     assert layers.GlobalAvgPool2D is layers.GlobalAveragePooling2D
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("options", [{}, {"strides": 2}, {"strides": 2, "padding": "same"}])
+def test_pooling_of_sequences(options, data_format, device):
+    """As of images with one row."""
+    x = x32(2, 7, 3)
+    for one, two in ((layers.MaxPooling1D, layers.MaxPooling2D), (layers.AveragePooling1D, layers.AveragePooling2D)):
+        layer = one(3, **options, data_format=data_format)
+        y = layer(x if data_format == "channels_last" else x.transpose(0, 2, 1)).numpy()
+        assert layer.output_shape == (None, *y.shape[1:])
+        wide = two((1, 3), **{**options, "strides": (1, options.get("strides", 3))})(x[:, None]).numpy()[:, 0]
+        assert np.array_equal(y if data_format == "channels_last" else y.transpose(0, 2, 1), wide)
+
+
+def test_global_pooling_of_sequences(device):
+    x, mask = x32(2, 5, 3), np.array([[1, 1, 0, 0, 0], [0, 1, 1, 1, 1]], bool)
+    near(layers.GlobalMaxPooling1D()(x), x.max(1))
+    near(layers.GlobalAveragePooling1D("channels_first", keepdims=True)(x), x.mean(2, keepdims=True))
+    wanted = np.stack([x[0, :2].mean(0), x[1, 1:].mean(0)])
+    near(layers.GlobalAveragePooling1D()(x, mask=mask), wanted)
+    with pytest.raises(ValueError, match=r"expects sequences \(batch, steps, channels\)"):
+        layers.MaxPooling1D()(x32(2, 5))

@@ -51,3 +51,43 @@ def test_permute(device):
 def test_gradients_through_shapes(layer, device):
     layer.dtype = "float64"
     gradcheck(lambda x: layer(x) * 1.0, x64(2, 3, 4))
+
+
+def test_repeat_vector(device):
+    x = x32(2, 3)
+    layer = layers.RepeatVector(4)
+    assert np.array_equal(layer(x).numpy(), np.repeat(x[:, None], 4, 1)) and layer.output_shape == (None, 4, 3)
+    for wrong, error in (
+        (lambda: layers.RepeatVector(0), ValueError),
+        (lambda: layers.RepeatVector(1.5), TypeError),
+        (lambda: layer(x32(2, 3, 4)), ValueError),
+    ):
+        with pytest.raises(error, match="Received"):
+            wrong()
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_padding_and_cropping(data_format, device):
+    x = x32(2, 4, 5, 3) if data_format == "channels_last" else x32(2, 3, 4, 5)
+    move = (lambda v: v) if data_format == "channels_last" else (lambda v: v.transpose(0, 2, 3, 1))
+    padded = layers.ZeroPadding2D(((1, 2), (0, 3)), data_format)(x).numpy()
+    assert np.array_equal(move(padded), np.pad(move(x), ((0, 0), (1, 2), (0, 3), (0, 0))))
+    assert np.array_equal(layers.Cropping2D(((1, 2), (0, 3)), data_format)(padded).numpy(), x)
+    assert layers.ZeroPadding2D(2).padding == layers.ZeroPadding2D((2, 2)).padding == ((2, 2), (2, 2))
+    assert layers.Cropping2D()(x).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    "wrong, says",
+    [
+        (lambda: layers.ZeroPadding2D((1, 2, 3)), r"padding=\(1, 2, 3\)"),
+        (lambda: layers.ZeroPadding2D(-1), "at least 0"),
+        (lambda: layers.ZeroPadding2D(1.5), "integer"),
+        (lambda: layers.ZeroPadding2D()(x32(2, 3, 4)), "expects images"),
+        (lambda: layers.Cropping2D(((1, 2), (3, -1))), "at least 0"),
+        (lambda: layers.Cropping2D(2)(x32(1, 4, 9, 1)), "leaves nothing"),
+    ],
+)
+def test_wrong_edges(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        wrong()
