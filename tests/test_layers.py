@@ -90,6 +90,15 @@ MADE = [
     layers.ActivityRegularization(0.1, 0.2),
     layers.Normalization(None, 1.0, 2.0, True),
     layers.RandomFlip("vertical", 3, "channels_first"),
+    layers.Embedding(5, 3, mask_zero=True),
+    layers.Masking(1.0),
+    layers.SimpleRNN(3, return_sequences=True),
+    layers.LSTM(3, dropout=0.1),
+    layers.GRU(3, reset_after=False),
+    layers.Bidirectional(layers.LSTM(3), "sum"),
+    layers.TimeDistributed(layers.Dense(3)),
+    layers.Attention(True, dropout=0.1),
+    layers.MultiHeadAttention(2, 3, dropout=0.1),
     layers.Activation("gelu"),
     layers.ReLU(6.0, 0.1, 0.2),
     layers.LeakyReLU(0.1),
@@ -108,7 +117,6 @@ MADE = [
 
 @pytest.mark.parametrize("layer", MADE, ids=lambda m: type(m).__name__)
 def test_configs_come_back(layer):
-
     config = layers.serialize(layer)
     again = layers.deserialize(json.loads(json.dumps(config)))
     assert type(again) is type(layer) and json.dumps(layers.serialize(again)) == json.dumps(config)

@@ -70,9 +70,10 @@ def _of_keras_1(layer: str, kernel_size: Any, strides: Any, kwargs: dict[str, An
     """The error for Conv2D(64, 3, 3, border_mode="same"), which were filters, rows, columns and padding once."""
     if "border_mode" not in kwargs:
         return
+    mode = kwargs["border_mode"]
     raise TypeError(
-        f"[{layer}] this is the spelling of Keras 1. Received: border_mode={kwargs['border_mode']!r}. Write "
-        f"{layer}(filters, ({kernel_size}, {strides}), padding={kwargs['border_mode']!r})"
+        f"[{layer}] unknown argument. Received: border_mode={mode!r}. It is called padding now, and rows and columns "
+        f"of the kernel are one argument: {layer}(filters, ({kernel_size}, {strides}), padding={mode!r})"
     )
 
 
