@@ -16,5 +16,6 @@ export LD_PRELOAD="$($compiler -print-file-name=libasan.so) $($compiler -print-f
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
 export NNFAST_CACHE=0 PYTHONPATH="$build/site" PYTHONMALLOC=malloc
 tests=(tests/test_linalg.py tests/test_elementwise.py tests/test_reduce.py tests/test_conv2d.py
-  tests/test_pool2d.py tests/test_softmax.py tests/test_movement.py tests/test_random.py tests/test_optimizer_kernels.py)
+  tests/test_pool2d.py tests/test_softmax.py tests/test_movement.py tests/test_random.py tests/test_optimizer_kernels.py
+  tests/test_recurrent.py tests/test_attention.py)
 python -m pytest -q -p no:cacheprovider -x "$@" "${tests[@]}"
