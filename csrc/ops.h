@@ -69,7 +69,10 @@ void avg_pool2d_gradient(const View& dy, const Pool2d& how, const View& dx);
 // learning rate and the count of steps done before are read when the kernel runs. With a status set, nothing happens.
 struct OptimizerPart {
   void *w, *g;
-  void* state[3];  // sgd: momentum; rmsprop: average of g^2, momentum, average of g; adam: m, v, largest v
+  // sgd, lion: momentum; rmsprop: average of g^2, momentum, average of g; adam: m, v, largest v; adagrad: sum of g^2;
+  // adadelta: averages of g^2 and of the squared steps; adamax: m, u; nadam: m, v; ftrl: sum of g^2, linear;
+  // average_weights: the average; mean_gradients (w: the sum) and clip_gradients: the result
+  void* state[3];
   int64_t size;
 };
 struct OptimizerList {
@@ -84,6 +87,57 @@ void rmsprop(const OptimizerList& list, const double* lr, double rho, double mom
              double weight_decay, const Status* status);
 void adam(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,
           double epsilon, double weight_decay, const Status* status);
+void adagrad(const OptimizerList& list, const double* lr, double epsilon, double weight_decay, const Status* status);
+void adadelta(const OptimizerList& list, const double* lr, double rho, double epsilon, double weight_decay,
+              const Status* status);
+void adamax(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,
+            double epsilon, double weight_decay, const Status* status);
+void lion(const OptimizerList& list, const double* lr, double beta_1, double beta_2, double weight_decay,
+          const Status* status);
+// product (one float): of the momenta of all steps before. nadam reads it; at the end of a step nadam_advance, once
+// for all variables, multiplies it by this step's.
+void nadam(const OptimizerList& list, const View& product, const double* lr, const int64_t* step, double beta_1,
+           double beta_2, double epsilon, double weight_decay, const Status* status);
+void nadam_advance(const View& product, const int64_t* step, double beta_1, const Status* status);
+struct Ftrl {
+  double power, l1, l2, l2_shrinkage, beta;
+};
+void ftrl(const OptimizerList& list, const double* lr, const Ftrl& how, double weight_decay, const Status* status);
+// One variable w[batch,rows,columns], its factors row[batch,rows] and column[batch,columns], and v[batch,rows,columns];
+// without row and column (nullptr), w[1,1,columns] has v alone.
+struct AdafactorPart {
+  void *w, *g, *row, *column, *v;
+  int64_t batch, rows, columns;
+  DType dtype;
+};
+struct Adafactor {
+  double beta_2_decay, epsilon_1, epsilon_2, clip_threshold;
+};
+void adafactor(const AdafactorPart& part, const double* lr, const int64_t* step, const Adafactor& how,
+               double weight_decay, void* scratch, const Status* status);
+size_t adafactor_scratch(const AdafactorPart& part);
+
+// What a step does before and after. every_nth: turns = step / n, and the gate (a Status) lets what comes after it run
+// in every nth step only: it is WAITING in the others, and as `status` is when that is set.
+void every_nth(const int64_t* step, int64_t n, int64_t* turns, Status* gate, const Status* status);
+// sums += scale * g; results = sums / n; in every nth step the sums are 0 again afterwards.
+void mean_gradients(const OptimizerList& list, const int64_t* step, int64_t n, double scale, const Status* status);
+// results = scale * g, cut to [-limit, limit], or shrunk so that each one's norm, or that of all of them, is at most
+// limit. The norms come from sums of squares: gradient_squares writes one per chunk of each gradient, for all launches.
+enum class Clip : int { none, value, norm, global_norm };
+struct ClipHow {
+  Clip clip;
+  double limit, scale;
+  double* sums;                       // of all chunks
+  int64_t all_chunks, chunks_before;  // before this list
+};
+void gradient_squares(const OptimizerList& list, const ClipHow& how, const Status* status);
+void clip_gradients(const OptimizerList& list, const ClipHow& how, const Status* status);
+int64_t gradient_chunks(int64_t size);
+// averages = momentum * averages + (1 - momentum) * ws, or in the first step the ws; after every `overwrite_every`
+// steps (0: never) the ws become their averages.
+void average_weights(const OptimizerList& list, const int64_t* step, double momentum, int64_t overwrite_every,
+                    const Status* status);
 
 // ---- random ----
 // key = (seed, draw), read when the kernel runs. The stream of numbers is defined in reference.py. y is contiguous.

@@ -115,6 +115,6 @@ struct Status {
   int64_t value = 0;   // the integer found, or the bits of the float64 found
   int64_t now = 0;     // the running step, advanced by the last kernel of a step
 };
-enum StatusCode : int64_t { OK = 0, BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS };
+enum StatusCode : int64_t { OK = 0, BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS, WAITING };
 
 }  // namespace nnfast

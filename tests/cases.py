@@ -458,7 +458,15 @@ _STEPS: dict[str, tuple[str, tuple[str | None, ...], dict[str, Any]]] = {
     "rmsprop momentum centered": ("rmsprop", ("v", "m", "mean"), {"momentum": 0.8}),
     "adam": ("adam", ("m", "v", None), {"weight_decay": 0.1}),
     "amsgrad": ("adam", ("m", "v", "v"), {}),
+    "adagrad": ("adagrad", ("v",), {"weight_decay": 0.1}),
+    "adadelta": ("adadelta", ("v", "v"), {"weight_decay": 0.1}),
+    "adamax": ("adamax", ("m", "v"), {"weight_decay": 0.1}),
+    "nadam": ("nadam", ("m", "v", "product"), {"weight_decay": 0.1}),
+    "lion": ("lion", ("m",), {"weight_decay": 0.1}),
+    "ftrl": ("ftrl", ("v", "m"), {"weight_decay": 0.1, "l1": 0.1, "l2": 0.2, "l2_shrinkage": 0.3, "beta": 0.1}),
+    "ftrl power": ("ftrl", ("v", "m"), {"power": -0.7}),
 }
+_COUNTING = ("adam", "adamax", "nadam", "adafactor")  # they read the step
 for _label, (_op, _kinds, _how) in _STEPS.items():
 
     @case(_op, _label, N, LARGE, scale=4)
@@ -466,10 +474,58 @@ for _label, (_op, _kinds, _how) in _STEPS.items():
         shapes = [(n,), (3, n)]
         ws, gs = [[uniform(rng, s, dtype) for s in shapes] for _ in range(2)]
         spans = {"m": (-1, 1), "v": (2, 3), "mean": (-1, 1)}  # v above mean^2: a variance
-        lists = [None if kind is None else [uniform(rng, s, dtype, *spans[kind]) for s in shapes] for kind in kinds]
-        state = [None if arrays is None else [Changed(a) for a in arrays] for arrays in lists]
-        counters = [np.array(0.01)] + ([np.array(3)] if op == "adam" else [])
+        made = lambda kind: [Changed(uniform(rng, s, dtype, *spans[kind])) for s in shapes]  # noqa: E731
+        state = [kind and (np.array(0.3, dtype) if kind == "product" else made(kind)) for kind in kinds]
+        counters = [np.array(0.01)] + ([np.array(3)] if op in _COUNTING else [])
         return ([Changed(w) for w in ws], gs, *state, *counters), how
+
+
+@case("adafactor", "plain", N, LARGE, scale=10)
+def _(rng, dtype, n):
+    shapes = [(n,), (3, n), (n, 5), (2, 3, n // 3), ()]
+    ws, gs = [[uniform(rng, s, dtype) for s in shapes] for _ in range(2)]
+    factor = lambda s, axis: Changed(uniform(rng, np.delete(s, axis) if len(s) > 1 else (), dtype, 1, 2))  # noqa: E731
+    rows, columns = [[factor(s, axis) for s in shapes] for axis in (-1, -2)]
+    vs = [Changed(uniform(rng, s, dtype, 1, 2)) for s in shapes]
+    return ([Changed(w) for w in ws], gs, rows, columns, vs, np.array(0.01), np.array(3)), {"weight_decay": 0.1}
+
+
+@case("nadam_advance", "plain", (1,))
+def _(rng, dtype, n):
+    return (Changed(np.array(0.7, dtype)), np.array(4)), {"beta_1": 0.8}
+
+
+# ---- what a step does before and after ----
+for _step in (0, 3, 5, 8):
+
+    @case("every_nth", f"step {_step}", (1, 3), exact=True)
+    def _(rng, dtype, n, step=_step):
+        return (np.array(step), n, Changed(np.array(7)), Changed(np.arange(5))), {}
+
+    @case("mean_gradients", f"step {_step}", N, LARGE)
+    def _(rng, dtype, n, step=_step):
+        gs, sums = [[uniform(rng, s, dtype) for s in ((n,), (3, n))] for _ in range(2)]
+        return ([Changed(a) for a in sums], gs, np.array(step), 3), {"scale": 0.25}
+
+    @case("average_weights", f"step {_step}", N, LARGE)
+    def _(rng, dtype, n, step=_step):
+        ws, means = [[Changed(uniform(rng, s, dtype)) for s in ((n,), (3, n))] for _ in range(2)]
+        return (ws, means, np.array(step)), {"momentum": 0.9, "overwrite_every": 3 * (step != 3)}
+
+
+for _label, _how in {
+    "scale": {"scale": 0.25},
+    "value": {"value": 0.5},
+    "value scaled": {"value": 0.5, "scale": 0.5},
+    "norm": {"norm": 1.5},
+    "norm scaled": {"norm": 1.5, "scale": 4.0},
+    "global": {"global_norm": 1.5},
+    "within": {"global_norm": 1e9},
+}.items():
+
+    @case("clip_gradients", _label, N, LARGE)
+    def _(rng, dtype, n, how=_how):
+        return ([uniform(rng, s, dtype) for s in ((n,), (3, n), ())],), how
 
 
 # ---- what a step writes at its end ----

@@ -34,7 +34,7 @@ RANK = {
     "constraints": 5,
     "losses": 5,
     "metrics": 6,
-    "optimizers": 5,
+    "optimizers": 6,
     "utils": 5,
     "backend": 5,
     "nn": 5,

@@ -53,7 +53,7 @@ def run(module, one: Case, args, kwargs, layout):
     result = getattr(module, one.kernel)(*args, **{k: everywhere(v, prepare) for k, v in kwargs.items()})
     for given, before in inputs:
         np.testing.assert_array_equal(given, before, f"{one} changed an argument")
-    results = result if isinstance(result, tuple) else () if result is None else (result,)
+    results = result if isinstance(result, (tuple, list)) else () if result is None else (result,)
     return [*results, *changed]
 
 

@@ -150,7 +150,7 @@ template <class T>
 struct OptimizerArrays {
   T* w;
   const T* g;
-  T* state[3];  // sgd: momentum; rmsprop: average of g^2, momentum, average of g; adam: m, v, largest v
+  T* state[3];  // as in OptimizerPart of ops.h
 };
 // decay: weight_decay * rate.
 template <class T>
@@ -167,10 +167,61 @@ struct AdamRates {
   T rate, rest_1, rest_2, epsilon, decay;  // the rate with its corrections; 1 - beta_1, 1 - beta_2
 };
 template <class T>
+struct AdagradRates {
+  T rate, epsilon, decay;
+};
+template <class T>
+struct AdadeltaRates {
+  T rate, rho, rest, epsilon, decay;
+};
+template <class T>
+struct AdamaxRates {
+  T rate, rest_1, beta_2, epsilon, decay;  // the rate with its correction
+};
+template <class T>
+struct NadamRates {
+  T of_m, of_g, of_v, rest_1, rest_2, epsilon, decay;  // step: (of_m m + of_g g) / (sqrt(of_v v) + epsilon)
+};
+template <class T>
+struct LionRates {
+  T rate, beta_1, rest_1, beta_2, rest_2, decay;
+};
+template <class T>
+struct FtrlRates {
+  T rate, power, l1, l2, shrinkage, decay;  // power: of the sums, positive; l2 and shrinkage: twice the strengths
+};
+template <class T>
+struct AverageRates {
+  T momentum, rest;
+  bool overwrite;  // the variable with its average
+};
+template <class T>
+struct AdafactorRates {
+  T beta, rest, epsilon;  // of an average that is not factored
+  T row;                  // of factors: what this row multiplies the columns by
+};
+template <class T>
 struct OptimizerKernels {
   void (*sgd)(const OptimizerArrays<T>&, ptrdiff_t n, const SgdRates<T>&);
   void (*rmsprop)(const OptimizerArrays<T>&, ptrdiff_t n, const RmspropRates<T>&);
   void (*adam)(const OptimizerArrays<T>&, ptrdiff_t n, const AdamRates<T>&);
+  void (*adagrad)(const OptimizerArrays<T>&, ptrdiff_t n, const AdagradRates<T>&);
+  void (*adadelta)(const OptimizerArrays<T>&, ptrdiff_t n, const AdadeltaRates<T>&);
+  void (*adamax)(const OptimizerArrays<T>&, ptrdiff_t n, const AdamaxRates<T>&);
+  void (*nadam)(const OptimizerArrays<T>&, ptrdiff_t n, const NadamRates<T>&);
+  void (*lion)(const OptimizerArrays<T>&, ptrdiff_t n, const LionRates<T>&);
+  void (*ftrl)(const OptimizerArrays<T>&, ptrdiff_t n, const FtrlRates<T>&);
+  void (*average_weights)(const OptimizerArrays<T>&, ptrdiff_t n, const AverageRates<T>&);  // state: the averages
+  // sum (in w) += scale * g; mean (in state) = sum / share; after the last of them the sum is 0 again.
+  void (*mean_gradient)(const OptimizerArrays<T>&, ptrdiff_t n, T scale, T share, bool last);
+  // y = factor * (scale * g, cut to [-limit, limit])
+  void (*clip)(const T* g, T* y, ptrdiff_t n, T scale, T factor, T limit);
+  double (*squares)(const T* x, ptrdiff_t n, T scale);  // the sum of (scale * x)^2
+  // columns += g^2 + epsilon of one row; returns the sum of the row.
+  double (*adafactor_row)(const T* g, ptrdiff_t n, T epsilon, double* columns);
+  // v = row * columns or, without columns, the average of g^2 + epsilon; returns the sum of g^2 / v.
+  double (*adafactor_spread)(const T* g, T* v, ptrdiff_t n, const T* columns, const AdafactorRates<T>&);
+  void (*adafactor_move)(T* w, const T* g, const T* v, ptrdiff_t n, T rate, T decay);
 };
 
 // ---- pool2d ----

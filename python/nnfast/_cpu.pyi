@@ -16,6 +16,50 @@ def accumulate(
 ) -> None:
     """sums (float64, (2,)) += (scale * sum(weights * values), scale * sum(weights)); without weights, each counts 1."""
 
+def adadelta(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    vs: list[np.ndarray],
+    moves: list[np.ndarray],
+    lr: np.ndarray,
+    *,
+    rho: float = 0.95,
+    epsilon: float = 1e-07,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """v = rho v + (1 - rho) g^2; step = sqrt(move + epsilon) g / sqrt(v + epsilon); w -= lr step."""
+
+def adafactor(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    rows: list[np.ndarray],
+    columns: list[np.ndarray],
+    vs: list[np.ndarray],
+    lr: np.ndarray,
+    step: np.ndarray,
+    *,
+    beta_2_decay: float = -0.8,
+    epsilon_1: float = 1e-30,
+    epsilon_2: float = 0.001,
+    clip_threshold: float = 1.0,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """w -= rate u / max(1, rms(u) / clip_threshold), where u = g / sqrt(v)."""
+
+def adagrad(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    sums: list[np.ndarray],
+    lr: np.ndarray,
+    *,
+    epsilon: float = 1e-07,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """sum += g^2; w -= lr g / sqrt(sum + epsilon)."""
+
 def adam(
     ws: list[np.ndarray],
     gs: list[np.ndarray],
@@ -32,6 +76,22 @@ def adam(
     status: np.ndarray | None = None,
 ) -> None:
     """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon)."""
+
+def adamax(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    ms: list[np.ndarray],
+    us: list[np.ndarray],
+    lr: np.ndarray,
+    step: np.ndarray,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-07,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """m += (1 - b1)(g - m); u = max(b2 u, |g|); w -= lr / (1 - b1^t) m / (u + epsilon), where t = step + 1."""
 
 def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def add_gradient(
@@ -72,6 +132,17 @@ def attention_gradient(
     rate: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(dq, dk, dv)."""
+
+def average_weights(
+    ws: list[np.ndarray],
+    averages: list[np.ndarray],
+    step: np.ndarray,
+    *,
+    momentum: float = 0.99,
+    overwrite_every: int = 0,
+    status: np.ndarray | None = None,
+) -> None:
+    """average = momentum average + (1 - momentum) w; in the first step (step is 0) it is w."""
 
 def avg_pool2d(
     x: np.ndarray,
@@ -152,6 +223,17 @@ def check_finite(x: np.ndarray, *, status: np.ndarray) -> None:
 
 def clip(x: np.ndarray, p: float, q: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def clip_gradient(dy: np.ndarray, s: np.ndarray, p: float, q: float) -> np.ndarray: ...
+def clip_gradients(
+    gs: list[np.ndarray],
+    *,
+    scale: float = 1.0,
+    value: float = 0.0,
+    norm: float = 0.0,
+    global_norm: float = 0.0,
+    status: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """scale g, with elements cut to [-value, value], or shrunk so that the norm of each, or of all, is no larger."""
+
 def concat(arrays: list[np.ndarray], axis: int) -> np.ndarray:
     """Arrays one after another along axis."""
 
@@ -221,12 +303,34 @@ def empty_cache() -> int:
 def equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def erf(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def erf_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def every_nth(
+    step: np.ndarray, n: int, turns: np.ndarray, gate: np.ndarray, *, status: np.ndarray | None = None
+) -> None:
+    """turns = step // n; gate (a status) lets what comes after it run in every nth step only."""
+
 def exp(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def exp_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
 def expm1(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def expm1_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
 def extremum_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """dx of max or min: dy, shared equally among the elements that equal the result."""
+
+def ftrl(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    sums: list[np.ndarray],
+    linears: list[np.ndarray],
+    lr: np.ndarray,
+    *,
+    power: float = -0.5,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    l2_shrinkage: float = 0.0,
+    beta: float = 0.0,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """new = sum + g^2; linear += g + 2 l2_shrinkage w - (new^-power - sum^-power) / lr w; sum = new."""
 
 def full(shape: Any, dtype: Any, value: float) -> np.ndarray:
     """An array of one value."""
@@ -324,6 +428,19 @@ def leaky_relu(x: np.ndarray, p: float, *, out: np.ndarray | None = None) -> np.
 def leaky_relu_gradient(dy: np.ndarray, s: np.ndarray, p: float) -> np.ndarray: ...
 def less(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def less_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def lion(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    ms: list[np.ndarray],
+    lr: np.ndarray,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """w -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g."""
+
 def log(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def log1p(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def log1p_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
@@ -401,6 +518,17 @@ def maximum_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray | None]: ...
 def mean(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
+def mean_gradients(
+    sums: list[np.ndarray],
+    gs: list[np.ndarray],
+    step: np.ndarray,
+    n: int,
+    *,
+    scale: float = 1.0,
+    status: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """sums += scale g; gives sums / n. In every nth step (step + 1 divisible by n) the sums are 0 again afterwards."""
+
 def memory() -> dict[str, Any]:
     """Blocks in use; bytes in use, at rest in the cache, and at the highest."""
 
@@ -418,6 +546,28 @@ def mul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarr
 def mul_gradient(
     dy: np.ndarray, a: np.ndarray, b: np.ndarray, needs_a: bool = True, needs_b: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray | None]: ...
+def nadam(
+    ws: list[np.ndarray],
+    gs: list[np.ndarray],
+    ms: list[np.ndarray],
+    vs: list[np.ndarray],
+    product: np.ndarray,
+    lr: np.ndarray,
+    step: np.ndarray,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-07,
+    weight_decay: float = 0.0,
+    status: np.ndarray | None = None,
+) -> None:
+    """m and v as in adam; w -= lr ahead / (sqrt(v / (1 - b2^t)) + epsilon), where t = step + 1."""
+
+def nadam_advance(
+    product: np.ndarray, step: np.ndarray, *, beta_1: float = 0.9, status: np.ndarray | None = None
+) -> None:
+    """product *= b1 (1 - 0.96^t / 2), where t = step + 1: the end of a step of nadam, once for all variables."""
+
 def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def neg_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
 def not_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...

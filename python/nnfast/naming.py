@@ -57,6 +57,6 @@ def find(kind: str, identifier: str, table: Mapping[str, Any]) -> Any:
             return value
     import difflib
 
-    close = difflib.get_close_matches(identifier, table, 1, 0.6)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(table)}."
+    close = difflib.get_close_matches(identifier, table, 2, 0.6)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(table)}."
     raise ValueError(f"[{kind}] unknown {kind}. Received: {identifier!r}. {hint}")

@@ -777,7 +777,7 @@ def log_softmax_gradient(dy: Array, y: Array, axis: int = -1) -> Array:
 
 
 # Status codes of csrc/view.h.
-BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS = 1, 2, 3, 4, 5
+BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS, WAITING = 1, 2, 3, 4, 5, 6
 
 
 def _report(op: str, status: Array | None, code: int, sample: int, value: Any, error: type[Exception]) -> None:
@@ -1293,6 +1293,323 @@ def adam(
             spread = vhats[i]
         w -= t(alpha) * m / (np.sqrt(spread) + t(epsilon))
         _written(w)
+
+
+def adagrad(
+    ws: list[Array],
+    gs: list[Array],
+    sums: list[Array],
+    lr: Array,
+    *,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """sum += g^2; w -= lr g / sqrt(sum + epsilon)."""
+    if _stopped(status):
+        return
+    for w, g, total in zip(ws, gs, sums):
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        total += g * g
+        w -= t(lr) * g / np.sqrt(total + t(epsilon))
+        _written(w, total)
+
+
+def adadelta(
+    ws: list[Array],
+    gs: list[Array],
+    vs: list[Array],
+    moves: list[Array],
+    lr: Array,
+    *,
+    rho: float = 0.95,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """v = rho v + (1 - rho) g^2; step = sqrt(move + epsilon) g / sqrt(v + epsilon); w -= lr step.
+
+    move, the average of step^2: move = rho move + (1 - rho) step^2, after the step was computed.
+    """
+    if _stopped(status):
+        return
+    for w, g, v, move in zip(ws, gs, vs, moves):
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        v[...] = t(rho) * v + t(1 - rho) * g * g
+        step = np.sqrt(move + t(epsilon)) * g / np.sqrt(v + t(epsilon))
+        move[...] = t(rho) * move + t(1 - rho) * step * step
+        w -= t(lr) * step
+        _written(w, v, move)
+
+
+def adamax(
+    ws: list[Array],
+    gs: list[Array],
+    ms: list[Array],
+    us: list[Array],
+    lr: Array,
+    step: Array,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """m += (1 - b1)(g - m); u = max(b2 u, |g|); w -= lr / (1 - b1^t) m / (u + epsilon), where t = step + 1."""
+    if _stopped(status):
+        return
+    rate = float(lr) / (1 - beta_1 ** (int(step) + 1))
+    for w, g, m, u in zip(ws, gs, ms, us):
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        m += t(1 - beta_1) * (g - m)
+        u[...] = np.maximum(t(beta_2) * u, np.abs(g))
+        w -= t(rate) * m / (u + t(epsilon))
+        _written(w, m, u)
+
+
+def _nadam_momentum(beta_1: float, t: int) -> float:
+    return beta_1 * (1 - 0.5 * 0.96**t)
+
+
+def nadam(
+    ws: list[Array],
+    gs: list[Array],
+    ms: list[Array],
+    vs: list[Array],
+    product: Array,
+    lr: Array,
+    step: Array,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """m and v as in adam; w -= lr ahead / (sqrt(v / (1 - b2^t)) + epsilon), where t = step + 1.
+
+    ahead = u' m / (1 - p u') + (1 - u) g / (1 - p), with the momenta u = b1 (1 - 0.96^t / 2) of this step and u' of the
+    next, and p = product u, the product of all momenta so far. `product` itself changes in nadam_advance.
+    """
+    if _stopped(status):
+        return
+    count = int(step) + 1
+    now, then = _nadam_momentum(beta_1, count), _nadam_momentum(beta_1, count + 1)
+    p = float(product.reshape(())) * now
+    of_m, of_g = float(lr) * then / (1 - p * then), float(lr) * (1 - now) / (1 - p)
+    for w, g, m, v in zip(ws, gs, ms, vs):
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        m += t(1 - beta_1) * (g - m)
+        v += t(1 - beta_2) * (g * g - v)
+        w -= (t(of_m) * m + t(of_g) * g) / (np.sqrt(v * t(1 / (1 - beta_2**count))) + t(epsilon))
+        _written(w, m, v)
+
+
+def nadam_advance(product: Array, step: Array, *, beta_1: float = 0.9, status: Array | None = None) -> None:
+    """product *= b1 (1 - 0.96^t / 2), where t = step + 1: the end of a step of nadam, once for all variables."""
+    if not _stopped(status):
+        product *= _nadam_momentum(beta_1, int(step) + 1)
+        _written(product)
+
+
+def lion(
+    ws: list[Array],
+    gs: list[Array],
+    ms: list[Array],
+    lr: Array,
+    *,
+    beta_1: float = 0.9,
+    beta_2: float = 0.99,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """w -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g."""
+    if _stopped(status):
+        return
+    for w, g, m in zip(ws, gs, ms):
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        w -= t(lr) * np.sign(t(beta_1) * m + t(1 - beta_1) * g)
+        m[...] = t(beta_2) * m + t(1 - beta_2) * g
+        _written(w, m)
+
+
+def ftrl(
+    ws: list[Array],
+    gs: list[Array],
+    sums: list[Array],
+    linears: list[Array],
+    lr: Array,
+    *,
+    power: float = -0.5,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    l2_shrinkage: float = 0.0,
+    beta: float = 0.0,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """new = sum + g^2; linear += g + 2 l2_shrinkage w - (new^-power - sum^-power) / lr w; sum = new.
+
+    w = (clip(linear, -l1, l1) - linear) / (new^-power / lr + 2 l2 + beta / lr)
+    """
+    if _stopped(status):
+        return
+    for w, g, total, linear in zip(ws, gs, sums, linears):
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        grown = total + g * g
+        new, old = grown ** t(-power), total ** t(-power)
+        linear += g + t(2 * l2_shrinkage) * w - (new - old) / t(lr) * w
+        w[...] = (np.clip(linear, t(-l1), t(l1)) - linear) / (new / t(lr) + t(2 * l2 + beta / float(lr)))
+        total[...] = grown
+        _written(w, total, linear)
+
+
+def _rms(x: Array) -> float:
+    return math.sqrt(float(np.mean(np.square(x, dtype=np.float64))))
+
+
+def adafactor(
+    ws: list[Array],
+    gs: list[Array],
+    rows: list[Array],
+    columns: list[Array],
+    vs: list[Array],
+    lr: Array,
+    step: Array,
+    *,
+    beta_2_decay: float = -0.8,
+    epsilon_1: float = 1e-30,
+    epsilon_2: float = 1e-3,
+    clip_threshold: float = 1.0,
+    weight_decay: float = 0.0,
+    status: Array | None = None,
+) -> None:
+    """w -= rate u / max(1, rms(u) / clip_threshold), where u = g / sqrt(v).
+
+    rate = max(epsilon_2, rms(w)) min(lr, 1 / sqrt(t)), where t = step + 1; v averages g^2 + epsilon_1 with
+    beta = 1 - t^beta_2_decay. Of a variable with two dimensions or more, only the averages of its rows r and of its
+    columns c are kept: v = r / mean(r) c. `rows` and `columns` have the shape of w without its last, and without its
+    last but one dimension. Other variables have v alone, and theirs are not used.
+    """
+    if _stopped(status):
+        return
+    count = int(step) + 1
+    beta = 1 - count**beta_2_decay
+    for w, g, row, column, v in zip(ws, gs, rows, columns, vs):
+        if not w.size:
+            continue
+        t = w.dtype.type
+        w -= w * t(weight_decay * float(lr))
+        square = g * g + t(epsilon_1)
+        if w.ndim >= 2:
+            row[...] = t(beta) * row + t(1 - beta) * square.mean(axis=-1, dtype=np.float64).astype(t)
+            column[...] = t(beta) * column + t(1 - beta) * square.mean(axis=-2, dtype=np.float64).astype(t)
+            shares = (row / row.mean(axis=-1, keepdims=True, dtype=np.float64)).astype(t)
+            v[...] = shares[..., None] * column[..., None, :]
+            _written(row, column)
+        else:
+            v[...] = t(beta) * v + t(1 - beta) * square
+        over = _rms(g / np.sqrt(v.astype(np.float64))) / clip_threshold
+        rate = np.maximum(epsilon_2, _rms(w)) * np.minimum(float(lr), 1 / math.sqrt(count)) / np.maximum(1, over)
+        w -= t(rate) * g / np.sqrt(v)
+        _written(w, v)
+
+
+# ---- what a step does before and after ----
+
+
+def every_nth(step: Array, n: int, turns: Array, gate: Array, *, status: Array | None = None) -> None:
+    """turns = step // n; gate (a status) lets what comes after it run in every nth step only.
+
+    The gate is as `status` if that is set, else 0 in every nth step (step + 1 divisible by n), else WAITING.
+    """
+    turns[...] = int(step) // n
+    gate[...] = 0
+    if status is not None and _stopped(status):
+        gate[...] = status
+    elif (int(step) + 1) % n:
+        gate[0] = WAITING
+    _written(turns, gate)
+
+
+def mean_gradients(
+    sums: list[Array], gs: list[Array], step: Array, n: int, *, scale: float = 1.0, status: Array | None = None
+) -> list[Array]:
+    """sums += scale g; gives sums / n. In every nth step (step + 1 divisible by n) the sums are 0 again afterwards."""
+    results = [np.zeros_like(g) for g in gs]
+    if _stopped(status):
+        return results
+    for total, g, result in zip(sums, gs, results):
+        t = total.dtype.type
+        total += t(scale) * g
+        result[...] = total / t(n)
+        if (int(step) + 1) % n == 0:
+            total[...] = 0
+        _written(total)
+    return results
+
+
+def clip_gradients(
+    gs: list[Array],
+    *,
+    scale: float = 1.0,
+    value: float = 0.0,
+    norm: float = 0.0,
+    global_norm: float = 0.0,
+    status: Array | None = None,
+) -> list[Array]:
+    """scale g, with elements cut to [-value, value], or shrunk so that the norm of each, or of all, is no larger.
+
+    Only one of value, norm and global_norm may be positive. An infinite global norm gives NaN, as in Keras.
+    """
+    if _stopped(status):
+        return [np.zeros_like(g) for g in gs]
+    gs = [g.dtype.type(scale) * g for g in gs]
+    if value > 0:
+        return [np.clip(g, g.dtype.type(-value), g.dtype.type(value)) for g in gs]
+    if norm <= 0 and global_norm <= 0:
+        return gs
+    sums = [float(np.sum(np.square(g, dtype=np.float64))) for g in gs]
+    if norm > 0:
+        return [g * g.dtype.type(_share(math.sqrt(s), norm)) for g, s in zip(gs, sums)]
+    total = math.sqrt(math.fsum(sums)) if np.isfinite(sums).all() else math.nan
+    return [g * g.dtype.type(_share(total, global_norm)) for g in gs]
+
+
+def _share(norm: float, limit: float) -> float:
+    return 1.0 if norm <= limit else limit / norm
+
+
+def average_weights(
+    ws: list[Array],
+    averages: list[Array],
+    step: Array,
+    *,
+    momentum: float = 0.99,
+    overwrite_every: int = 0,
+    status: Array | None = None,
+) -> None:
+    """average = momentum average + (1 - momentum) w; in the first step (step is 0) it is w.
+
+    After every `overwrite_every` steps (0: never) w becomes its average.
+    """
+    if _stopped(status):
+        return
+    m = momentum if int(step) else 0.0
+    for w, average in zip(ws, averages):
+        t = w.dtype.type
+        average[...] = t(m) * average + t(1 - m) * w
+        if overwrite_every and (int(step) + 1) % overwrite_every == 0:
+            w[...] = average
+            _written(w)
+        _written(average)
 
 
 # ---- what a step writes at its end ----

@@ -150,7 +150,7 @@ class Model(Layer):
         """Chooses how to train.
 
         Args:
-            optimizer: a name (`"adam"`) or an Optimizer.
+            optimizer: a name (`"adam"`), a class, a config, or an Optimizer.
             loss: a name (`"mse"`), a function (y_true, y_pred), or a Loss.
             loss_weights: must be None: there is one output.
             metrics: a list of names, functions or Metrics. `"accuracy"` chooses by the shapes that it sees.
@@ -251,11 +251,12 @@ class Model(Layer):
         with GradientTape() as tape:
             y_pred = self(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+            scaled = loss if self.optimizer is None else self.optimizer.scale_loss(loss)
         if self.check_finite and ops.current_status() is not None:
             ops.check_finite(loss, ops.current_status())
         weights = self.trainable_variables
         if weights:
-            self._compiled("train_step").apply(tape.gradient(loss, weights), weights)
+            self._compiled("train_step").apply(tape.gradient(scaled, weights), weights)
         self._track_loss(loss, y_pred)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -404,6 +405,8 @@ class Model(Layer):
                 calls.call("on_epoch_end", epoch, logs)
                 if self.stop_training or stream.exhausted:
                     break
+            if epochs > initial_epoch:
+                self._compiled("fit").finalize_variable_values(self.trainable_variables)
             calls.call("on_train_end", logs if epochs > initial_epoch else {})
         except BaseException:
             bar = calls.find(cb.ProgbarLogger)

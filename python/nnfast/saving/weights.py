@@ -203,7 +203,7 @@ def restore_optimizer(optimizer: Any, variables: list[Variable], arrays: list[np
     if not arrays:
         return
     if arrays[0].shape == () and arrays[0].dtype.kind in "iu":
-        optimizer.iterations.assign(arrays[0].astype(np.int64))
+        optimizer.variables[0].assign(arrays[0].astype(np.int64))
     warnings.warn(
         f"[load_model] the state of the optimizer {optimizer.name!r} in the file is of another kind: it begins anew "
         f"after {int(optimizer.iterations.item())} steps. Received: {len(arrays)} arrays for {len(mine)} variables",
