@@ -231,7 +231,7 @@ def test_isa_isolation_by_nm():
     if nm is None:
         pytest.skip("nm is not installed")
     builds = [p for p in (ROOT / "build").glob("*") if (p / "CMakeFiles").is_dir()] if (ROOT / "build").is_dir() else []
-    objects = [o for b in builds for o in (b / "CMakeFiles").glob("isa_*.dir/**/*.o")]
+    objects = [o for b in builds for o in b.glob("**/CMakeFiles/isa_*.dir/**/*.o")]
     if not objects:
         pytest.skip("no build folder with objects beside the sources")
     for path in objects:

@@ -22,7 +22,17 @@ CASES = {
     "adam": ("adam", ["m", "v", None], {}),
     "adam decay": ("adam", ["m", "v", None], {"weight_decay": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4}),
     "amsgrad": ("adam", ["m", "v", "vhat"], {}),
+    "adagrad": ("adagrad", ["v"], {"weight_decay": 0.1}),
+    "adadelta": ("adadelta", ["v", "v"], {"weight_decay": 0.1, "rho": 0.8}),
+    "adamax": ("adamax", ["m", "v"], {"weight_decay": 0.1, "beta_2": 0.9}),
+    "nadam": ("nadam", ["m", "v"], {"weight_decay": 0.1, "beta_1": 0.8}),
+    "lion": ("lion", ["m"], {"weight_decay": 0.1}),
+    "ftrl": ("ftrl", ["v", "m"], {"weight_decay": 0.1, "l1": 0.5}),
+    "ftrl power": ("ftrl", ["v", "m"], {"power": -0.6, "l2": 0.1, "l2_shrinkage": 0.1, "beta": 0.1}),
+    "adafactor": ("adafactor", ["rows", "columns", "v"], {"weight_decay": 0.1}),
+    "average": ("average_weights", ["m"], {"momentum": 0.7, "overwrite_every": 2}),
 }
+COUNTING = ("adam", "adamax", "nadam", "adafactor", "average_weights")  # they read the step
 
 
 @pytest.fixture(params=CASES)
@@ -41,6 +51,9 @@ def make(rng, case, shapes, dtype):
             values = [np.array(np.abs(a) + 2, dtype) for a in values]  # above mean^2: a variance
         elif kind == "mean":
             values = [np.array(np.clip(a, -1, 1), dtype) for a in values]
+        elif kind in ("rows", "columns"):
+            axis = -1 if kind == "rows" else -2
+            values = [np.array(rng.uniform(1, 2, np.delete(s, axis) if np.size(s) > 1 else ()), dtype) for s in shapes]
         state.append(values)
     return draw(), draw(), state
 
@@ -51,8 +64,15 @@ def copies(lists):
 
 def step(kernels, case, ws, gs, state, lr=0.01, count=3, **more):
     op, _, options = case
-    counters = [np.array(lr)] + ([np.array(count)] if op == "adam" else [])
-    getattr(kernels, op)(ws, gs, *state, *counters, **options, **more)
+    if op == "ftrl":
+        lr = 0.5  # it divides differences of powers by the rate: a small one shows every rounding
+    counters = [np.array(lr)] + ([np.array(count)] if op in COUNTING else [])
+    if op == "nadam":
+        counters = [np.array(0.4, np.result_type(*ws) if ws else "float32"), *counters]
+    if op == "average_weights":  # it takes no gradients and no rate
+        getattr(kernels, op)(ws, *state, *counters[1:], **options, **more)
+    else:
+        getattr(kernels, op)(ws, gs, *state, *counters, **options, **more)
 
 
 def check(got, want, scale=1.0):
@@ -89,6 +109,9 @@ def test_isas_threads_and_places_do_not_change_a_bit(case, dtype, rng):
         for xs, ys in zip(results[0], other):
             for x, y in zip(xs or [], ys or []):
                 np.testing.assert_array_equal(x, y)
+
+    if case[0] == "adafactor":
+        return  # its steps depend on norms, so on the neighbours
 
     def tail(a):  # from element 1000 on, three elements off
         moved = np.zeros(a[0].size + 3, dtype)
@@ -153,21 +176,21 @@ def test_a_step_raises_versions(case):
     g[...] = 1
     step(_cpu, case, [w], [g], state)
     assert _cpu.version(w) == 1 and _cpu.version(g) == 0
-    assert all(_cpu.version(s[0]) == 1 for s in state if s)
+    unused = ("rows", "columns")  # of a vector
+    assert all(_cpu.version(s[0]) == (kind not in unused) for s, kind in zip(state, case[1]) if s)
 
 
-def test_subnormal_state_is_flushed(isa, dtype):
+@pytest.mark.parametrize("label", ["momentum", "rmsprop", "adam", "adadelta", "adamax", "nadam", "lion", "average"])
+def test_subnormal_state_is_flushed(label, isa, dtype):
     """The state of a dead unit decays; once subnormal it would make every step slower."""
+    one = CASES[label]
     tiny = np.finfo(dtype).tiny / 4
-    w, m, v, g = np.ones(20, dtype), np.full(20, tiny, dtype), np.full(20, tiny, dtype), np.zeros(20, dtype)
-    _cpu.adam([w], [g], [m], [v], None, np.array(0.01), np.array(5))
-    assert (m == 0).all() and (v == 0).all()
-    m[:] = tiny
-    _cpu.sgd([w], [g], [m], np.array(0.01), momentum=0.9)
-    assert (m == 0).all()
-    v[:] = tiny
-    _cpu.rmsprop([w], [g], [v], None, None, np.array(0.01))
-    assert (v == 0).all()
+    start = 0 if label == "average" else 1
+    w, g = np.full(20, start, dtype), np.zeros(20, dtype)
+    state = [None if kind is None else [np.full(20, tiny, dtype)] for kind in one[1]]
+    step(_cpu, one, [w], [g], state, count=5)
+    for kind, s in zip(one[1], state):
+        assert s is None or (s[0] == 0).all(), kind
     assert np.float64(5e-324) * 1.0 == 5e-324, "the switch must be off again"
 
 
@@ -212,6 +235,116 @@ def test_wrong_arguments_change_nothing():
     np.testing.assert_array_equal(w, 1)
     _cpu.adam([w], [g], [m], [m.copy()], None, lr, count)
     assert (w != 1).all()
+
+
+# ---- Adafactor, what stands before and after a step ----
+
+SHAPES = [(40, 30), (3, 70), (70, 3), (2, 5, 7), (3, 3, 4, 6), (257, 129), (1, 1), (0, 3), (3, 0), (2, 0, 4), (50,), ()]
+
+
+def test_adafactor_of_any_shape(isa, dtype, rng):
+    ws, gs, state = make(rng, CASES["adafactor"], SHAPES, dtype)
+    for i, s in enumerate(SHAPES):
+        for k, axis in ((0, -1), (1, -2)):
+            state[k][i] = np.array(rng.uniform(1, 2, np.delete(s, axis) if len(s) > 1 else ()), dtype)
+    expected = copies([ws, *state])
+    for count in range(3):
+        step(_cpu, CASES["adafactor"], ws, gs, state, count=count)
+        step(reference, CASES["adafactor"], expected[0], gs, expected[1:], count=count)
+    check([ws, *state], expected, scale=4)
+
+
+def test_adafactor_and_norms_have_the_same_bits_everywhere(dtype, rng):
+    """Sums of squares are taken in the same order on every ISA and for any number of threads."""
+    shapes = [(301, 257), (70_001,), (3, 3, 40, 50)]
+    ws, gs, state = make(rng, CASES["adafactor"], shapes, dtype)
+    for i, s in enumerate(shapes):
+        for k, axis in ((0, -1), (1, -2)):
+            state[k][i] = np.array(rng.uniform(1, 2, np.delete(s, axis) if len(s) > 1 else ()), dtype)
+    results, before = [], _cpu.isa()
+    for isa in _cpu.isas():
+        _cpu.use_isa(isa)
+        for threads in (1, 2, 3):
+            _cpu.set_num_threads(threads)
+            mine = copies([ws, *state])
+            step(_cpu, CASES["adafactor"], mine[0], gs, mine[1:])
+            clipped = [_cpu.clip_gradients(gs, **{kind: 0.5}) for kind in ("norm", "global_norm")]
+            results.append([a.tobytes() for xs in (*mine, *clipped) for a in xs])
+    _cpu.use_isa(before)
+    assert all(r == results[0] for r in results)
+
+
+@pytest.mark.parametrize("kind", ["value", "norm", "global_norm"])
+def test_clipping_of_any_list(kind, isa, dtype, rng):
+    for n in (0, 1, 15, 16, 17, 40):
+        gs = [np.array(rng.normal(size=(i * 7 % 50, 3)), dtype) for i in range(n)]
+        if n > 15:
+            gs[3] = np.array(rng.normal(size=40_000), dtype)
+        for limit in (0.5, 1e6):
+            got = _cpu.clip_gradients(gs, **{kind: limit})
+            check([got], [reference.clip_gradients(gs, **{kind: limit})])
+            if limit > 1:
+                assert all(np.array_equal(a, b) for a, b in zip(got, gs)), "within the limit nothing changes"
+
+
+def test_norms_of_extremes(isa):
+    """Squares in double do not overflow; an infinite norm gives what Keras gives."""
+    huge = np.array([3e30, 4e30], "float32")
+    np.testing.assert_allclose(_cpu.clip_gradients([huge], norm=1.0)[0], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(_cpu.clip_gradients([huge], global_norm=1.0)[0], [0.6, 0.8], rtol=1e-6)
+    bad = np.array([1.0, np.inf], "float32")
+    np.testing.assert_array_equal(_cpu.clip_gradients([bad], norm=1.0)[0], [0, np.nan])
+    assert np.isnan(_cpu.clip_gradients([np.ones(2, "float32"), bad], global_norm=1.0)[0]).all()
+    assert np.isnan(_cpu.clip_gradients([np.array([1, np.nan])], norm=1.0)[0]).all()
+    np.testing.assert_array_equal(_cpu.clip_gradients([np.array([9, np.nan])], value=1.0)[0], [1, np.nan])
+    np.testing.assert_array_equal(_cpu.clip_gradients([np.zeros(3)], global_norm=1.0)[0], 0)
+
+
+@pytest.mark.parametrize("layout", [transposed, stepped, reversed_axes, misaligned, read_only])
+def test_gradients_of_any_layout_are_clipped_and_averaged(layout, dtype, rng):
+    gs = [np.array(rng.normal(size=s), dtype) for s in ((30, 40), (5,))]
+    check([_cpu.clip_gradients([layout(g) for g in gs], norm=1.0)], [_cpu.clip_gradients(gs, norm=1.0)], scale=0)
+    sums, more = [[np.ones_like(g) for g in gs] for _ in "ab"]
+    got = _cpu.mean_gradients(sums, [layout(g) for g in gs], np.array(0), 4)
+    check([got, sums], [_cpu.mean_gradients(more, gs, np.array(0), 4), more], scale=0)
+
+
+def test_the_gate_opens_in_every_nth_step():
+    for kernels in (_cpu, reference):
+        turns, gate = np.array(9), np.zeros(5, np.int64)
+        seen = []
+        for count in range(6):
+            kernels.every_nth(np.array(count), 3, turns, gate)
+            seen.append((int(turns), bool(gate[0])))
+        assert seen == [(0, True), (0, True), (0, False), (1, True), (1, True), (1, False)]
+        status = np.array([2, 7, 5, 3, 1])
+        kernels.every_nth(np.array(2), 3, turns, gate, status=status)
+        np.testing.assert_array_equal(gate, status)
+
+
+def test_wrong_arguments_of_the_others():
+    w, g, lr, count = np.ones((2, 3), "float32"), np.ones((2, 3), "float32"), np.array(0.1), np.array(0)
+    rows, columns, flag = np.ones(2, "float32"), np.ones(3, "float32"), np.zeros(5, int)
+    factored = lambda r, c: _cpu.adafactor([w], [g], r, c, [g.copy()], lr, count)  # noqa: E731
+    for error, message, f in [
+        (ValueError, r"rows\[0\] must be contiguous, of dtype float32.*\(3,\)", lambda: factored([columns], [columns])),
+        (ValueError, r"columns\[0\].*float64", lambda: factored([rows], [np.ones(3)])),
+        (ValueError, "one array per variable.*0 rows", lambda: factored([], [columns])),
+        (TypeError, "step must be int64", lambda: _cpu.adamax([w], [g], [g.copy()], [g.copy()], lr, lr)),
+        (TypeError, "product must be float", lambda: _cpu.nadam([w], [g], [w.copy()], [w.copy()], count, lr, count)),
+        (ValueError, "product must be one number", lambda: _cpu.nadam_advance(rows, count)),
+        (ValueError, "n must be at least 1", lambda: _cpu.every_nth(count, 0, np.array(0), flag)),
+        (ValueError, "turns must be one int64", lambda: _cpu.every_nth(count, 2, rows, flag)),
+        (ValueError, "gate must be", lambda: _cpu.every_nth(count, 2, np.array(0), None)),
+        (ValueError, "n must be at least 1", lambda: _cpu.mean_gradients([w], [g], count, 0)),
+        (ValueError, "only one of value, norm", lambda: _cpu.clip_gradients([g], value=1.0, norm=1.0)),
+        (TypeError, r"gs\[0\] of int64", lambda: _cpu.clip_gradients([np.ones(3, int)])),
+        (ValueError, "overwrite_every", lambda: _cpu.average_weights([w], [g.copy()], count, overwrite_every=-1)),
+        (ValueError, "ws is read-only", lambda: _cpu.average_weights([read_only(w)], [g.copy()], count)),
+    ]:
+        with pytest.raises(error, match=message):
+            f()
+    np.testing.assert_array_equal(w, 1)
 
 
 # ---- twenty steps in float64, by the formulas of Keras's documentation, written out ----
