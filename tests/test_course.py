@@ -284,6 +284,102 @@ def test_003_18_shapes():
     assert model.layers[9].output_shape == (None, 1152)
 
 
+_COMMON = {
+    "weight_decay": None,
+    "clipnorm": None,
+    "clipvalue": None,
+    "global_clipnorm": None,
+    "use_ema": False,
+    "ema_momentum": 0.99,
+    "ema_overwrite_frequency": None,
+    "jit_compile": True,
+}
+OPTIMIZER_CALLS = {
+    "002_21": ("SGD", {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, **_COMMON}),
+    "002_22": ("Adagrad", {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-07, **_COMMON}),
+    "002_23": ("Adadelta", {"learning_rate": 0.001, "rho": 0.95, "epsilon": 1e-07, **_COMMON}),
+    "002_24": (
+        "RMSprop",
+        {
+            **{"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-07, "centered": False, **_COMMON},
+            "ema_overwrite_frequency": 100,
+        },
+    ),
+    "002_25": (
+        "Adam",
+        {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-07, "amsgrad": False, **_COMMON},
+    ),
+}
+
+
+def small_training(optimizer, batch_size=32):
+    """The losses of three epochs of a small classifier on two blobs."""
+    rng = np.random.default_rng(2)
+    nnfast.utils.set_random_seed(2)
+    y = np.arange(96) % 2
+    x = (rng.standard_normal((96, 2)) + 4 * y[:, None]).astype("float32")
+    model = Sequential([layers.Dense(8, activation="relu"), layers.Dense(2, activation="softmax")])
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    losses = model.fit(x, y, batch_size=batch_size, epochs=3, verbose=0).history["loss"]
+    return losses, int(model.optimizer.iterations)
+
+
+@pytest.mark.parametrize("size, steps", [(96, 3), (1, 288), (32, 9)])
+def test_002_20_batch_sizes(size, steps):
+    """All samples, one sample, a mini-batch per step."""
+    losses, done = small_training(optimizers.SGD(learning_rate=0.01), size)
+    assert done == steps and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("row", OPTIMIZER_CALLS)
+def test_002_21_to_25_calls_as_written(row):
+    name, arguments = OPTIMIZER_CALLS[row]
+    optimizer = getattr(optimizers, name)(**arguments, name=name)
+    losses, _ = small_training(optimizer)
+    assert optimizer.name == name and losses[-1] < losses[0]
+
+
+def test_002_26_momentum_as_an_average(rng):
+    """The table's m = gamma m + (1 - gamma) g; w -= lr m is Keras's momentum with lr (1 - gamma)."""
+    w, m, gamma, lr = np.zeros(3), np.zeros(3), 0.9, 0.1
+    v = nnfast.Variable(np.zeros(3))
+    optimizer = optimizers.SGD(lr * (1 - gamma), momentum=gamma)
+    for _ in range(10):
+        g = rng.standard_normal(3)
+        m = gamma * m + (1 - gamma) * g
+        w = w - lr * m
+        optimizer.apply([nnfast.tensor(g)], [v])
+    np.testing.assert_allclose(v.numpy(), w, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "name", ["SGD", "RMSprop", "Adam", "AdamW", "Adadelta", "Adagrad", "Adamax", "Adafactor", "Nadam", "Ftrl"]
+)
+def test_002_28_all_ten_by_class_and_by_name(name):
+    assert small_training(getattr(optimizers, name)()) == small_training(name.lower())
+
+
+def test_002_29_three_ways_to_pass_an_optimizer():
+    for optimizer in ("sgd", optimizers.Adam(learning_rate=0.01), optimizers.SGD(learning_rate=0.01)):
+        losses, _ = small_training(optimizer)
+        assert losses[-1] < losses[0]
+
+
+def test_002_30_clipping_keeps_an_exploding_gradient_small():
+    """A rate at which plain descent gives NaN trains when the norm of the gradient is bounded."""
+    x = np.linspace(-1, 1, 32, dtype="float32")[:, None] * 100
+    y = 3 * x
+
+    def train(optimizer):
+        model = Sequential([layers.Dense(1, kernel_initializer="zeros")])
+        model.compile(optimizer, "mse")
+        return model.fit(x, y, epochs=40, verbose=0, shuffle=False).history["loss"]
+
+    with pytest.raises(ValueError, match="the loss is"):
+        train(optimizers.SGD(0.1))
+    assert train(optimizers.SGD(0.1, clipnorm=1.0))[-1] < 20 < train(optimizers.SGD(0.1, clipnorm=1e-3))[-1]
+
+
 @pytest.mark.parametrize("form", ["build", "input"])
 def test_002_33_named_model(form):
     model = nnfast.Sequential(name="my_example_model")

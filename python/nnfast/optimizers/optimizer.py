@@ -319,7 +319,8 @@ class Optimizer:
         """One step: changes the variables by their gradients.
 
         Args:
-            grads: one gradient per variable, of its shape; None leaves the variable out (at least one must be given).
+            grads: one gradient per variable, of its shape; None leaves the variable as it is, with a
+                warning (at least one must be given).
             trainable_variables: the variables; default: those that the optimizer was built for.
         """
         if not len(grads):
@@ -371,11 +372,16 @@ class Optimizer:
             at = [self._index(v) for v in variables]
         if any(g is None for g in grads):
             at = [i for i, g in zip(at, grads) if g is not None]
+            missing = [v.path for v, g in zip(variables, grads) if g is None]
             grads = [g for g in grads if g is not None]
             if not grads:
-                raise ValueError(
-                    f"[{tag}] no gradient was given: the loss depends on none of {[v.path for v in variables]}"
-                )
+                raise ValueError(f"[{tag}] no gradient was given: the loss depends on none of {missing}")
+            warnings.warn(
+                f"[{tag}] these variables have no gradient and stay as they are: {missing}. The loss does not depend "
+                "on them",
+                UserWarning,
+                stacklevel=3,
+            )
         return [g.data if isinstance(g, Tensor) else g for g in grads], at
 
     def _prepare(self, gs: list[Any], at: list[int], status: Any) -> tuple[list[Any], Any]:
