@@ -1,10 +1,12 @@
 """Fixtures for all tests: the device, the instruction set, the dtype; a seeded generator; arrays of awkward layout."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import nnfast
-from nnfast import _cpu
+from nnfast import _cpu, compat
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -46,3 +48,15 @@ def restore_settings():
     nnfast.config.set_epsilon(epsilon)
     nnfast.config.set_image_data_format(image_data_format)
     nnfast.set_num_threads(threads)
+
+
+@pytest.fixture
+def aliases():
+    """Installs names, and takes them back. A peer that this process has imported is put aside meanwhile."""
+    roots = ("keras", "tensorflow", "torch", "torchvision")
+    aside = {m: sys.modules.pop(m) for m in list(sys.modules) if m.partition(".")[0] in roots}
+    yield compat.install
+    compat.uninstall()
+    for m in [m for m in sys.modules if m.partition(".")[0] in roots]:
+        del sys.modules[m]
+    sys.modules.update(aside)

@@ -10,18 +10,6 @@ import nnfast
 from nnfast import compat
 
 
-@pytest.fixture
-def aliases():
-    """Installs names, and takes them back. A peer that this process has imported is put aside meanwhile."""
-    roots = ("keras", "tensorflow", "torch", "torchvision")
-    aside = {m: sys.modules.pop(m) for m in list(sys.modules) if m.partition(".")[0] in roots}
-    yield compat.install
-    compat.uninstall()
-    for m in [m for m in sys.modules if m.partition(".")[0] in roots]:
-        del sys.modules[m]
-    sys.modules.update(aside)
-
-
 def run(lines):
     names = {}
     exec("\n".join(lines), names)
