@@ -3,6 +3,8 @@
 The kernels themselves are held to reference.py in test_op_matrix.py, and to Keras in test_keras_recurrent.py.
 """
 
+import re
+
 import numpy as np
 import pytest
 from arrays import near, x32, x64
@@ -98,7 +100,7 @@ def test_gradients_vanish_and_explode(factor, grows):
         (ops.gru, 3, {"reset_after": False}),
         (ops.gru, 3, {"recurrent_activation": ops.hard_sigmoid, "zero_masked": True}),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),  # the same in every process
 )
 def test_gradients(f, gates, options, result, masked, rng):
     u = 2
