@@ -42,6 +42,7 @@ RANK = {
     "src": 6,
     "data": 6,
     "datasets": 6,
+    "preprocessing": 6,
     "layers": 6,
     "callbacks": 6,
     "models": 7,

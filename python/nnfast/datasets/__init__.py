@@ -1,9 +1,9 @@
-"""Data sets: `digits` comes with the package, `mnist` is found on this machine or downloaded."""
+"""Data sets: `digits` comes with the package; the others are found on this machine or downloaded."""
 
 import importlib
 from typing import Any
 
-__all__ = ["digits", "mnist"]
+__all__ = ["california_housing", "cifar10", "digits", "fashion_mnist", "imdb", "mnist"]
 
 
 def __getattr__(name: str) -> Any:

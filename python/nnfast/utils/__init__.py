@@ -14,12 +14,18 @@ from nnfast.saving.serialization import (
 )
 from nnfast.utils import np_utils
 from nnfast.utils.files import get_file
+from nnfast.utils.gradients import gradcheck, numerical_gradient
+from nnfast.utils.images import array_to_img, img_to_array, load_img, save_img
 from nnfast.utils.numerical import normalize, to_categorical
 from nnfast.utils.progbar import Progbar
+from nnfast.utils.sequences import PyDataset, Sequence, pad_sequences, split_dataset
 
 __all__ = [
     "CustomObjectScope",
     "Progbar",
+    "PyDataset",
+    "Sequence",
+    "array_to_img",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
@@ -27,10 +33,17 @@ __all__ = [
     "get_file",
     "get_registered_name",
     "get_registered_object",
+    "gradcheck",
+    "img_to_array",
+    "load_img",
     "normalize",
     "np_utils",
+    "numerical_gradient",
+    "pad_sequences",
     "register_keras_serializable",
+    "save_img",
     "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
     "to_categorical",
 ]
