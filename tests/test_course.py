@@ -1108,7 +1108,7 @@ def test_002_28_ten_optimizers():
             assert type(optimizer).__name__ == name and (w.numpy() != [1, 2]).all(), name
 
 
-def test_002_29_three_ways_to_pass_an_optimizer(digits, aliases):
+def test_002_29_spellings_of_the_course(digits, aliases):
     aliases("tensorflow", "keras")
     (x, y), _ = digits
     for line in ("'sgd'", "keras.optimizers.Adam(learning_rate=0.01)", "tf.keras.optimizers.SGD(learning_rate=0.01)"):

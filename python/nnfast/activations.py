@@ -1,7 +1,10 @@
 """Activation functions, by Keras's names. Each takes a tensor and returns one of its shape."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from nnfast import ops
 from nnfast.saving.serialization import from_identifier, publish
@@ -68,6 +71,12 @@ def tanh(x: Any) -> Tensor:
 
 def softmax(x: Any, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) along axis. The result remembers x, so that cross-entropies lose no digits."""
+    if axis in (-1, np.ndim(x) - 1) and np.shape(x)[-1:] == (1,):
+        warnings.warn(
+            f"[softmax] of one number is always 1. Received: input shape {np.shape(x)}. "
+            "For two classes with one unit use activation='sigmoid'",
+            stacklevel=2,
+        )
     return ops.softmax(x, axis)
 
 

@@ -31,9 +31,17 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     try:
         a = np.asarray(value)
     except ValueError as e:
-        raise ValueError(f"[{name}] the rows of a nested list must have one length. {e}") from None
+        reason = str(e).split(". ")[-1]
+        raise ValueError(
+            f"[{name}] the rows of a nested list must have one length. Received: {reason} "
+            "Fill the short ones up, e.g. with utils.pad_sequences(rows)"
+        ) from None
     if a.dtype.kind not in "biuf" or a.dtype.itemsize not in (1, 2, 4, 8):
-        raise TypeError(f"[{name}] expects numbers: bool, integers, float32 or float64. Received: dtype {a.dtype}")
+        fix = ". Turn text into numbers first: names of classes with numpy.unique(y, return_inverse=True)[1]"
+        raise TypeError(
+            f"[{name}] expects numbers: bool, integers, float32 or float64. Received: dtype {a.dtype}"
+            f"{fix if a.dtype.kind in 'USO' else ''}"
+        )
     if a.dtype.kind == "f" and a.dtype.itemsize == 2:
         raise TypeError(f"[{name}] float16 is not supported. Received: dtype float16. Use astype('float32')")
     if dtype is None and weak and a.dtype == np.float64:

@@ -1,5 +1,6 @@
 """Layers, by Keras's names."""
 
+import difflib
 from typing import Any
 
 from nnfast.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
@@ -123,3 +124,9 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> La
     'a'
     """
     return from_identifier("layer", config, CLASSES, custom_objects)
+
+
+def __getattr__(name: str) -> Any:
+    close = difflib.get_close_matches(name.lower(), {n.lower(): n for n in CLASSES}, 1, 0.6)
+    hint = f". Did you mean {next(n for n in CLASSES if n.lower() == close[0])!r}?" if close else ""
+    raise AttributeError(f"[layers] there is no such layer. Received: layers.{name}{hint}")

@@ -67,6 +67,7 @@ class Dense(Layer):
             for n in shape[1:]:
                 size *= n or 0
             fix = f"Put Flatten() before it, or use x.reshape(-1, {k})" if size == k else ""
+            fix = fix or f"If the data is right, the first layer needs input_shape={tuple(shape[1:])}"
             raise self._mismatch(f"was built for inputs of shape (..., {k})", shape, fix)
 
     def build(self, input_shape: Any) -> None:

@@ -1,5 +1,6 @@
 """Layer: what owns weights and turns inputs into outputs. Every layer and every model is one."""
 
+import difflib
 import functools
 import itertools
 import math
@@ -98,6 +99,12 @@ def standardize_dtype(dtype: Any) -> str:
     if name not in ("float32", "float64"):
         raise ValueError(f"[Layer] layers compute in dtype 'float32' or 'float64'. Received: dtype={dtype!r}")
     return name
+
+
+def _near(key: str, cls: type) -> str:
+    """Which argument of a class may have been meant."""
+    close = difflib.get_close_matches(key, _parameters(cls.__init__)[0], 1, 0.6)  # type: ignore[misc]
+    return f" Did you mean {close[0]}=?" if close else ""
 
 
 def _parameters(function: Any) -> tuple[list[str], set[str]]:
@@ -214,7 +221,7 @@ class Layer:
                 if value is None:
                     continue
                 raise ValueError(f"[{self.name}] {key} is not supported. Received: {key}={value!r}. Leave it out")
-            hint = f" It is called {_RENAMED[key]} now." if key in _RENAMED else ""
+            hint = f" It is called {_RENAMED[key]} now." if key in _RENAMED else _near(key, type(self))
             raise TypeError(f"[{type(self).__name__}] unknown argument. Received: {key}={value!r}.{hint}")
 
     # ---- to be overridden ----

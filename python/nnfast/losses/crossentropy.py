@@ -4,6 +4,7 @@ Results of softmax and sigmoid remember their logits, and everything here comput
 probability that rounds to 0 costs what it should. Bare probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 """
 
+import warnings
 from typing import Any
 
 from nnfast import config, ops
@@ -51,7 +52,14 @@ def sparse_categorical_crossentropy(
 
 
 def _logits(p: Tensor, from_logits: bool) -> Any:
-    return p if from_logits else getattr(p, "logits", None)
+    known = getattr(p, "logits", None)
+    if from_logits and known is not None:
+        warnings.warn(
+            "[crossentropy] with from_logits=True y_pred must be logits. Received: the result of a softmax or sigmoid, "
+            "which is applied twice now. Leave from_logits out, or the activation of the last layer",
+            stacklevel=2,
+        )
+    return p if from_logits else known
 
 
 def _classes_last(p: Tensor, axis: int) -> tuple[list[int] | None, Tensor]:
@@ -62,9 +70,21 @@ def _classes_last(p: Tensor, axis: int) -> tuple[list[int] | None, Tensor]:
     return order, ops.transpose(p, order)
 
 
+def _check_probabilities(p: Tensor) -> None:
+    """A warning if bare probabilities are none: a negative number, or one above 1."""
+    if p.size and (float(p.data.min()) < 0 or float(p.data.max()) > 1.001):
+        warnings.warn(
+            "[crossentropy] y_pred must be probabilities. "
+            f"Received: values from {p.data.min():.3g} to {p.data.max():.3g}. "
+            "Give the last layer activation='softmax' (one unit: 'sigmoid'), or the loss from_logits=True",
+            stacklevel=2,
+        )
+
+
 def _log_probabilities(p: Tensor) -> Tensor:
     """log of probabilities, made to sum to one and clipped: logits whose softmax they are."""
     eps = config.epsilon()
+    _check_probabilities(p)
     p = p / ops.sum(p, axis=-1, keepdims=True)
     return ops.log(ops.clip(p, eps, 1.0 - eps))
 
@@ -78,6 +98,7 @@ def _one_hot_rows(name: str, y_true: Any, y_pred: Any, from_logits: bool, axis: 
     if order is not None:
         true = ops.transpose(true, order)
         logits = None if logits is None else ops.transpose(logits, order)
+    _several_classes(name, p)
     if true.ndim + 1 == p.ndim or (true.ndim == p.ndim and true.shape[-1] == 1 and p.shape[-1] > 1):
         raise ValueError(
             f"[{name}] y_true must be one-hot rows. Received: y_true.shape={true.shape}, y_pred.shape={p.shape}. "
@@ -85,6 +106,14 @@ def _one_hot_rows(name: str, y_true: Any, y_pred: Any, from_logits: bool, axis: 
         )
     true, p = matched(name, true, p)
     return (_log_probabilities(p) if logits is None else logits), true
+
+
+def _several_classes(name: str, p: Tensor) -> None:
+    if p.ndim and p.shape[-1] == 1:
+        raise ValueError(
+            f"[{name}] there must be more than one class. Received: y_pred.shape={p.shape}. One unit with "
+            "activation='sigmoid' belongs to binary_crossentropy; for this loss use one unit per class, with 'softmax'"
+        )
 
 
 def _class_numbers(name: str, y_true: Any, y_pred: Any, from_logits: bool, axis: int) -> tuple[Tensor, Any]:
@@ -101,6 +130,8 @@ def _class_numbers(name: str, y_true: Any, y_pred: Any, from_logits: bool, axis:
         fix = ""
         if true.shape == p.shape:
             fix = " One-hot rows belong to categorical_crossentropy; for this loss use y.argmax(-1)."
+        elif true.ndim + 1 < p.ndim:
+            fix = " Is a Flatten() missing before the last Dense layers?"
         raise ValueError(
             f"[{name}] y_true must hold one class number per row of y_pred. "
             f"Received: y_true.shape={true.shape}, y_pred.shape={p.shape}.{fix}"
@@ -139,6 +170,7 @@ def _binary(
         t = t * (1.0 - label_smoothing) + 0.5 * label_smoothing
     if logits is not None:
         return ops.sigmoid_xent(logits, t), t, p
+    _check_probabilities(p)
     eps = config.epsilon()
     p = ops.clip(p, eps, 1.0 - eps)
     return -(t * ops.log(p) + (1.0 - t) * ops.log(1.0 - p)), t, p
