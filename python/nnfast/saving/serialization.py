@@ -122,8 +122,10 @@ def get_registered_name(obj: Any) -> str:
     return _REGISTERED_NAMES.get(obj, obj.__name__)
 
 
-def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """What custom_objects, an enclosing scope or a registration mean by a name; None if they know none.
+def get_registered_object(
+    name: str, custom_objects: Mapping[str, Any] | None = None, module_objects: Mapping[str, Any] | None = None
+) -> Any:
+    """What custom_objects, an enclosing scope, a registration or module_objects mean by a name; None if none knows it.
 
     A function saved as `name` is also found where it is registered as `package>name`.
     """
@@ -131,11 +133,11 @@ def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = 
         if name in table:
             return table[name]
     if isinstance(name, str) and ">" in name:
-        return get_registered_object(name.rpartition(">")[2], custom_objects)
+        return get_registered_object(name.rpartition(">")[2], custom_objects, module_objects)
     for key, value in {**_REGISTERED, **_scope.get()}.items():
         if key.endswith(f">{name}"):
             return value
-    return None
+    return (module_objects or {}).get(name)
 
 
 # ---- writing ----
