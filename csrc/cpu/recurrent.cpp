@@ -28,7 +28,7 @@ template <class T>
 int64_t rows_of(int64_t B) {
   const int64_t mr = kernels().gemm.get<T>().mr, wanted = ceil_div(std::max<int64_t>(B, 1), 16);
   const int64_t least = std::min<int64_t>(8, mr);
-  return wanted <= least ? least : round_up(wanted, mr);
+  return std::min(std::max<int64_t>(B, 1), wanted <= least ? least : round_up(wanted, mr));
 }
 
 // Scratch, handed out piece by piece. With no memory it only counts.
@@ -52,48 +52,6 @@ class Arena {
   bool counting_;
 };
 
-// The product of a few rows with one matrix b[k,n], again and again: c = beta * c + a * b + bias.
-template <class T>
-class Fixed {
- public:
-  Fixed(int64_t k, int64_t n, int64_t rows, Arena<T>& arena)
-      : kernel_(kernels().gemm.get<T>()),
-        k_(k),
-        n_(n),
-        few_(rows <= kernel_.few_rows),
-        packed_(arena.take(k * round_up(n, kernel_.nr))) {}
-
-  static int64_t row_scratch(int64_t rows, int64_t k) { return round_up(rows, kernels().gemm.get<T>().mr) * k; }
-
-  void pack(const T* b, int64_t row, int64_t col) {
-    if (few_) {
-      for (int64_t i = 0; i < k_; ++i)
-        for (int64_t j = 0; j < n_; ++j) packed_[i * n_ + j] = b[i * row + j * col];
-      return;
-    }
-    kernel_.pack_b(b, n_, col, k_, row, packed_);
-  }
-
-  void run(const T* a, int64_t a_row, T* c, int64_t c_row, int64_t rows, T beta, const T* bias, T* scratch) const {
-    GemmFinish<T> finish;
-    finish.beta = beta;
-    finish.bias = bias;
-    if (few_) {
-      kernel_.few(k_, a, a_row, 1, packed_, n_, c, c_row, static_cast<int>(rows), n_, finish);
-      return;
-    }
-    kernel_.pack_a(a, rows, a_row, k_, 1, scratch);
-    multiply_block(kernel_, k_, packed_panels<T>(scratch, kernel_.mr, k_), packed_panels<T>(packed_, kernel_.nr, k_), c,
-                   c_row, rows, n_, {0, ceil_div(rows, kernel_.mr), 0, ceil_div(n_, kernel_.nr)}, finish);
-  }
-
- private:
-  const GemmKernels<T>& kernel_;
-  int64_t k_, n_;
-  bool few_;
-  T* packed_;
-};
-
 View matrix(void* data, int64_t rows, int64_t cols, int64_t row, DType dtype) {
   View v;
   v.data = data;
@@ -108,6 +66,52 @@ View transposed(View v) {
   std::swap(v.stride[0], v.stride[1]);
   return v;
 }
+
+// The product of a few rows with one matrix b[k,n], again and again: c = beta * c + a * b + bias.
+template <class T>
+class Fixed {
+ public:
+  Fixed(int64_t k, int64_t n, int64_t rows, Arena<T>& arena)
+      : kernel_(kernels().gemm.get<T>()),
+        k_(k),
+        n_(n),
+        few_(rows <= kernel_.few_rows),
+        packed_(arena.take(k * round_up(n, kernel_.nr))),
+        b_(packed_) {}
+
+  static int64_t row_scratch(int64_t rows, int64_t k) { return round_up(rows, kernels().gemm.get<T>().mr) * k; }
+
+  // A few rows use each element once: b is read where it lies, if its rows have no gaps.
+  void pack(T* b, int64_t row, int64_t col) {
+    if (!few_) return kernel_.pack_b(b, n_, col, k_, row, packed_);
+    b_ = col == 1 ? b : packed_;
+    b_row_ = col == 1 ? row : n_;
+    if (col == 1) return;
+    View from = matrix(b, k_, n_, row, sizeof(T) == sizeof(double) ? DType::float64 : DType::float32);
+    from.stride[1] = col;
+    copy(from, matrix(packed_, k_, n_, n_, sizeof(T) == sizeof(double) ? DType::float64 : DType::float32));
+  }
+
+  void run(const T* a, int64_t a_row, T* c, int64_t c_row, int64_t rows, T beta, const T* bias, T* scratch) const {
+    GemmFinish<T> finish;
+    finish.beta = beta;
+    finish.bias = bias;
+    if (few_) {
+      kernel_.few(k_, a, a_row, 1, b_, b_row_, c, c_row, static_cast<int>(rows), n_, finish);
+      return;
+    }
+    kernel_.pack_a(a, rows, a_row, k_, 1, scratch);
+    multiply_block(kernel_, k_, packed_panels<T>(scratch, kernel_.mr, k_), packed_panels<T>(packed_, kernel_.nr, k_), c,
+                   c_row, rows, n_, {0, ceil_div(rows, kernel_.mr), 0, ceil_div(n_, kernel_.nr)}, finish);
+  }
+
+ private:
+  const GemmKernels<T>& kernel_;
+  int64_t k_, n_;
+  bool few_;
+  T *packed_, *b_;
+  int64_t b_row_ = 0;
+};
 
 // x as [B*T,F], copied to `memory` first if it has gaps.
 template <class T>
@@ -279,6 +283,7 @@ class Backward {
         back_sum_(arena_.take(s_.B * s_.U)),
         dh_(arena_.take(s_.B * s_.U)),
         dc_(arena_.take(o.cell == Cell::lstm ? s_.B * s_.U : 0)),
+        first_on_(reinterpret_cast<int64_t*>(arena_.take(o.mask.given() ? 2 * s_.B : 0))),
         tiles_(arena_.take(ceil_div(s_.B, rows_) * Fixed<T>::row_scratch(rows_, s_.G))),
         product_(arena_.take(0)) {}
 
@@ -301,6 +306,7 @@ class Backward {
     std::fill_n(back_sum_, s_.B * s_.U, T(0));
     parallel_for_flushed(s_.B, rows_, [this](int64_t first, int64_t end) {
       T* tiles = tiles_ + first / rows_ * Fixed<T>::row_scratch(rows_, s_.G);
+      for (int64_t b = first; b < end && o_.mask.given(); ++b) first_on_[b] = first_on(o_.mask, b, s_.T);
       for (int64_t t = s_.T - 1; t >= 0; --t) step(first, end, t, tiles);
       for (int64_t b = first; b < end; ++b) {
         k_.gather(s_.U, nullptr, pass_ + b * s_.U, back_sum_ + b * s_.U, drop_of(b), g_.d0.as<T>() + b * s_.U);
@@ -332,7 +338,7 @@ class Backward {
   const T* dy_of(int64_t b, int64_t t) const {
     const int64_t steps = dy_ ? g_.dy.shape[1] : 0, at = t - (s_.T - steps);
     if (at < 0) return nullptr;
-    if (o_.mask.given() && !is_on(o_.mask, b, t) && (o_.zero_masked || first_on(o_.mask, b, t) == t)) return nullptr;
+    if (!is_on(o_.mask, b, t) && (o_.zero_masked || t < first_on_[b])) return nullptr;
     return dy_ + (b * steps + at) * s_.U;
   }
 
@@ -414,7 +420,9 @@ class Backward {
   const int64_t rows_;
   const bool gru_, after_;
   Fixed<T> back_, back_last_;
-  T *dz_, *dz_u_, *x_, *drop_, *dense_dy_, *dense_c_, *pass_, *back_sum_, *dh_, *dc_, *tiles_, *product_;
+  T *dz_, *dz_u_, *x_, *drop_, *dense_dy_, *dense_c_, *pass_, *back_sum_, *dh_, *dc_;
+  int64_t* first_on_;
+  T *tiles_, *product_;
   const T *dy_ = nullptr, *first_cell_ = nullptr;
 };
 
