@@ -303,7 +303,7 @@ def test_bad_data_is_an_error_before_anything_happens():
         (lambda: model.fit(x, y, sample_weight=np.ones(3)), "one row per sample"),
         (lambda: model.fit(x[:, :4], y, verbose=0), "dense"),
         (lambda: models.Sequential([layers.Dense(1)]).fit(x, y), "compile"),
-        (lambda: model.compile(loss="mse", loss_weights=[1.0]), "loss_weights"),
+        (lambda: model.compile(loss="mse", loss_weights=[1.0, 2.0]), "loss_weights"),
     ]:
         with pytest.raises(ValueError, match=message):
             wrong()

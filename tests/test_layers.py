@@ -10,7 +10,7 @@ from compare import gradcheck
 from layer_cases import CASES, IMAGE, STEPS, some, wave, weights
 
 import nnfast
-from nnfast import initializers, layers, reference
+from nnfast import activations, initializers, layers, reference
 
 NUMBERS = json.loads((Path(__file__).parent / "data" / "layer_numbers.json").read_text())
 
@@ -111,6 +111,15 @@ MADE = [
     layers.Permute((2, 1)),
     layers.Rescaling(0.1, 2.0),
     layers.Identity(),
+    layers.Lambda(activations.relu, arguments={"max_value": 3.0}),
+    layers.Add(),
+    layers.Subtract(),
+    layers.Multiply(),
+    layers.Average(),
+    layers.Maximum(),
+    layers.Minimum(),
+    layers.Concatenate(1),
+    layers.Dot((1, 2), True),
     layers.InputLayer((3,), name="in"),
 ]
 

@@ -76,6 +76,7 @@ class Tensor:
     data: np.ndarray
     node: Node | None
     grad: "Tensor | None"
+    _keras_mask: "Tensor"  # of a result of a layer: which steps count
     logits: "Tensor"  # of a result of softmax or sigmoid alone: what it was computed from
 
     def __init__(self, value: Any, dtype: Any = None):

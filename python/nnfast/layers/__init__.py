@@ -10,8 +10,28 @@ from nnfast.layers.dense import Dense
 from nnfast.layers.embedding import Embedding, Masking
 from nnfast.layers.identity import ActivityRegularization, Identity
 from nnfast.layers.input_layer import Input, InputLayer
+from nnfast.layers.input_spec import InputSpec
+from nnfast.layers.lambda_layer import Lambda
 from nnfast.layers.layer import Layer
 from nnfast.layers.maxout import Maxout
+from nnfast.layers.merging import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from nnfast.layers.noise import Dropout, GaussianNoise, RReLU, SpatialDropout2D
 from nnfast.layers.normalization import BatchNormalization, LayerNormalization
 from nnfast.layers.pooling import (
@@ -47,13 +67,16 @@ __all__ = [
     "LSTM",
     "Activation",
     "ActivityRegularization",
+    "Add",
     "Attention",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AvgPool1D",
     "AvgPool2D",
     "BatchNormalization",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv2DTranspose",
@@ -62,6 +85,7 @@ __all__ = [
     "Cropping2D",
     "Dense",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -77,6 +101,8 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "InputSpec",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -85,8 +111,11 @@ __all__ = [
     "MaxPool2D",
     "MaxPooling1D",
     "MaxPooling2D",
+    "Maximum",
     "Maxout",
+    "Minimum",
     "MultiHeadAttention",
+    "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
@@ -100,10 +129,19 @@ __all__ = [
     "SimpleRNN",
     "Softmax",
     "SpatialDropout2D",
+    "Subtract",
     "TimeDistributed",
     "ZeroPadding2D",
+    "add",
+    "average",
+    "concatenate",
     "deserialize",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
     "serialize",
+    "subtract",
 ]
 
 CLASSES: dict[str, Any] = {

@@ -30,6 +30,7 @@ class Dense(Layer):
     """
 
     cast_integers = True
+    supports_masking = True
 
     def __init__(
         self,

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from nnfast import config
-from nnfast.layers.layer import Layer, Shape, standardize_shape
-from nnfast.layers.symbolic import SymbolicTensor
+from nnfast.layers.layer import Layer, Shape
+from nnfast.layers.symbolic import Node, SymbolicTensor
 from nnfast.tensor import Tensor
 
 
@@ -59,6 +59,9 @@ class InputLayer(Layer):
         self.built = True
         self._build_shape = self.batch_shape
 
+        tensor = SymbolicTensor(self.batch_shape, self.dtype, self.name)
+        self._nodes.append(Node(self, (), {}, tensor))
+
     def call(self, x: Tensor) -> Tensor:
         return x
 
@@ -66,7 +69,8 @@ class InputLayer(Layer):
         return self.batch_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {"batch_shape": self.batch_shape, "dtype": self.dtype, "name": self.name}
+        shape = {"batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": False, "ragged": False}
+        return {**shape, "name": self.name, "optional": False}
 
 
 def Input(
@@ -80,7 +84,7 @@ def Input(
     tensor: Any = None,
     optional: bool = False,
 ) -> SymbolicTensor:
-    """A placeholder for the input of a model: `Sequential([Input(shape=(784,)), ...])`.
+    """A placeholder for an input of a model: a symbolic tensor, for `Model(inputs=, outputs=)` and for `Sequential`.
 
     Args:
         shape: of one sample; batch_shape, instead, includes the batch.
@@ -93,4 +97,4 @@ def Input(
     (None, 28, 28)
     """
     layer = InputLayer(shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional, name)
-    return SymbolicTensor(standardize_shape(layer.batch_shape), layer.dtype, layer.name)
+    return layer.output

@@ -7,17 +7,18 @@ import math
 import operator
 import os
 import threading
+import warnings
 from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from nnfast import config, constraints, initializers, ops, regularizers
-from nnfast.layers.symbolic import SymbolicTensor
+from nnfast.layers.nested import flatten, map_structure
+from nnfast.layers.symbolic import Node, is_symbolic, shapes_of, symbols, trial
 from nnfast.naming import auto_name, to_snake_case
 from nnfast.saving.budget import blank
 from nnfast.saving.serialization import serialize_keras_object as serialize
-from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
 
 Shape = tuple[int | None, ...]
@@ -81,7 +82,7 @@ def standardize_shape(shape: Any) -> Any:
         raise ValueError(f"[Layer] a shape is a tuple of integers and None. Received: {shape!r}") from None
 
 
-def _policy(dtype: str) -> dict[str, Any]:
+def serialized_dtype(dtype: str) -> dict[str, Any]:
     """How Keras's files write a dtype."""
     return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
 
@@ -147,6 +148,16 @@ class Layer:
     A layer of your own needs `call`, and `build` where the shape of its weights depends on the input's. Layers and
     Variables that you keep as attributes, also in lists and dicts, are found and trained.
 
+    Called on the symbolic tensors that `Input` makes, it computes nothing and remembers the call: see `Model`.
+
+    **Masks** say which steps of a sequence count. A mask (bool, True: counts) lies on the tensor that it belongs to, as
+    `x._keras_mask`, and travels by three rules. (1) If an input has a mask and `call` has an argument `mask`, it gets
+    the mask (a list of masks for a list of inputs); further tensor arguments `name` go with `name_mask`. (2) After
+    `call`, outputs that have no mask get `compute_mask(inputs, previous_mask)`: by default the previous one, if
+    `supports_masking`. A layer that makes a mask of its own (Masking, Embedding) overrides `compute_mask`. (3) A layer
+    that gets a mask and neither supports nor makes masks drops it, with a warning. Losses leave out what the mask of
+    the predictions says.
+
     Args:
         activity_regularizer: what the output costs, added to the loss.
         trainable: do its weights learn?
@@ -169,24 +180,32 @@ class Layer:
     (1, 2)
     """
 
+    supports_masking = False  # does the mask of the input hold for the output?
+    input_spec: Any = None  # an InputSpec, or a list of them: what inputs must be like
     cast_integers: bool | None = False  # are integer inputs cast to the dtype too? None: whatever comes next decides
     built = False
     _takes_training = 0  # does call take `training`? 0: no, 1: it has a default, 2: it must be given
     _training_at = 0  # its position among call's arguments
+    _call_names: tuple[str, ...] = ()  # the names of call's arguments
+    _takes_mask = False  # is one of them `mask`, or ends in `_mask`?
+    _makes_mask = False  # does the class override compute_mask?
     _np_dtype: Any = None
     _features: Any = None  # shape of one sample of the last input: the same again needs no second look
     _initial_weights: Any = None
     _build_shape: Any = None
-    _untracked = frozenset({"_frozen", "_losses"})  # attributes that hold no layers and variables of our own
+    _untracked = frozenset({"_frozen", "_losses", "_nodes"})  # attributes that hold no layers and variables of our own
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "call" in cls.__dict__:
             names, optional = _parameters(cls.call)
+            cls._call_names = tuple(names)
+            cls._takes_mask = any(n == "mask" or n.endswith("_mask") for n in names)
             cls._takes_training = 0
             if "training" in names:
                 cls._training_at = names.index("training")
                 cls._takes_training = 1 if "training" in optional else 2
+        cls._makes_mask = cls.compute_mask is not Layer.compute_mask
         if "build" in cls.__dict__:
             cls.build = _built_by(cls.build)  # type: ignore[method-assign]
 
@@ -204,6 +223,7 @@ class Layer:
             raise ValueError(f"[Layer] a name is a string without '/'. Received: name={name!r}")
         self.name = name or auto_name(to_snake_case(type(self).__name__))
         self._weights: list[Variable] = []
+        self._nodes: list[Node] = []  # its calls on symbolic tensors
         self._frozen: dict[int, Variable] = {}  # would learn, if the layer were trainable
         self._losses: list[Tensor] = []
         self._losses_pass = 0
@@ -239,22 +259,14 @@ class Layer:
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape of the output for a shape of the input, the batch None in both.
 
-        A layer that does not override it runs `call` once on zeros; other dimensions than the batch must then be known.
+        A layer that does not override it runs `call` on zeros, of two sizes where a size is unknown.
         """
-        shape = standardize_shape(input_shape)
-        unknown = NotImplementedError(
-            f"[{self.name}] the output shape of {type(self).__name__} is not known. Received: {input_shape}. "
-            "Give it a method compute_output_shape(self, input_shape)"
-        )
-        if not isinstance(shape, tuple) or None in shape[1:]:
-            raise unknown
-        try:
-            with no_grad():
-                y = self(np.zeros((1, *shape[1:]), self.dtype))
-        except (TypeError, IndexError) as e:  # e.g. it wants integers
-            raise unknown from e
-        self.clear_losses()
-        return (None, *y.shape[1:])
+        made = self._infer((symbols(standardize_shape(input_shape), self.dtype),), {})
+        return map_structure(lambda t: t.shape, made)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask of the output: by default that of the input. See the class's text."""
+        return previous_mask
 
     # ---- calling ----
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -271,7 +283,13 @@ class Layer:
             or kwargs
             or len(args) > 1
         ):
+            if is_symbolic(args) or is_symbolic(kwargs):
+                return self._record(args, kwargs, training)
             args, kwargs, training = self._prepare(args, kwargs, training)
+            x = args[0] if args else None
+        masked = self._makes_mask or _mask_of(x) is not None or (x.__class__ in _CONTAINERS and _any_mask(x))
+        if masked and self._takes_mask:
+            kwargs = self._with_masks(args, kwargs)
         calls = _calls
         outer, number = calls.training, calls.number
         if number == 0:
@@ -286,6 +304,8 @@ class Layer:
             y = self.call(*args, **kwargs)
             if self.activity_regularizer is not None:
                 self._regularize(y)
+            if masked:
+                self._leave_mask(y, x)
             return y
         except _ERRORS as e:
             self._sign(e, args)
@@ -307,29 +327,126 @@ class Layer:
         if not args and not kwargs:
             raise TypeError(f"[{self.name}] {type(self).__name__} is called with its input. Received: no arguments")
         x = args[0] if args else next(iter(kwargs.values()))
-        shape = _shape_of(x)
+        shape = shapes_of(x)
         if not self.built:
             with _build_lock:
                 if not self.built:
-                    self.build(_any_batch(shape))
-                    self.built = True
-                    if self._build_shape is None:
-                        self._build_shape = _any_batch(shape)
+                    self._build_for(_any_batch(shape))
+        if self.input_spec is not None:
+            self._check_spec(x)
         if isinstance(shape, tuple):
             self.check_input(shape)
-            self._features = shape[1:]
+            self._features = None if self.input_spec is not None else shape[1:]
         return args, kwargs, training
+
+    def _build_for(self, shape: Any) -> None:
+        """Builds the layer for the input that it is called with."""
+        self.build(shape)
+        self.built = True
+        if self._build_shape is None:
+            self._build_shape = shape
+
+    def _check_spec(self, x: Any) -> None:
+        """Raises a ValueError if an input is not what `input_spec` says."""
+        specs = self.input_spec if isinstance(self.input_spec, (list, tuple)) else [self.input_spec]
+        given = flatten(x)
+        if len(specs) != len(given):
+            raise ValueError(f"[{self.name}] {len(specs)} inputs are expected. Received: {len(given)} inputs")
+        for spec, t in zip(specs, given):
+            if spec is not None:
+                spec.check(self.name, t)
+
+    # ---- symbolic calls ----
+    def _record(self, args: Any, kwargs: Any, training: Any) -> Any:
+        """The symbolic outputs for symbolic inputs; remembers the call."""
+        if self._takes_training and len(args) > self._training_at:
+            at = self._training_at
+            args, training = (*args[:at], *args[at + 1 :]), args[at]
+        if training is not None:
+            kwargs = {**kwargs, "training": training}
+        first = args[0] if args else next(v for v in kwargs.values() if is_symbolic(v))
+        shape = shapes_of(first)
+        try:
+            if not self.built:
+                with _build_lock:
+                    self._build_for(shape)
+            if self.input_spec is not None:
+                self._check_spec(first)
+            if isinstance(shape, tuple):
+                self.check_input(shape)
+            node = Node(self, args, kwargs, self._symbolic_outputs(args, kwargs))
+        except _ERRORS as e:
+            self._sign(e, args)
+            raise
+        self._nodes.append(node)
+        return node.structure
+
+    def _symbolic_outputs(self, args: Any, kwargs: Any) -> Any:
+        """New symbolic tensors for the outputs: by `compute_output_shape` where the class has one."""
+        if type(self).compute_output_shape is Layer.compute_output_shape:
+            return self._infer(args, kwargs)
+        given = {**dict(zip(self._call_names, args)), **kwargs}
+        first = args[0] if args else next(v for v in kwargs.values() if is_symbolic(v))
+        names = _parameters(type(self).compute_output_shape)[0]
+        shapes = {f"{k}_shape": shapes_of(v) for k, v in given.items() if is_symbolic(v)}
+        by_name = {n: shapes[n] for n in names if n in shapes}
+        if len(names) > 1 and by_name:
+            made = self.compute_output_shape(**by_name)
+        else:
+            made = self.compute_output_shape(shapes_of(first))
+        dtype = self.dtype if self.cast_integers is not None else flatten(first)[0].dtype
+        return symbols(standardize_shape(made), dtype)
+
+    def _infer(self, args: Any, kwargs: Any) -> Any:
+        """The same, found by running `call` on zeros."""
+        try:
+            made = trial(self, args, kwargs)
+        except (TypeError, IndexError) as e:  # e.g. it wants integers
+            raise NotImplementedError(
+                f"[{self.name}] the output shape of {type(self).__name__} is not known: {e}. "
+                f"Received: {shapes_of(args)}. Give it a method compute_output_shape(self, input_shape)"
+            ) from e
+        self.clear_losses()
+        return made
+
+    # ---- masks ----
+    def _with_masks(self, args: Any, kwargs: Any) -> Any:
+        """kwargs and the masks of the inputs, for those arguments of call that take them and were not given."""
+        given = {**dict(zip(self._call_names, args)), **kwargs}
+        found = dict(kwargs)
+        for i, (name, value) in enumerate(given.items()):
+            own = f"{name}_mask"
+            target = own if own in self._call_names else "mask" if i == 0 and "mask" in self._call_names else None
+            if target is not None and given.get(target) is None and _any_mask(value):
+                found[target] = map_structure(_mask_of, value)
+        return found
+
+    def _leave_mask(self, y: Any, x: Any) -> None:
+        """Puts the mask of the output on it."""
+        outputs = flatten(y)
+        if all(_mask_of(t) is not None for t in outputs):
+            return
+        previous = map_structure(_mask_of, x)
+        if not self.supports_masking and not self._makes_mask:
+            warnings.warn(
+                f"[{self.name}] {type(self).__name__} does not support masks: the mask of its input ends here, and "
+                "later layers see all steps. Set supports_masking = True in a layer of your own that may pass it on",
+                UserWarning,
+                stacklevel=3,
+            )
+            return
+        masks = self.compute_mask(x, previous)
+        if masks is None:
+            return
+        for t, mask in zip(outputs, flatten(masks)):
+            if mask is not None and isinstance(t, Tensor) and _mask_of(t) is None:
+                t._keras_mask = mask
 
     def _cast(self, x: Any) -> Any:
         """An input: arrays, numbers and lists of numbers become tensors; lists of arrays are several inputs."""
-        if isinstance(x, SymbolicTensor):
-            raise NotImplementedError(
-                f"[{self.name}] a layer cannot be called on an Input yet. Received: {x!r}. "
-                f"Use Sequential([Input(shape={x.shape[1:]}), ...])"
-            )
         if isinstance(x, dict):
             return {k: self._cast(v) for k, v in x.items()}
-        if isinstance(x, (list, tuple)) and any(isinstance(v, (Tensor, np.ndarray, SymbolicTensor)) for v in x):
+        if isinstance(x, (list, tuple)) and any(isinstance(v, (Tensor, np.ndarray)) for v in x):
             return [self._cast(v) for v in x]
         return self._cast_array(x if isinstance(x, Tensor) or x is None else as_array(x, name=self.name))
 
@@ -338,7 +455,11 @@ class Layer:
             return x
         kinds = "biuf" if self.cast_integers else "f"
         if self.autocast and x.dtype.kind in kinds and x.dtype != self._np_dtype:
-            return ops.cast(x, self.dtype)
+            made = ops.cast(x, self.dtype)
+            mask = _mask_of(x)
+            if mask is not None:
+                made._keras_mask = mask
+            return made
         return x if isinstance(x, Tensor) else Tensor(x)
 
     def _sign(self, e: BaseException, args: Any) -> None:
@@ -346,7 +467,7 @@ class Layer:
         if getattr(e, "_signed", False) or type(e) not in _ERRORS or not e.args or not isinstance(e.args[0], str):
             return
         e._signed = True  # type: ignore[attr-defined]
-        shapes = ", ".join(str(_shape_of(a)) for a in args)
+        shapes = ", ".join(str(shapes_of(a)) for a in args)
         e.args = (
             f"{e.args[0]}\nIn the layer {self.name!r} ({type(self).__name__}), input shape {shapes}.",
             *e.args[1:],
@@ -567,6 +688,25 @@ class Layer:
             )
         return self._build_shape
 
+    def _first_node(self, what: str) -> Node:
+        if not self._nodes:
+            raise AttributeError(
+                f"[{self.name}] {type(self).__name__} has no {what}: it was never called on an Input. Received: "
+                f".{what}. Give the model an Input, or build it"
+            )
+        return self._nodes[0]
+
+    @property
+    def input(self) -> Any:
+        """The symbolic tensor, or the structure of them, that it was called with first."""
+        node = self._first_node("input")
+        return node.args[0] if node.args else node.inputs[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic tensor, or the structure of them, that it gave when it was called first."""
+        return self._first_node("output").structure
+
     @property
     def output_shape(self) -> Any:
         """The shape of its output for `input_shape`."""
@@ -578,7 +718,7 @@ class Layer:
         Raises:
             NotImplementedError: an argument of `__init__` is kept under no attribute of its name.
         """
-        config = {"name": self.name, "trainable": self.trainable, "dtype": _policy(self.dtype)}
+        config = {"name": self.name, "trainable": self.trainable, "dtype": serialized_dtype(self.dtype)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)
         if self._declared_shape is not None:
@@ -616,6 +756,7 @@ class ElementwiseLayer(Layer):
     """A layer whose output has the shape of its input."""
 
     cast_integers: bool | None = True
+    supports_masking = True
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return standardize_shape(input_shape)
@@ -650,12 +791,15 @@ def _collect(value: Any, layers: dict[int, Layer], variables: dict[int, Variable
                 _collect(v, layers, variables)
 
 
-def _shape_of(x: Any) -> Any:
-    if isinstance(x, dict):
-        return {k: _shape_of(v) for k, v in x.items()}
-    if isinstance(x, list):
-        return [_shape_of(v) for v in x]
-    return tuple(x.shape) if hasattr(x, "shape") else None
+_CONTAINERS = (list, tuple, dict)
+
+
+def _mask_of(x: Any) -> Any:
+    return getattr(x, "_keras_mask", None)
+
+
+def _any_mask(x: Any) -> bool:
+    return any(_mask_of(t) is not None for t in flatten(x))
 
 
 def _any_batch(shape: Any) -> Any:

@@ -1,14 +1,16 @@
 """Where batches come from: arrays that kernels gather rows of, or anything that yields batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from nnfast import ops
+from nnfast.layers.nested import flatten, pack
 from nnfast.tensor import Tensor, as_array
 
-Batch = tuple[Any, Any, Any]  # x, y, sample_weight; the last two may be None
+Batch = tuple[Any, Any, Any]  # x, y, sample_weight, each a tensor or a structure of them; the last two may be None
+Dtypes = Callable[[Any], list[str | None]]
 
 
 def unpack_x_y_sample_weight(data: Any) -> Batch:
@@ -24,31 +26,39 @@ class ArrayData:
     """Arrays cut into batches. The order is a permutation made by a kernel, and a kernel gathers the rows of a batch.
 
     Args:
-        x, y, sample_weight: arrays with one row per sample; the last two may be None.
+        x, y, sample_weight: arrays with one row per sample, or structures (lists, dicts) of them, as batches will
+            be; the last two may be None.
         batch_size: rows of a batch; the last one may have fewer.
         shuffle: a new order for each pass?
-        x_dtype: what x is converted to while it is gathered; None keeps its dtype.
+        x_dtypes: x_dtypes(x) says what each leaf of x is converted to while it is gathered; None keeps its dtype.
     """
 
-    def __init__(
-        self, name: str, x: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool, x_dtype: str | None
-    ):
-        self.arrays = [
-            None if v is None else _array(name, n, v)
-            for n, v in zip(("x", "y", "sample_weight"), (x, y, sample_weight))
-        ]
-        first = self.arrays[0]
-        assert first is not None
+    def __init__(self, name: str, x: Any, y: Any, sample_weight: Any, batch_size: int, shuffle: bool, x_dtypes: Dtypes):
+        self.parts: list[Any] = []  # the structure of x, y and sample_weight
+        self.arrays: list[list[Any]] = []  # their leaves
+        labels = ("x", "y", "sample_weight")
+        for label, value in zip(labels, (x, y, sample_weight)):
+            structure, leaves = _leaves(name, label, value, _array)
+            self.parts.append(structure)
+            self.arrays.append(leaves)
+        dtypes = x_dtypes(self.parts[0])
+        first = self.arrays[0][0]
         self.rows = len(first)
-        for label, a in zip(("y", "sample_weight"), self.arrays[1:]):
-            if a is not None and len(a) != self.rows:
-                raise ValueError(
-                    f"[{name}] x and {label} must have one row per sample each. "
-                    f"Received: x.shape={first.shape}, {label}.shape={a.shape}"
-                )
+        for label, leaves in zip(labels, self.arrays):
+            for a in leaves:
+                if a is not None and len(a) != self.rows:
+                    whose = "x and " + label if label != "x" else "all inputs"
+                    several = next((k for k, v in zip(labels, self.arrays) if len(v) > 1), None)
+                    fix = f". For a list of samples use numpy.stack({several})" if several else ""
+                    raise ValueError(
+                        f"[{name}] {whose} must have one row per sample each. "
+                        f"Received: x.shape={first.shape}, {label}.shape={a.shape}{fix}"
+                    )
         if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
             raise ValueError(f"[{name}] batch_size must be a positive integer. Received: {batch_size!r}")
-        self.batch_size, self.shuffle, self.x_dtype = int(batch_size), shuffle, x_dtype
+        none: list[str | None] = [None]
+        self._dtypes = [dtypes, none * len(self.arrays[1]), none * len(self.arrays[2])]
+        self.batch_size, self.shuffle = int(batch_size), shuffle
         self.steps: int | None = -(-self.rows // self.batch_size)
         self.order: np.ndarray | None = None
 
@@ -57,11 +67,9 @@ class ArrayData:
         self.order = ops.permutation(self.rows).data if self.shuffle else np.arange(self.rows)
         for step in range(self.steps or 0):
             rows = self.rows_of(step)
-            x, y, w = self.arrays
-            yield (
-                ops.take_rows(x, rows, dtype=self.x_dtype),
-                None if y is None else ops.take_rows(y, rows),
-                None if w is None else ops.take_rows(w, rows),
+            yield tuple(
+                pack(part, [None if a is None else ops.take_rows(a, rows, dtype=d) for a, d in zip(leaves, dtypes)])
+                for part, leaves, dtypes in zip(self.parts, self.arrays, self._dtypes)
             )
 
     def rows_of(self, step: int) -> np.ndarray:
@@ -73,8 +81,8 @@ class ArrayData:
 class IterableData:
     """A generator, an iterator, or an object with `__len__` and `__getitem__` (Keras's Sequence) that gives batches."""
 
-    def __init__(self, name: str, source: Any, x_dtype: str | None):
-        self.name, self.source, self.x_dtype = name, source, x_dtype
+    def __init__(self, name: str, source: Any, x_dtypes: Dtypes):
+        self.name, self.source, self.x_dtypes = name, source, x_dtypes
         self.indexed = hasattr(source, "__getitem__") and hasattr(source, "__len__")
         self.steps: int | None = len(source) if hasattr(source, "__len__") else None
 
@@ -91,12 +99,13 @@ class IterableData:
 
     def _batch(self, item: Any) -> Batch:
         x, y, w = unpack_x_y_sample_weight(item)
-        x = x if isinstance(x, Tensor) else Tensor(as_array(x, name=self.name))
-        if self.x_dtype is not None:
-            x = ops.cast(x, self.x_dtype)
-        return x, *(
-            None if v is None else v if isinstance(v, Tensor) else Tensor(as_array(v, name=self.name)) for v in (y, w)
-        )  # type: ignore[return-value]
+        made = []
+        for label, part in (("x", x), ("y", y), ("sample_weight", w)):
+            structure, leaves = _leaves(self.name, label, part, _tensor)
+            if label == "x":
+                leaves = [t if d is None else ops.cast(t, d) for t, d in zip(leaves, self.x_dtypes(structure))]
+            made.append(pack(structure, leaves))
+        return made[0], made[1], made[2]
 
     def rows_of(self, step: int) -> None:
         return None
@@ -109,9 +118,10 @@ def make_data(
     sample_weight: Any = None,
     batch_size: int | None = None,
     shuffle: bool = False,
-    x_dtype: str | None = None,
+    x_dtypes: Dtypes | None = None,
 ) -> ArrayData | IterableData:
     """The right kind of data for what the user gave."""
+    x_dtypes = x_dtypes or (lambda x: [None] * len(flatten(x)))
     if _is_iterable(x):
         for label, v in (("y", y), ("sample_weight", sample_weight)):
             if v is not None:
@@ -122,10 +132,10 @@ def make_data(
             raise ValueError(
                 f"[{name}] a generator or a Sequence makes its own batches. Received: batch_size={batch_size}"
             )
-        return IterableData(name, x, x_dtype)
+        return IterableData(name, x, x_dtypes)
     if x is None:
         raise ValueError(f"[{name}] x is missing")
-    return ArrayData(name, x, y, sample_weight, 32 if batch_size is None else batch_size, shuffle, x_dtype)
+    return ArrayData(name, x, y, sample_weight, 32 if batch_size is None else batch_size, shuffle, x_dtypes)
 
 
 def _is_iterable(x: Any) -> bool:
@@ -134,12 +144,29 @@ def _is_iterable(x: Any) -> bool:
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or (hasattr(x, "__getitem__") and hasattr(x, "__len__"))
 
 
+def _leaves(name: str, label: str, value: Any, convert: Callable[[str, str, Any], Any]) -> tuple[Any, list[Any]]:
+    """The structure of some data, its leaves None; and the leaves, converted. A list of one array is that array."""
+    if isinstance(value, dict):
+        parts = {k: _leaves(name, f"{label}[{k!r}]", v, convert) for k, v in value.items()}
+        return {k: skeleton for k, (skeleton, _) in parts.items()}, flatten({k: v for k, (_, v) in parts.items()})
+    if isinstance(value, (list, tuple)) and any(hasattr(v, "shape") or isinstance(v, dict) for v in value):
+        if len(value) == 1:
+            return _leaves(name, label, value[0], convert)
+        found = [_leaves(name, f"{label}[{i}]", v, convert) for i, v in enumerate(value)]
+        return type(value)([skeleton for skeleton, _ in found]), [leaf for _, part in found for leaf in part]
+    return None, [None if value is None else convert(name, label, value)]
+
+
+def structured(name: str, label: str, value: Any) -> tuple[Any, list[Any]]:
+    """The structure of some arrays, its leaves None; and the arrays."""
+    return _leaves(name, label, value, _array)
+
+
+def _tensor(name: str, label: str, value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else Tensor(as_array(value, name=name))
+
+
 def _array(name: str, label: str, value: Any) -> np.ndarray:
-    if isinstance(value, dict) or (isinstance(value, (list, tuple)) and value and hasattr(value[0], "shape")):
-        raise ValueError(
-            f"[{name}] {label} must be one array: models have one input and one output. "
-            f"Received: a {type(value).__name__} of {len(value)}. For a list of samples use numpy.stack({label})"
-        )
     a = as_array(value, name=name)
     if a.ndim == 0 or len(a) == 0:
         raise ValueError(f"[{name}] {label} must have at least one sample. Received: {label}.shape={a.shape}")

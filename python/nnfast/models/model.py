@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 
 from nnfast import callbacks as cb
-from nnfast import config, losses, ops, optimizers, saving
+from nnfast import config, ops, optimizers, saving
 from nnfast import metrics as metric_room
 from nnfast.layers.layer import Layer, standardize_shape
-from nnfast.models.data import ArrayData, IterableData, make_data, unpack_x_y_sample_weight
+from nnfast.layers.nested import flatten, map_structure, pack
+from nnfast.layers.symbolic import is_symbolic, symbols, trial
+from nnfast.models.compiled import CompiledLoss, CompiledMetrics
+from nnfast.models.data import ArrayData, IterableData, make_data, structured, unpack_x_y_sample_weight
+from nnfast.models.graph import Graph, from_config
 from nnfast.models.summary import print_summary
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
-from nnfast.tensor import Tensor, as_array
+from nnfast.tensor import Tensor
 
 
 class Results(MutableMapping):
@@ -64,33 +68,75 @@ class Results(MutableMapping):
 
 
 class Model(Layer):
-    """Base class of models: subclass it and define `call(x, training=False)`, or use `Sequential`.
+    """A model: `Model(inputs=..., outputs=...)` with what `Input` and calls of layers gave, or a subclass of your own
+    that defines `call(x, training=False)`. A list of layers is simpler written as `Sequential`.
 
     Args:
+        inputs: the symbolic tensors that come in: one, a list or a dict. Data is given to the model in this structure,
+            or as a dict by the names of the Inputs.
+        outputs: the symbolic tensors that go out: one, a list or a dict. `outputs` may begin at any tensor of another
+            model, `Model(model.inputs, model.get_layer("x").output)`: the layers are then shared.
         name: shown in the summary.
+        trainable: do the weights learn?
 
     Attributes:
         stop_training: set it to True in a callback and `fit` ends after the epoch.
         check_finite: stop training at the first loss that is not finite, naming the batch and the layer (default True).
         history: the `History` of the last `fit`.
+
+    Raises:
+        ValueError: the outputs depend on an Input that is not among the inputs.
+        TypeError: something else than symbolic tensors was given.
+
+    >>> import numpy as np, nnfast
+    >>> title, body = nnfast.Input(shape=(8,), name="title"), nnfast.Input(shape=(8,), name="body")
+    >>> x = nnfast.layers.Concatenate()([title, body])
+    >>> model = nnfast.Model([title, body], nnfast.layers.Dense(3)(x))
+    >>> model.predict({"title": np.ones((5, 8)), "body": np.ones((5, 8))}, verbose=0).shape
+    (5, 3)
     """
 
+    supports_masking = True
+    _graph: Graph | None = None
+    _untracked = Layer._untracked | {"_graph", "_loss", "_compiled_metrics", "_compile_arguments"}
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
+            from nnfast.models.functional import Functional
+
+            return super().__new__(Functional)
+        return super().__new__(cls)
+
     def __init__(self, *args: Any, name: str | None = None, **kwargs: Any):
-        if args or "inputs" in kwargs or "outputs" in kwargs:
-            raise ValueError(
-                "[Model] Model(inputs, outputs) is not supported. Use Sequential, or subclass Model and define call"
-            )
+        given = dict(zip(("inputs", "outputs", "name"), args)) if is_symbolic(args[:1]) else {}
+        if args and not given:
+            _refuse_arguments(args)
+        for key in ("inputs", "outputs"):
+            if key in kwargs:
+                given[key] = kwargs.pop(key)
+        name = given.pop("name", name)
+        if given and set(given) != {"inputs", "outputs"}:
+            raise ValueError(f"[Model] inputs and outputs belong together. Received: {', '.join(given)} alone")
+        trainable = kwargs.pop("trainable", None)
         super().__init__(name=name, **kwargs)
+        if given:
+            self.autocast = False  # each input has its own dtype
+            self._graph = Graph(given["inputs"], given["outputs"])
+            self._layers: list[Layer] = self._graph.layers
+            self.built = True
+            if len(self._graph.inputs) == 1:
+                self._build_shape = self._graph.inputs[0].shape
+        if trainable is not None and trainable != self.trainable:
+            self.trainable = trainable
         self.stop_training = False
         self.check_finite = True
         self._initial_epoch: int | None = None
         self.history: cb.History | None = None
         self.optimizer: optimizers.Optimizer | None = None
         self.loss: Any = None
-        self._loss: losses.Loss | None = None
+        self._loss: CompiledLoss | None = None
         self._loss_tracker: metric_room.Mean | None = None
-        self._metrics: list[metric_room.Metric] = []
-        self._weighted_metrics: list[metric_room.Metric] = []
+        self._compiled_metrics: CompiledMetrics | None = None
         self._status = ops.new_status()
         self._compile_arguments: dict[str, Any] = {}
 
@@ -134,6 +180,117 @@ class Model(Layer):
         """
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the structure that was given."""
+        return super().input if self._graph is None else self._graph.input
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the structure that was given."""
+        return super().output if self._graph is None else self._graph.output
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The symbolic inputs as a list."""
+        return flatten(self.input)
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The symbolic outputs as a list."""
+        return flatten(self.output)
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names by which a dict of data is read."""
+        return [] if self._graph is None else list(self._graph.input_names)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the layers that give the outputs."""
+        return [] if self._graph is None else list(self._graph.output_names)
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of a batch of inputs; a list of shapes where there are several."""
+        return super().input_shape if self._graph is None else _shapes(self._graph.inputs)
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of a batch of outputs; a list of shapes where there are several."""
+        return super().output_shape if self._graph is None else _shapes(self._graph.outputs)
+
+    # ---- calling ----
+    def build(self, input_shape: Any = None) -> None:
+        """Makes all weights. A subclass that has no `build` of its own runs `call` once on zeros.
+
+        Args:
+            input_shape: of a batch, e.g. (None, 784), or a list or dict of shapes.
+        """
+        if self._graph is None:
+            if input_shape is None:
+                raise ValueError("[build] the shape of the input is needed. Received: None. E.g. build((None, 784))")
+            trial(self, (symbols(input_shape, self.dtype),), {})
+            self.clear_losses()
+
+    def _build_for(self, shape: Any) -> None:
+        if type(self).build is Model.build:  # the call that asks for it will build what is inside
+            self.built, self._build_shape = True, shape
+        else:
+            super()._build_for(shape)
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The outputs for the inputs."""
+        if self._graph is None:
+            raise NotImplementedError(f"[{self.name}] {type(self).__name__} needs a method call(self, inputs)")
+        return self._graph.run(self._graph.arrange(inputs, self.name))
+
+    def _cast(self, x: Any) -> Any:
+        if self._graph is None:
+            return super()._cast(x)
+        made = self._graph.convert(x, self.name)
+        return made[0] if len(made) == 1 else made
+
+    def _prepare(self, args: Any, kwargs: Any, training: Any) -> Any:
+        result = super()._prepare(args, kwargs, training)
+        if self._graph is not None and self._graph.inputs[0].dtype != self.dtype:
+            self._features = None  # its inputs always need a look
+        return result
+
+    def _infer(self, args: Any, kwargs: Any) -> Any:
+        if self._graph is None:
+            return super()._infer(args, kwargs)
+        inputs = self._graph.arrange(args[0] if args else kwargs["inputs"], self.name)
+
+        def outputs(layer: Layer, *args: Any, **kwargs: Any) -> Any:
+            return layer._symbolic_outputs(args, kwargs)
+
+        return self._graph.run(inputs, outputs)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """None: the layers inside have put masks on the outputs."""
+        return None
+
+    # ---- configs ----
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs to make a model like this one, with fresh weights."""
+        if self._graph is None:
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **self._graph.get_config()}
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """A functional model builds itself."""
+        return super().get_build_config() if self._graph is None else {"input_shape": None}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """A new model from what `get_config` gave, with fresh weights; custom_objects: your own classes by name."""
+        if not {"layers", "input_layers", "output_layers"} <= set(config):
+            return cls(**config)
+        inputs, outputs = from_config(config, custom_objects)
+        rest = {k: v for k, v in config.items() if k not in ("layers", "input_layers", "output_layers", "dtype")}
+        return cls(inputs=inputs, outputs=outputs, **rest)
+
     # ---- compile ----
     def compile(
         self,
@@ -151,16 +308,19 @@ class Model(Layer):
 
         Args:
             optimizer: a name (`"adam"`), a class, a config, or an Optimizer.
-            loss: a name (`"mse"`), a function (y_true, y_pred), or a Loss.
-            loss_weights: must be None: there is one output.
-            metrics: a list of names, functions or Metrics. `"accuracy"` chooses by the shapes that it sees.
+            loss: a name (`"mse"`), a function (y_true, y_pred), or a Loss. With several outputs: one for all, a list in
+                their order, or a dict by their names (of the last layers, or the keys of a dict of outputs); None
+                leaves an output without.
+            loss_weights: the total is the sum of the losses times these: a list or dict like that of the losses.
+            metrics: a list of names, functions or Metrics. `"accuracy"` chooses by the shapes that it sees. With
+                several outputs: a list of such lists, or a dict by names.
             weighted_metrics: the same, with class and sample weights applied.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted and without effect.
         """
-        if loss_weights is not None:
-            raise ValueError(
-                f"[compile] loss_weights weighs several outputs, this model has one. Received: {loss_weights!r}"
-            )
+        names = self._known_outputs()
+        weights = getattr(loss_weights, "tolist", lambda: loss_weights)()
+        compiled_loss = None if loss is None else CompiledLoss(loss, weights, names)
+        compiled_metrics = CompiledMetrics(metrics, weighted_metrics, names)
         self._compile_arguments = {
             "loss": loss,
             "loss_weights": loss_weights,
@@ -171,11 +331,17 @@ class Model(Layer):
             "jit_compile": False,  # what nnfast does; Keras has no "auto" in files
         }
         self.optimizer = optimizers.get(optimizer)
-        self.loss = loss[0] if isinstance(loss, (list, tuple)) and len(loss) == 1 else loss
-        self._loss = losses.get(self.loss)
+        self.loss, self._loss, self._compiled_metrics = loss, compiled_loss, compiled_metrics
         self._loss_tracker = metric_room.Mean("loss")
-        self._metrics = _metric_list("metrics", metrics)
-        self._weighted_metrics = _metric_list("weighted_metrics", weighted_metrics)
+
+    def _known_outputs(self) -> list[str] | None:
+        """The outputs' names, in the order of `flatten`, where they are known before a call."""
+        if self._graph is None:
+            return None
+        structure = self._graph.output_structure
+        if isinstance(structure, dict) and len(structure) == len(self._graph.outputs):
+            return flatten({k: k for k in structure})
+        return list(self._graph.output_names)
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of `compile` as files keep them; None before it was called."""
@@ -192,7 +358,7 @@ class Model(Layer):
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Makes the weights for the shapes in a file; a model that defines no `build` is called on zeros."""
         shape = standardize_shape(config.get("input_shape"))
-        if type(self).build is not Layer.build or not isinstance(shape, tuple):
+        if type(self).build is not Model.build or not isinstance(shape, tuple):
             return super().build_from_config(config)
         shape = tuple(n or 1 for n in shape)
         if math.prod(shape) > 2**27:
@@ -209,9 +375,16 @@ class Model(Layer):
 
     @property
     def metrics(self) -> list[metric_room.Metric]:
-        """The loss and the compiled metrics, in the order of `evaluate`'s result."""
-        tracker = [] if self._loss_tracker is None else [self._loss_tracker]
-        return [*tracker, *self._metrics, *self._weighted_metrics]
+        """The loss, the compiled metrics, the loss of each output where there are several, and the Metrics that the
+        model and its layers hold as attributes."""
+        found: list[metric_room.Metric] = [] if self._loss_tracker is None else [self._loss_tracker]
+        found += [] if self._compiled_metrics is None else self._compiled_metrics.metrics
+        found += [] if self._loss is None else self._loss.trackers
+        for layer in self._flatten_layers():
+            for key, value in vars(layer).items():
+                if key not in layer._untracked:
+                    found += [m for m in _metrics_in(value) if not any(m is other for other in found)]
+        return found
 
     @property
     def metrics_names(self) -> list[str]:
@@ -226,6 +399,14 @@ class Model(Layer):
     def get_metrics_result(self) -> dict[str, float]:
         """The metrics so far, by name in alphabetical order."""
         return {m.name: m.result() for m in sorted(self.metrics, key=lambda m: m.name)}
+
+    def _ordered(self, logs: Mapping[str, float]) -> Any:
+        """Keras's order of `evaluate`: loss, metrics, each output's loss; with several outputs their metrics last."""
+        several = self._loss is not None and bool(self._loss.trackers)
+        compiled = [] if self._compiled_metrics is None else [m.name for m in self._compiled_metrics.metrics]
+        names = [n for n in self.metrics_names if n in logs and not (several and n in compiled)]
+        values = [logs[n] for n in [*names, *sorted(n for n in logs if n not in names)]]
+        return values[0] if len(values) == 1 else values
 
     # ---- files ----
     def save(self, filepath: Any, overwrite: bool = True, zipped: Any = None, **kwargs: Any) -> None:
@@ -269,8 +450,8 @@ class Model(Layer):
         self._track_loss(loss, y_pred)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
-    def predict_step(self, data: Any) -> Tensor:
-        """The predictions for one batch."""
+    def predict_step(self, data: Any) -> Any:
+        """The predictions for one batch, in the structure of the outputs."""
         with no_grad():
             return self(unpack_x_y_sample_weight(data)[0], training=False)
 
@@ -283,8 +464,6 @@ class Model(Layer):
             if y is None:
                 raise ValueError("[fit] the compiled loss needs targets. Received: y=None")
             total = self._loss(y, y_pred, sample_weight)
-            if total.ndim:
-                total = ops.mean(total)
         for extra in self.losses:
             total = extra if total is None else total + extra
         if total is None:
@@ -293,16 +472,14 @@ class Model(Layer):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> MutableMapping[str, float]:
         """Updates the compiled metrics; returns them, read when asked."""
-        if y is not None:
-            for m in self._metrics:
-                m.update_state(y, y_pred)
-            for m in self._weighted_metrics:
-                m.update_state(y, y_pred, sample_weight)
+        if y is not None and self._compiled_metrics is not None:
+            self._compiled_metrics.update(y, y_pred, sample_weight)
         return Results(self.get_metrics_result)
 
     def _track_loss(self, loss: Tensor, y_pred: Any) -> None:
         if self._loss_tracker is not None:
-            self._loss_tracker.update_state(loss.detach(), scale=float(y_pred.shape[0] if y_pred.ndim else 1))
+            first = flatten(y_pred)[0]
+            self._loss_tracker.update_state(loss.detach(), scale=float(first.shape[0] if first.ndim else 1))
 
     # ---- fit ----
     def fit(
@@ -366,14 +543,14 @@ class Model(Layer):
             (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
         if class_weight is not None and y is None and not hasattr(x, "__iter__"):
             raise ValueError("[fit] class_weight needs targets. Received: y=None")
-        data = make_data("fit", x, y, sample_weight, batch_size, shuffle, self._x_dtype())
+        data = make_data("fit", x, y, sample_weight, batch_size, shuffle, self._x_dtypes)
         validation = None
         if validation_data is not None:
             with _about_validation():
                 vx, vy, vw = unpack_x_y_sample_weight(validation_data)
             size = None if _iterable(vx) else validation_batch_size or batch_size
             with _about_validation():
-                validation = make_data("fit", vx, vy, vw, size, False, self._x_dtype())
+                validation = make_data("fit", vx, vy, vw, size, False, self._x_dtypes)
                 _steps("fit", validation, validation_steps)
         steps = _steps("fit", data, steps_per_epoch)
         verbose = _verbosity(verbose)
@@ -468,7 +645,9 @@ class Model(Layer):
                 "model.check_finite = False to train on"
             )
         row = "" if rows is None or sample >= len(rows) else f" (row {int(rows[sample])} of the data)"
-        classes = self.output_shape[-1] if self.built and self.output_shape else "the number of"
+        classes: Any = "the number of them"
+        if self.built and (self._graph is None or len(self._graph.outputs) == 1):
+            classes = self.output_shape[-1] or classes
         raise ValueError(
             f"[{name}] the target of sample {sample}{row} in {where} is {value}, but targets are class "
             f"numbers from 0, below {classes}" + ("" if epoch is None else ". The weights are those before this batch")
@@ -477,25 +656,41 @@ class Model(Layer):
     def _first_non_finite(self, batch: Any) -> str:
         """Runs the batch again, layer by layer, and says where the first NaN or Inf appears."""
         x, y, _ = unpack_x_y_sample_weight(batch)
-        for label, v in (("the input", x), ("the target", y)):
-            if v is not None and v.dtype.kind == "f" and not np.isfinite(v.data).all():
-                return f"{label} holds NaN or Inf."
+        for label, part in (("the input", x), ("the target", y)):
+            for v in flatten(part):
+                if v is not None and v.dtype.kind == "f" and not np.isfinite(v.data).all():
+                    return f"{label} holds NaN or Inf."
         for v in self.weights:
             if v.dtype.kind == "f" and not np.isfinite(v.data).all():
                 return f"the weight '{v.path}' holds NaN or Inf."
         with no_grad():
             for layer, out in self._walk(x):
-                if not np.isfinite(out.data).all():
+                if not all(np.isfinite(t.data).all() for t in flatten(out) if isinstance(t, Tensor)):
                     return f"the first layer to give NaN or Inf is '{layer.name}' ({type(layer).__name__})."
         return "every layer's output is finite, so it is the loss itself that overflows."
 
-    def _walk(self, x: Any) -> Iterator[tuple[Layer, Tensor]]:
+    def _walk(self, x: Any) -> Iterator[tuple[Any, Any]]:
         """(layer, its output) in order, where the model knows its order."""
-        yield self, self(x, training=True)
+        found: list[tuple[Any, Any]] = []
+        if self._graph is None:
+            found.append((self, self(x, training=True)))
+        else:
+            inputs = self._graph.convert(x, self.name)
+            self._graph.run(
+                inputs, lambda f, *a, **k: f(*a, **{"training": True, **k}), lambda *pair: found.append(pair)
+            )
+        yield from found
 
     def _x_dtype(self) -> str | None:
-        """What inputs are converted to as they are gathered; None leaves integers as they are."""
+        """What an input is converted to as it is gathered; None leaves integers as they are."""
         return None
+
+    def _x_dtypes(self, x: Any) -> list[str | None]:
+        """The same for each leaf of some data; a functional model also checks that it has all inputs."""
+        if self._graph is None:
+            return [self._x_dtype()] * len(flatten(x))
+        self._graph.check_structure(x, self.name)
+        return self._graph.dtypes(x)
 
     # ---- evaluate and predict ----
     def evaluate(
@@ -513,13 +708,13 @@ class Model(Layer):
         """The loss and the metrics on some data.
 
         Returns:
-            [loss, metric, ...] in the order of `metrics_names`; the loss alone if there are no metrics; a dict if
-            return_dict.
+            [loss, metric, ...]; the loss alone if there are no metrics; a dict if return_dict. With several outputs:
+            the total loss, the loss of each output, then their metrics by name in alphabetical order.
         """
         if kwargs:
             raise TypeError(f"[evaluate] unknown argument. Received: {', '.join(kwargs)}")
         self._compiled("evaluate")
-        data = make_data("evaluate", x, y, sample_weight, batch_size, False, self._x_dtype())
+        data = make_data("evaluate", x, y, sample_weight, batch_size, False, self._x_dtypes)
         verbose = _verbosity(verbose)
         calls = cb.CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=_steps("evaluate", data, steps)
@@ -527,8 +722,7 @@ class Model(Layer):
         logs = self._run_evaluation(data, steps, calls)
         if return_dict:
             return logs
-        values = [logs[n] for n in self.metrics_names if n in logs]
-        return values[0] if len(values) == 1 else values
+        return self._ordered(logs)
 
     def _run_evaluation(
         self, data: ArrayData | IterableData, steps: int | None, calls: cb.CallbackList, name: str = "evaluate"
@@ -553,9 +747,9 @@ class Model(Layer):
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
-    ) -> np.ndarray:
-        """The model's output for each row of x, as a NumPy array of its own."""
-        data = make_data("predict", x, None, None, batch_size, False, self._x_dtype())
+    ) -> Any:
+        """The model's output for each row of x, as a NumPy array of its own; several outputs in their structure."""
+        data = make_data("predict", x, None, None, batch_size, False, self._x_dtypes)
         verbose = _verbosity(verbose)
         calls = cb.CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=_steps("predict", data, steps)
@@ -569,7 +763,9 @@ class Model(Layer):
         calls.call("on_predict_end", {})
         if not outputs:
             raise ValueError("[predict] the data gave no batch")
-        return outputs[0].numpy() if len(outputs) == 1 else ops.concat(outputs, axis=0).numpy()
+        parts = zip(*map(flatten, outputs))
+        joined = [part[0].numpy() if len(part) == 1 else ops.concat(list(part), axis=0).numpy() for part in parts]
+        return pack(outputs[0], joined)
 
     # ---- single batches ----
     def train_on_batch(
@@ -593,23 +789,20 @@ class Model(Layer):
         batch = self._single("test_on_batch", x, y, sample_weight)
         return self._single_result(self._guarded(self.test_step, batch, "test_on_batch", None, 0, None), return_dict)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
-        """The model's output for this batch."""
-        return self.predict_step(self._single("predict_on_batch", x, None, None)).numpy()
+    def predict_on_batch(self, x: Any) -> Any:
+        """The model's output for this batch; several in the structure of the outputs."""
+        return map_structure(lambda t: t.numpy(), self.predict_step(self._single("predict_on_batch", x, None, None)))
 
     def _single(self, name: str, x: Any, y: Any, sample_weight: Any) -> Any:
-        x = x if isinstance(x, Tensor) else Tensor(as_array(x, name=name))
-        if x.ndim == 0:
-            raise ValueError(f"[{name}] x must have one row per sample. Received: x.shape={x.shape}")
-        data = ArrayData(name, x.data, y, sample_weight, max(len(x), 1), False, self._x_dtype())
+        data = ArrayData(name, x, y, sample_weight, 1, False, self._x_dtypes)
+        data.batch_size, data.steps = data.rows, 1
         return next(data.batches())
 
     def _single_result(self, logs: Mapping[str, float], return_dict: bool) -> Any:
         values = cb.numbers(logs)
         if return_dict:
             return values
-        found = [values[n] for n in self.metrics_names if n in values]
-        return found[0] if len(found) == 1 else found
+        return self._ordered(values)
 
 
 class _Stream:
@@ -684,6 +877,11 @@ class _ClassWeights:
         x, y, w = batch
         if y is None:
             raise ValueError("[fit] class_weight needs targets. Received: y=None")
+        if isinstance(y, (list, tuple, dict)):
+            raise ValueError(
+                f"[fit] class_weight is for models with one output. Received: targets for {len(flatten(y))} outputs. "
+                "Use sample_weight={output: weights}"
+            )
         labels = y
         if y.ndim > 1:
             labels = ops.argmax(y, axis=-1) if y.shape[-1] > 1 else ops.reshape(y, y.shape[:-1])
@@ -706,23 +904,29 @@ def _about_validation():
         raise type(e)(str(e).replace("[fit] ", "[fit] validation_data: ", 1)) from None
 
 
-def _metric_list(name: str, given: Any) -> list[metric_room.Metric]:
-    if given is None:
-        return []
-    if isinstance(given, dict):
-        raise ValueError(f"[compile] {name} is a list: this model has one output. Received: {given!r}")
-    if not isinstance(given, (list, tuple)):
-        given = [given]
-    if len(given) == 1 and isinstance(given[0], (list, tuple)):
-        given = given[0]
-    made = [metric_room.get(m) for m in given]
-    seen: dict[str, int] = {}
-    for m in made:
-        count = seen.get(m.name, 0)
-        seen[m.name] = count + 1
-        if count:
-            m.name = f"{m.name}_{count}"
-    return made
+def _refuse_arguments(args: Any) -> None:
+    from nnfast.layers.symbolic import SymbolicTensor
+
+    if isinstance(args[0], (list, tuple)) and any(isinstance(v, Layer) for v in args[0]):
+        raise TypeError("[Model] a list of layers is a Sequential. Received: Model([layers]). Use Sequential([...])")
+    raise TypeError(
+        f"[Model] inputs must be symbolic tensors ({SymbolicTensor.__name__}). Received: {args[0]!r}. "
+        "Begin with x = Input(shape=...), and call the layers on x"
+    )
+
+
+def _shapes(tensors: list[Any]) -> Any:
+    shapes = [t.shape for t in tensors]
+    return shapes[0] if len(shapes) == 1 else shapes
+
+
+def _metrics_in(value: Any) -> list[metric_room.Metric]:
+    """The Metrics in an attribute."""
+    if isinstance(value, metric_room.Metric):
+        return [value]
+    if isinstance(value, (list, tuple, dict)):
+        return [v for v in flatten(value) if isinstance(v, metric_room.Metric)]
+    return []
 
 
 def _verbosity(verbose: Any) -> int:
@@ -745,7 +949,7 @@ def _whole(value: Any) -> bool:
 
 
 def _iterable(x: Any) -> bool:
-    return not isinstance(x, (np.ndarray, Tensor, list, tuple)) and not hasattr(x, "__array__")
+    return not isinstance(x, (np.ndarray, Tensor, list, tuple, dict)) and not hasattr(x, "__array__")
 
 
 def _validates(epoch: int, frequency: Any) -> bool:
@@ -760,10 +964,10 @@ def _split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[Any, An
         raise ValueError(f"[fit] validation_split must be between 0 and 1. Received: {fraction}")
     if _iterable(x):
         raise ValueError("[fit] validation_split needs arrays. Give validation_data= beside a generator")
-    arrays = [None if v is None else as_array(v, name="fit") for v in (x, y, sample_weight)]
-    rows = len(arrays[0])  # type: ignore[arg-type]
+    parts = [structured("fit", label, v) for label, v in (("x", x), ("y", y), ("sample_weight", sample_weight))]
+    rows = len(parts[0][1][0])
     at = int(np.floor(rows * (1 - fraction)))
     if at == 0 or at == rows:
         raise ValueError(f"[fit] validation_split={fraction} of {rows} samples leaves one side empty")
-    head = tuple(None if a is None else a[:at] for a in arrays)
-    return head, tuple(None if a is None else a[at:] for a in arrays)
+    head = tuple(pack(skeleton, [None if a is None else a[:at] for a in leaves]) for skeleton, leaves in parts)
+    return head, tuple(pack(skeleton, [None if a is None else a[at:] for a in leaves]) for skeleton, leaves in parts)

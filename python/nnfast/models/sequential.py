@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from nnfast import layers as layer_room
 from nnfast import ops
 from nnfast.layers.input_layer import InputLayer
-from nnfast.layers.layer import Layer, Shape, standardize_shape
-from nnfast.layers.symbolic import SymbolicTensor
+from nnfast.layers.layer import Layer, Shape, serialized_dtype, standardize_shape
+from nnfast.layers.nested import flatten
+from nnfast.layers.symbolic import SymbolicTensor, shapes_of
 from nnfast.models.model import Model
-from nnfast.saving.serialization import from_identifier
+from nnfast.saving.serialization import deserialize_keras_object
 from nnfast.saving.serialization import serialize_keras_object as serialize
 from nnfast.tensor import Tensor
 
@@ -31,7 +31,7 @@ class Sequential(Model):
     7850
     """
 
-    _untracked = Model._untracked | {"_input"}
+    _untracked = Model._untracked | {"_input", "_source", "_tensors"}
 
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None):
         super().__init__(trainable=trainable, name=name)
@@ -39,7 +39,8 @@ class Sequential(Model):
         self._layers: list[Layer] = []
         self._input: InputLayer | None = None
         self._batch_shape: Shape | None = None
-        self._shapes: list[Shape] = []  # of the outputs of the first layers, as far as they are known
+        self._source: InputLayer | None = None  # where the graph begins: _input, or one that nobody wrote
+        self._tensors: list[Any] = []  # the symbolic outputs of the first layers, as far as they are known
         if isinstance(layers, (Layer, SymbolicTensor)):
             raise TypeError(f"[Sequential] layers must be a list. Received: {layers!r}. Use Sequential([...])")
         for layer in layers or ():
@@ -54,7 +55,12 @@ class Sequential(Model):
             ValueError: its name is taken, or it does not fit behind the others; the model is then as it was.
         """
         if isinstance(layer, SymbolicTensor):
-            layer = InputLayer(batch_shape=layer.shape, dtype=layer.dtype, name=layer.name)
+            if not isinstance(layer.node.layer, InputLayer):
+                raise TypeError(
+                    f"[Sequential] only layers can be added, or an Input first. Received: {layer!r}, what a call gave. "
+                    "For a graph of layers use Model(inputs, outputs)"
+                )
+            layer = layer.node.layer
         if not isinstance(layer, Layer):
             fix = f". Did you mean {layer.__name__}(...)?" if isinstance(layer, type) else ""
             raise TypeError(f"[Sequential] only layers can be added. Received: {layer!r}{fix}")
@@ -68,30 +74,36 @@ class Sequential(Model):
             )
         before = self._batch_shape
         if not self._layers and before is None:
-            self._batch_shape = layer._batch_shape if isinstance(layer, Sequential) else layer._declared_shape
+            self._batch_shape = _shape_for(layer)
         self._layers.append(layer)
         try:
             self._extend()
         except Exception:
             self._layers.pop()
             self._batch_shape = before
+            if before is None:
+                self._source = None
             raise
 
     def _add_input(self, layer: InputLayer) -> None:
         if self._layers or self._input is not None:
             place = "the first element" if self._layers else f"only one; it has {self._input!r}"
             raise ValueError(f"[Sequential] in {self.name!r} an Input must be {place}. Received: {layer!r}")
-        self._input, self._batch_shape = layer, layer.batch_shape
+        self._input, self._source, self._batch_shape = layer, layer, layer.batch_shape
 
     def pop(self, rebuild: bool = True) -> Layer:
         """Removes the last layer and returns it."""
         if not self._layers:
             raise IndexError(f"[Sequential] {self.name!r} has no layers. Received: pop()")
         layer = self._layers.pop()
-        del self._shapes[len(self._layers) :]
+        for t in self._tensors[len(self._layers) :]:
+            ours = flatten(t)[0].node
+            layer._nodes = [node for node in layer._nodes if node is not ours]
+        del self._tensors[len(self._layers) :]
         if not self._layers:
             self._batch_shape = self._input.batch_shape if self._input is not None else None
-        self.built = bool(self._layers) and len(self._shapes) == len(self._layers)
+            self._source = self._input
+        self.built = bool(self._layers) and len(self._tensors) == len(self._layers)
         self._features = None
         return layer
 
@@ -117,25 +129,26 @@ class Sequential(Model):
             try:
                 self._extend()
             except Exception:
-                self._batch_shape = None
+                self._batch_shape = self._source = None
                 raise
 
     def _extend(self) -> None:
         """Builds the layers that are not, as far as shapes are known."""
-        shape = self._shapes[-1] if self._shapes else self._batch_shape
-        if shape is not None:
-            for layer in self._layers[len(self._shapes) :]:
+        if self._batch_shape is not None:
+            if self._source is None:
+                self._source = InputLayer(batch_shape=self._batch_shape, dtype=self._x_dtype())
+            x = self._tensors[-1] if self._tensors else self._source.output
+            for layer in self._layers[len(self._tensors) :]:
                 try:
-                    if not layer.built:
-                        layer.build(shape)
-                    shape = layer.compute_output_shape(shape)
+                    y = layer(x)
                 except NotImplementedError:  # a layer whose output shape only data can tell
                     break
                 except ValueError as e:
-                    self._place(e, layer, shape)
+                    self._place(e, layer, shapes_of(x))
                     raise
-                self._shapes.append(shape)
-        self.built = bool(self._layers) and len(self._shapes) == len(self._layers)
+                self._tensors.append(y)
+                x = y
+        self.built = bool(self._layers) and len(self._tensors) == len(self._layers)
         self._build_shape, self._features = self._batch_shape, None
 
     def check_input(self, shape: Shape) -> None:
@@ -153,7 +166,7 @@ class Sequential(Model):
         e.args = (f"{e.args[0]}\n{where}", *e.args[1:])
 
     # ---- calling ----
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         x, layer = inputs, None
         try:
             for layer in self._layers:
@@ -181,7 +194,13 @@ class Sequential(Model):
             shape = layer.compute_output_shape(shape)
         return shape
 
-    def _walk(self, x: Any) -> Iterator[tuple[Layer, Tensor]]:
+    def _symbolic_outputs(self, args: Any, kwargs: Any) -> Any:
+        x = args[0] if args else kwargs["inputs"]
+        for layer in self._layers:
+            x = layer._symbolic_outputs((x,), {})
+        return x
+
+    def _walk(self, x: Any) -> Iterator[tuple[Any, Any]]:
         for layer in self._layers:
             x = layer(x, training=True)
             yield layer, x
@@ -194,11 +213,53 @@ class Sequential(Model):
                 return layer.dtype if layer.cast_integers else None
         return None
 
+    def _x_dtypes(self, x: Any) -> list[str | None]:
+        count = len(flatten(x))
+        if count > 1 and isinstance(self._batch_shape, tuple):
+            raise ValueError(
+                f"[{self.name}] x must be one array: a Sequential has one input. Received: a {type(x).__name__} of "
+                f"{count} arrays. For a list of samples use numpy.stack(x), for several inputs Model(inputs, outputs)"
+            )
+        return [self._x_dtype()] * count
+
     # ---- facts ----
     @property
     def layers(self) -> list[Layer]:
         """The layers, without an Input."""
         return list(self._layers)
+
+    def _known_outputs(self) -> list[str] | None:
+        return [self._layers[-1].name] if self._layers else None
+
+    def _known(self, what: str) -> None:
+        if self._source is None or len(self._tensors) < len(self._layers):
+            raise AttributeError(
+                f"[{self.name}] the {what} is known once the model is built. Received: .{what}. "
+                "Begin with Input(shape=...), or call build"
+            )
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input."""
+        self._known("input")
+        assert self._source is not None
+        return self._source.output
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output."""
+        self._known("output")
+        return self._tensors[-1] if self._tensors else self.input
+
+    @property
+    def input_names(self) -> list[str]:
+        """The name of its Input, if it has one."""
+        return [] if self._source is None else [self._source.name]
+
+    @property
+    def output_names(self) -> list[str]:
+        """The name of its last layer."""
+        return self._known_outputs() or []
 
     @property
     def input_shape(self) -> Any:
@@ -207,11 +268,17 @@ class Sequential(Model):
             raise AttributeError(f"[{self.name}] the input shape is known once the model is built")
         return self._batch_shape
 
+    @property
+    def output_shape(self) -> Any:
+        """The shape of a batch of outputs."""
+        return self.compute_output_shape(self.input_shape)
+
     def get_config(self) -> dict[str, Any]:
-        elements = [*([] if self._input is None else [self._input]), *self._layers]
+        elements = [*([] if self._source is None else [self._source]), *self._layers]
         return {
             "name": self.name,
             "trainable": self.trainable,
+            "dtype": serialized_dtype(self.dtype),
             "layers": [serialize(layer) for layer in elements],
             "build_input_shape": self._batch_shape,
         }
@@ -219,13 +286,21 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "Sequential":
         """A new model from what `get_config` gave, with fresh weights; custom_objects: your own classes by name."""
-        table = {**layer_room.CLASSES, "Sequential": Sequential}
         model = cls(trainable=config.get("trainable", True), name=config["name"])
         for layer in config["layers"]:
-            model.add(from_identifier("layer", layer, table, custom_objects))
+            model.add(deserialize_keras_object(layer, custom_objects))
         if config.get("build_input_shape") is not None and not model.built and model._layers:
             model.build(config["build_input_shape"])
         return model
+
+
+def _shape_for(layer: Layer) -> Shape | None:
+    """The shape of the input that a first layer asks for."""
+    if isinstance(layer, Sequential):
+        return layer._batch_shape
+    if isinstance(layer, Model) and layer._graph is not None and len(layer.inputs) == 1:
+        return layer.input_shape
+    return layer._declared_shape
 
 
 def _agree(known: Any, shape: Any) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unicodedata import east_asian_width
 
-_HEADER = ("Layer (type)", "Output Shape", "Param #", "Trainable")
-_ALIGN = ("<", "<", ">", "^")
+from nnfast.layers.symbolic import shapes_of
+
+_HEADER = ("Layer (type)", "Output Shape", "Param #", "Connected to", "Trainable")
+_ALIGN = ("<", "<", ">", "<", "^")
 # head top, head line, head bottom, line, row line, bottom: left end, filling, crossing, right end
 _BOX = tuple(map(tuple, ("┏━┳┓", "┃ ┃┃", "┡━╇┩", "│ ││", "├─┼┤", "└─┴┘")))
 _ASCII = tuple(map(tuple, ("+-++", "| ||", "+=++", "| ||", "+-++", "+-++")))
@@ -37,12 +39,15 @@ def print_summary(
     Raises:
         ValueError: the columns are too narrow, or layer_range names no layer.
     """
-    columns = 4 if show_trainable else 3
-    widths = _widths(line_length, positions, columns)
+    graph = getattr(model, "_graph", None)
+    branched = graph is not None and _branched(graph)
+    shown = [0, 1, 2, *([3] if branched else ()), *([4] if show_trainable else ())]
+    widths = _widths(line_length, positions, branched, show_trainable)
     rows = []
-    for layer in _select(model.layers, layer_range):
-        rows += list(_rows(layer, expand_nested, show_trainable, 0))
-    lines = [f'Model: "{model.name}"', *_table(rows, widths, _BOX if print_fn or _can_print("┏│└…") else _ASCII)]
+    for layer in _select(model.layers if graph is None else graph.operations, layer_range):
+        rows += list(_rows(layer, expand_nested, graph, graph, 0))
+    box = _BOX if print_fn or _can_print("┏│└…") else _ASCII
+    lines = [f'Model: "{model.name}"', *_table(rows, shown, widths, box)]
     text = "\n".join([*lines, *_totals(model)]) + "\n"
     if print_fn is not None:
         print_fn(text)
@@ -77,17 +82,27 @@ def _pad(text: str, width: int, align: str) -> str:
     return " " * before + text + " " * (free - before)
 
 
-def _widths(line_length: int | None, positions: Sequence[float] | None, columns: int) -> list[int]:
+def _branched(graph: Any) -> bool:
+    """Is it more than one layer after another?"""
+    if any(len(nodes) > 1 or len(nodes[0].inputs) > 1 for nodes in graph.depths.values()):
+        return True
+    return any(len(graph.nodes_of(layer)) > 1 for layer in graph.layers)
+
+
+def _widths(
+    line_length: int | None, positions: Sequence[float] | None, branched: bool, show_trainable: bool
+) -> list[int]:
     """Characters between the bars of each column, one blank at either side included."""
-    positions = list(positions or (0.45, 0.8, 1.0))
-    if columns == 4 and len(positions) == 3:
+    columns = 3 + branched + show_trainable
+    positions = list(positions or ((0.3, 0.56, 0.74, 1.0) if branched else (0.45, 0.8, 1.0)))
+    if show_trainable and len(positions) == columns - 1:
         positions = [p * 0.9 for p in positions] + [positions[-1]]
     if len(positions) != columns:
         raise ValueError(f"[summary] {columns} positions are needed, one per column. Received: {positions}")
     import shutil  # it brings lzma and more: not at import
 
     terminal = shutil.get_terminal_size().columns - 4
-    length = line_length or min(88 if columns == 3 else 100, terminal)
+    length = line_length or min((108 if branched else 88) + 12 * show_trainable, terminal)
     scale = length if positions[-1] <= 1 else 1
     ends = [int(p * scale) for p in positions]
     inner = [end - start for start, end in zip([0, *ends], ends)]
@@ -125,29 +140,54 @@ def _select(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:
     return layers[min(first) : max(last) + 1]
 
 
-def _rows(layer: Any, expand_nested: bool, show_trainable: bool, level: int) -> Iterator[list[str]]:
+def _rows(layer: Any, expand_nested: bool, graph: Any, inside: Any, level: int) -> Iterator[list[str]]:
+    """All five cells of a layer, and of the layers inside.
+
+    Args:
+        graph: of the model whose summary it is.
+        inside: of the model that the layer is in.
+        level: how deep that is nested.
+    """
     prefix = "   " * level + "└ " if level else ""
-    row = [f"{prefix}{layer.name} ({type(layer).__name__})", _shape(layer)]
-    row.append(f"{layer.count_params():,}" if layer.built else "0 (unbuilt)")
-    if show_trainable:
-        row.append("-" if not layer.weights else "Y" if layer.trainable else "N")
-    yield row
+    yield [
+        f"{prefix}{layer.name} ({type(layer).__name__})",
+        _shape(layer, inside),
+        f"{layer.count_params():,}" if layer.built else "0 (unbuilt)",
+        _connections(layer, graph),
+        "-" if not layer.weights else "Y" if layer.trainable else "N",
+    ]
     if expand_nested:
         for inner in getattr(layer, "layers", ()):
-            yield from _rows(inner, expand_nested, show_trainable, level + 1)
+            yield from _rows(inner, expand_nested, graph, getattr(layer, "_graph", None), level + 1)
 
 
-def _shape(layer: Any) -> str:
+def _connections(layer: Any, graph: Any) -> str:
+    """The tensors that a layer is called on: layer[which of its calls][which of its outputs]."""
+    if graph is None:
+        return "-"
+    found = []
+    for node in graph.nodes_of(layer):
+        for t in node.inputs:
+            giver, at, index = t._keras_history
+            found.append(f"{giver.name}[{at}][{index}]")
+    return ", ".join(found) or "-"
+
+
+def _shape(layer: Any, graph: Any) -> str:
+    """The shape of the output: of the last call in the model, else by the layer itself."""
     if not layer.built:
         return "?"
+    nodes = [] if graph is None else graph.nodes_of(layer)
     try:
-        shape = layer.output_shape
+        shape = shapes_of(nodes[-1].structure) if nodes else layer.output_shape
     except (AttributeError, NotImplementedError):
         return "?"
+    if isinstance(shape, list) and len(shape) == 1:
+        shape = shape[0]
     return f"({', '.join(map(str, shape))})" if isinstance(shape, tuple) else str(shape)
 
 
-def _table(rows: list[list[str]], widths: list[int], box: Sequence[Sequence[str]]) -> Iterator[str]:
+def _table(rows: list[list[str]], shown: list[int], widths: list[int], box: Sequence[Sequence[str]]) -> Iterator[str]:
     def rule(kind: int) -> str:
         left, fill, cross, right = tuple(box[kind])
         return left + cross.join(fill * w for w in widths) + right
@@ -157,15 +197,16 @@ def _table(rows: list[list[str]], widths: list[int], box: Sequence[Sequence[str]
         wrapped = [_wrap(cell, w - 2) for cell, w in zip(cells, widths)]
         for i in range(max(map(len, wrapped))):
             parts = [(c[i] if i < len(c) else "") for c in wrapped]
-            yield left + bar.join(f" {_pad(p, w - 2, a)} " for p, a, w in zip(parts, _ALIGN, widths)) + right
+            yield left + bar.join(f" {_pad(p, w - 2, a)} " for p, a, w in zip(parts, align, widths)) + right
 
+    align = [_ALIGN[i] for i in shown]
     yield rule(0)
-    yield from lines(1, _HEADER[: len(widths)])
+    yield from lines(1, [_HEADER[i] for i in shown])
     yield rule(2)
     for i, row in enumerate(rows):
         if i:
             yield rule(4)
-        yield from lines(3, row)
+        yield from lines(3, [row[i] for i in shown])
     yield rule(5)
 
 

@@ -12,7 +12,9 @@ _OPERANDS = (Tensor, np.ndarray, float, int, np.generic, list, tuple, complex)  
 
 
 def _usable(other: Any) -> bool:
-    return isinstance(other, _OPERANDS) or hasattr(other, "__array__")
+    return isinstance(other, _OPERANDS) or (
+        hasattr(other, "__array__") and getattr(other, "__array_ufunc__", 0) is not None  # who refuses, has operators
+    )
 
 
 def _operator(f: Any) -> Any:

@@ -63,7 +63,7 @@ def _visit_value(value: Any, path: str, seen: set[int]) -> Iterator[Place]:
 
 
 def _children(layer: Any) -> Iterator[tuple[str, Any]]:
-    if {c.__name__ for c in type(layer).__mro__} & {"Sequential", "Functional"}:
+    if "Sequential" in {c.__name__ for c in type(layer).__mro__} or getattr(layer, "_graph", None) is not None:
         yield "layers", layer.layers
     for name in sorted(vars(layer), key=lambda n: f"~{n}" if n.startswith("_") else n):
         value = vars(layer)[name]
