@@ -394,7 +394,9 @@ class Layer:
             made = self.compute_output_shape(**by_name)
         else:
             made = self.compute_output_shape(shapes_of(first))
-        dtype = self.dtype if self.cast_integers is not None else flatten(first)[0].dtype
+        dtype = self.dtype
+        if not self.cast_integers and not flatten(first)[0].dtype.startswith("float"):
+            dtype = flatten(self._infer(args, kwargs))[0].dtype  # integers stay, or are looked up: the layer knows
         return symbols(standardize_shape(made), dtype)
 
     def _infer(self, args: Any, kwargs: Any) -> Any:
