@@ -788,3 +788,53 @@ def test_flipped_bits(ending, path):
 def test_h5py_is_imported_when_needed():
     code = "import sys, nnfast; assert 'h5py' not in sys.modules and 'zipfile' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---- files that Keras wrote: tools/make_keras_files.py ----
+
+GOLDEN = json.loads((DATA / "keras_files.json").read_text())
+
+
+def golden_inputs(entry):
+    if entry["integers"]:
+        return np.arange(21, dtype="int32").reshape(3, 7) % 12
+    waves = [np.sin(1.7 * np.arange(np.prod(s)) + 5).astype("float32").reshape(s) for s in entry["inputs"]]
+    return waves if len(waves) > 1 else waves[0]
+
+
+def predicts_as_keras(model, entry):
+    found = model.predict(golden_inputs(entry), verbose=0)
+    for y, expected in zip(found if isinstance(found, list) else [found], entry["outputs"]):
+        expected = np.array(expected)
+        assert y.shape == expected.shape
+        np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6 * max(1.0, abs(expected).max()))
+
+
+@pytest.mark.parametrize("name", [n for n in GOLDEN if not n.endswith(".weights.h5")])
+def test_files_of_keras(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if "2" in name else "error")  # the optimizer's state of Keras 2 is left out
+        model = models.load_model(DATA / name)
+    predicts_as_keras(model, GOLDEN[name])
+
+
+def test_weights_of_keras():
+    model = models.load_model(DATA / "keras_cnn.keras", compile=False)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    model.load_weights(DATA / "keras_cnn.weights.h5")
+    predicts_as_keras(model, GOLDEN["keras_cnn.keras"])
+
+
+def test_how_keras_compiled_them():
+    model = models.load_model(DATA / "keras_cnn.keras")
+    assert type(model.optimizer) is optimizers.Adam and int(model.optimizer.iterations) == 2
+    assert type(model.loss) is losses.SparseCategoricalCrossentropy
+    assert abs(model.optimizer.variables[-1].numpy()).max() > 0
+    model = models.load_model(DATA / "keras_mlp.h5")
+    assert model.loss == "mse" and model.optimizer.momentum == 0.9 and int(model.optimizer.iterations) == 2
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
+    model = models.load_model(DATA / "keras2_cnn.h5")
+    assert type(model.optimizer) is optimizers.Adam and float(model.optimizer.learning_rate) == 0.002
+    x = golden_inputs(GOLDEN["keras2_cnn.h5"])
+    model.fit(x, np.array([0, 1, 2]), verbose=0)
+    assert model.metrics_names[1] == "accuracy"

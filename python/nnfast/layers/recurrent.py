@@ -44,6 +44,7 @@ class RNN(Layer):
     supports_masking = True
     zero_output_for_mask = False
     _untracked = Layer._untracked | {"states"}  # states are no weights
+    _saved_under = "cell"  # where Keras's files have the weights
     _gates, _states, _cell = 1, 1, ""
 
     def __init__(

@@ -340,7 +340,7 @@ def _make(config: Any, compile: bool, numbers: int) -> Any:
         model = deserialize_keras_object(config)
     if not hasattr(model, "compile_from_config"):
         raise ValueError(f"its config is that of {type(model).__name__!r}, which is not a model")
-    if compile and compiled is not None:
+    if compile and compiled and compiled.get("optimizer") is not None:
         model.compile_from_config(compiled)
     return model
 

@@ -35,12 +35,8 @@ def _visit(layer: Any, path: str, seen: set[int]) -> Iterator[Place]:
     if id(layer) in seen:
         return
     seen.add(id(layer))
-    groups = getattr(layer, "_saved_groups", None)  # a layer that Keras makes of several
-    if groups is not None:
-        for name, weights in groups().items():
-            yield Place(_join(path, name), layer, weights)
-        return
-    yield Place(path, layer, own_weights(layer))
+    under = getattr(layer, "_saved_under", "")  # Keras's recurrent layers have their weights in a cell
+    yield Place(_join(path, under), layer, own_weights(layer))
     for name, child in _children(layer):
         yield from _visit_value(child, _join(path, name), seen)
 
