@@ -399,6 +399,8 @@ def _find_class(name: str, config: Mapping[str, Any], kind: str | None, table: M
         found = get_registered_object(key) if isinstance(key, str) else None
         if found is not None:
             return found
+    if name.startswith("Custom>") and name[7:] in _CLASSES.get("optimizers", {}):  # tf.keras 2.11 and later
+        return _CLASSES["optimizers"][name[7:]]
     module = config.get("module", "keras")
     parts = str(module).split(".")
     if module is not None and parts[0] in ("keras", "tensorflow", "tf_keras", "nnfast", "builtins"):
@@ -406,7 +408,7 @@ def _find_class(name: str, config: Mapping[str, Any], kind: str | None, table: M
             return table[name]
         rooms = [r for r in reversed(parts) if name in _CLASSES.get(r, {})]
         if kind is not None:
-            return find(kind, name.rpartition(">")[2], _names(kind, table))
+            return find(kind, name, _names(kind, table))
         for room in rooms or [r for r in _CLASSES if name in _CLASSES[r]]:
             return _CLASSES[room][name]
     raise ValueError(_unknown("class", name, module))
