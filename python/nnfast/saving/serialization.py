@@ -431,6 +431,8 @@ def _instance(cls: type, config: Any, old: bool, kind: str | None) -> Any:
         del config[key]
     if config.get("reduction") == "auto":  # Keras 2
         config["reduction"] = "sum_over_batch_size"
+    if isinstance(config.get("fn"), str):
+        config["fn"] = _find_function(config["fn"], None, None, None)
     if old and isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
         config["axis"] = config["axis"][0]
     make = getattr(cls, "from_config", None)
