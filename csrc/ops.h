@@ -64,6 +64,16 @@ void max_pool2d_gradient(const View& dy, const View& x, const Pool2d& how, const
 void avg_pool2d(const View& x, const Pool2d& how, const View& y);
 void avg_pool2d_gradient(const View& dy, const Pool2d& how, const View& dx);
 
+// ---- upsample2d ----
+// x[N,H,W,C] -> y[N,size0*H,size1*W,C], or channels first: each pixel of y that of x in which its centre lies or,
+// bilinear, what lies between the centres of the four around it; edges repeat. y and dx are contiguous.
+struct Upsample2d {
+  int64_t size[2];
+  bool bilinear, channels_first;
+};
+void upsample2d(const View& x, const Upsample2d& how, const View& y);
+void upsample2d_gradient(const View& dy, const Upsample2d& how, const View& dx);
+
 // ---- optimizer steps ----
 // In place, for a list of contiguous variables of one dtype, by Keras's rules: the formulas stand in reference.py. The
 // learning rate and the count of steps done before are read when the kernel runs. With a status set, nothing happens.

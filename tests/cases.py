@@ -635,6 +635,31 @@ def _(rng, dtype, n):
     return (rng.integers(0, 5, (n, 2)), 5, dtype.name), {}
 
 
+# ---- upsample2d ----
+_UPSAMPLES = {
+    "nearest": {"size": (2, 3)},
+    "bilinear": {"size": (3, 2), "bilinear": True},
+    "channels first": {"size": (2, 2), "bilinear": True, "channels_first": True},
+    "wide": {"size": (1, 40), "bilinear": True},
+}
+_SMALL = ((0, 3, 4, 2), (1, 1, 1, 1), (2, 3, 4, 5), (1, 4, 1, 17), (2, 0, 3, 2))
+
+
+def _upsample(label, how):
+    @case("upsample2d", label, _SMALL, (9, 20, 21, 8), exact=label == "nearest")
+    def forward(rng, dtype, size):
+        return (whole(rng, size, dtype),), how
+
+    @case("upsample2d_gradient", label, _SMALL, (9, 20, 21, 8), scale=4, exact=label == "nearest")
+    def gradient(rng, dtype, size):
+        y = reference.upsample2d(np.zeros(size, dtype), **how)
+        return (whole(rng, y.shape, dtype), size), how
+
+
+for _label, _how in _UPSAMPLES.items():
+    _upsample(_label, _how)
+
+
 # ---- norm ----
 # (N, C, L): channels in the middle, with runs and columns of them on both sides of every threshold in norm.cpp.
 NCL = ((2, 3, 0), (0, 3, 4), (1, 1, 1), (5, 3, 1), (7, 16, 5), (3, 5, 64), (2, 3, 129), (37, 33, 2), (3, 70, 9))

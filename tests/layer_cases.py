@@ -51,6 +51,8 @@ CASES = [
     ("GlobalAveragePooling1D", STEPS, {"keepdims": True}),
     ("ZeroPadding2D", IMAGE, {"padding": ((1, 2), (0, 3))}),
     ("Cropping2D", IMAGE, {"cropping": (1, 2)}),
+    ("UpSampling2D", IMAGE, {"size": (2, 3)}),
+    ("UpSampling2D", IMAGE, {"size": (3, 2), "interpolation": "bilinear"}),
     ("RepeatVector", (5,), {"n": 3}),
     ("SpatialDropout2D", IMAGE, {"rate": 0.5}),
     ("GaussianNoise", (5,), {"stddev": 0.5}),

@@ -83,6 +83,7 @@ MADE = [
     layers.ZeroPadding2D(((1, 2), (0, 3))),
     layers.Cropping2D((1, 2), "channels_first"),
     layers.RepeatVector(3),
+    layers.UpSampling2D((1, 2), "channels_first", "bilinear"),
     layers.SpatialDropout2D(0.3, "channels_first", 4),
     layers.GaussianNoise(0.3, 4),
     layers.RReLU(0.1, 0.2, 3),

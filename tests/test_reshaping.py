@@ -5,7 +5,7 @@ import pytest
 from arrays import x32, x64
 from compare import gradcheck
 
-from nnfast import layers
+from nnfast import layers, ops
 
 
 def test_flatten(device):
@@ -85,6 +85,10 @@ def test_padding_and_cropping(data_format, device):
         (lambda: layers.ZeroPadding2D(1.5), "integer"),
         (lambda: layers.ZeroPadding2D()(x32(2, 3, 4)), "expects images"),
         (lambda: layers.Cropping2D(((1, 2), (3, -1))), "at least 0"),
+        (lambda: layers.UpSampling2D(0), "size=0"),
+        (lambda: layers.UpSampling2D(interpolation="bicubic"), "bicubic"),
+        (lambda: layers.UpSampling2D()(x32(2, 3)), "expects images"),
+        (lambda: ops.upsample2d(x32(1, 2, 2, 1), interpolation="area"), "area"),
         (lambda: layers.Cropping2D(2)(x32(1, 4, 9, 1)), "leaves nothing"),
     ],
 )

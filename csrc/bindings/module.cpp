@@ -19,6 +19,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   bind_pool2d(m);
   bind_softmax(m);
   bind_norm(m);
+  bind_upsample2d(m);
   bind_recurrent(m);
   bind_attention(m);
 }

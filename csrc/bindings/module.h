@@ -15,6 +15,7 @@ void bind_random(py::module_&);
 void bind_pool2d(py::module_&);
 void bind_softmax(py::module_&);
 void bind_norm(py::module_&);
+void bind_upsample2d(py::module_&);
 void bind_recurrent(py::module_&);
 void bind_attention(py::module_&);
 // Next families here, one line each, in the order of module.cpp.

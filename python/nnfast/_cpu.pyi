@@ -721,6 +721,12 @@ def take_rows_gradient(dy: np.ndarray, indices: np.ndarray, rows: int) -> np.nda
 
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def tanh_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def upsample2d(x: np.ndarray, *, size: Any, bilinear: bool = False, channels_first: bool = False) -> np.ndarray:
+    """Images with size times as many rows and columns: copies of pixels, or values between their centres."""
+
+def upsample2d_gradient(
+    dy: np.ndarray, x_shape: Any, *, size: Any, bilinear: bool = False, channels_first: bool = False
+) -> np.ndarray: ...
 def use_isa(name: str) -> None:
     """Switch the instruction set (tests, benchmarks)."""
 

@@ -637,6 +637,45 @@ def avg_pool2d_gradient(
     return _back(dx, channels_first)
 
 
+# ---- upsample2d ----
+
+
+def _taps(n: int, factor: int, bilinear: bool) -> tuple[Array, Array, Array]:
+    """For each of n * factor places: between which two of the n it lies, and how far from the first."""
+    place = np.arange(n * factor)
+    if not bilinear:
+        return place // factor, place // factor, np.zeros(n * factor)
+    at = np.clip((place + 0.5) / factor - 0.5, 0, np.maximum(n - 1, 0))
+    low = at.astype(np.int64)
+    return low, np.minimum(low + 1, n - 1), at - low
+
+
+def upsample2d(x: Array, *, size: Any, bilinear: bool = False, channels_first: bool = False) -> Array:
+    """Images with size times as many rows and columns: copies of pixels, or values between their centres."""
+    y = _last(x, channels_first)
+    for axis, factor in ((1, size[0]), (2, size[1])):
+        low, high, t = _taps(y.shape[axis], factor, bilinear)
+        t = t.astype(x.dtype).reshape([-1 if i == axis else 1 for i in range(4)])
+        y = y.take(low, axis) * (1 - t) + y.take(high, axis) * t
+    return np.ascontiguousarray(_back(y, channels_first))
+
+
+def upsample2d_gradient(
+    dy: Array, x_shape: Any, *, size: Any, bilinear: bool = False, channels_first: bool = False
+) -> Array:
+    d = _last(dy, channels_first)
+    shape = _last(np.empty(tuple(x_shape), dy.dtype), channels_first).shape
+    for axis, factor in ((1, size[0]), (2, size[1])):
+        low, high, t = _taps(shape[axis], factor, bilinear)
+        t = t.astype(dy.dtype).reshape(-1, 1, 1, 1)
+        moved = np.moveaxis(d, axis, 0)
+        dx = np.zeros((shape[axis], *moved.shape[1:]), dy.dtype)
+        np.add.at(dx, low, moved * (1 - t))
+        np.add.at(dx, high, moved * t)
+        d = np.moveaxis(dx, 0, axis)
+    return np.ascontiguousarray(_back(d, channels_first))
+
+
 # ---- norm ----
 
 

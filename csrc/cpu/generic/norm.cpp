@@ -29,22 +29,27 @@ static void normalize(ptrdiff_t rows, ptrdiff_t n, const T* x, T* y, const T* me
   }
 }
 
-// sum[j] += dy, product[j] += dy * (x - mean[j]) over the rows; rows lie `step` apart
-template <class T>
-static void sums(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum,
-                 T* product) {
+// sum[j] += dy, product[j] += dy * (x - mean[j]) over ROWS rows, which lie `step` apart
+template <class T, int ROWS>
+INLINE void some_sums(ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum, T* product) {
   constexpr int L = LANES<T>;
   for (ptrdiff_t j = 0; j < n; j += L) {
     const Vec<T> m = get(mean + j, n - j);
-    Vec<T> s[2] = {get(sum + j, n - j), {}}, p[2] = {get(product + j, n - j), {}};
-    for (ptrdiff_t r = 0; r < rows; ++r) {
+    Vec<T> s = {}, p = {};
+    for (ptrdiff_t r = 0; r < ROWS; ++r) {
       const Vec<T> d = get(dy + r * step + j, n - j);
-      s[r & 1] += d;
-      p[r & 1] += d * (get(x + r * step + j, n - j) - m);
+      s += d;
+      p += d * (get(x + r * step + j, n - j) - m);
     }
-    put(sum + j, s[0] + s[1], n - j);
-    put(product + j, p[0] + p[1], n - j);
+    put(sum + j, get(sum + j, n - j) + s, n - j);
+    put(product + j, get(product + j, n - j) + p, n - j);
   }
+}
+template <class T>
+static void sums(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum,
+                 T* product) {
+  for (; rows >= 4; rows -= 4, dy += 4 * step, x += 4 * step) some_sums<T, 4>(n, step, dy, x, mean, sum, product);
+  for (; rows > 0; --rows, dy += step, x += step) some_sums<T, 1>(n, step, dy, x, mean, sum, product);
 }
 
 // The same for one run of n elements with one mean; gamma, if given, is a factor of each dy.

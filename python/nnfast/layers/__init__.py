@@ -54,7 +54,7 @@ from nnfast.layers.pooling import (
 )
 from nnfast.layers.preprocessing import Normalization, RandomFlip, Rescaling
 from nnfast.layers.recurrent import GRU, LSTM, SimpleRNN
-from nnfast.layers.reshaping import Cropping2D, Flatten, Permute, RepeatVector, Reshape, ZeroPadding2D
+from nnfast.layers.reshaping import Cropping2D, Flatten, Permute, RepeatVector, Reshape, UpSampling2D, ZeroPadding2D
 from nnfast.layers.wrappers import Bidirectional, TimeDistributed
 from nnfast.saving.serialization import from_identifier, publish
 from nnfast.saving.serialization import serialize as serialize
@@ -131,6 +131,7 @@ __all__ = [
     "SpatialDropout2D",
     "Subtract",
     "TimeDistributed",
+    "UpSampling2D",
     "ZeroPadding2D",
     "add",
     "average",

@@ -156,6 +156,39 @@ def _edges(layer: Layer, name: str, value: Any) -> tuple[tuple[int, ...], tuple[
     return rows, columns
 
 
+class UpSampling2D(Spatial):
+    """Images with size times as many rows and columns.
+
+    Args:
+        size: factors of rows and columns, or one for both.
+        data_format: "channels_last" (N, H, W, C) or "channels_first" (N, C, H, W).
+        interpolation: "nearest" or "bilinear"; no others are supported.
+
+    >>> import numpy as np, nnfast
+    >>> nnfast.layers.UpSampling2D()(np.ones((1, 7, 7, 3))).shape
+    (1, 14, 14, 3)
+    """
+
+    def __init__(
+        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self._keep_format(data_format)
+        self.size = integers(self, "size", size, 2)
+        self.interpolation = interpolation.lower()
+        if self.interpolation not in ("nearest", "bilinear"):
+            raise ValueError(
+                "[UpSampling2D] interpolation must be 'nearest' or 'bilinear'. "
+                f"Received: interpolation={interpolation!r}"
+            )
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.upsample2d(x, self.size, interpolation=self.interpolation, data_format=self.data_format)
+
+    def _output_size(self, size: Any) -> tuple[int | None, ...]:
+        return tuple(None if n is None else n * factor for n, factor in zip(size, self.size))
+
+
 class ZeroPadding2D(Spatial):
     """Images with cells of 0 around them.
 

@@ -124,6 +124,7 @@ from nnfast.ops.status import (
     new_status,
     use_status,
 )
+from nnfast.ops.upsample import upsample2d
 
 __all__ = [
     "BAD_INDEX",
@@ -268,6 +269,7 @@ __all__ = [
     "true_divide",
     "truncated_normal",
     "uniform",
+    "upsample2d",
     "use_status",
     "var",
     "where",
