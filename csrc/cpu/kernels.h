@@ -291,6 +291,8 @@ struct NormKernels {
   void (*gradient[2])(ptrdiff_t rows, ptrdiff_t n, const T* dy, const T* x, const T* mean, const T* a, const T* b,
                       const T* c, T* dx);
   void (*row)(ptrdiff_t n, const T* x, T mean, T rstd, const T* gamma, const T* beta, T* y);
+  void (*rows)(ptrdiff_t count, ptrdiff_t n, const T* x, const T* gamma, const T* beta, T epsilon, T* y, T* mean,
+               T* rstd);
   void (*row_gradient)(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T rstd, T b, T c, T* dx, T* dgamma,
                        T* dbeta);
 };

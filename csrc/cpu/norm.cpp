@@ -294,7 +294,8 @@ struct Rows {
     for (int d = 0; d < x.ndim; ++d) (d < axis ? rows : length) *= x.shape[d];
   }
   int64_t grain() const { return std::max<int64_t>(1, CHUNK / std::max<int64_t>(1, length)); }
-  int64_t blocks() const { return std::clamp<int64_t>(rows * length / BLOCK, 1, 16); }  // of gradients added up
+  // Of rows whose gradients by gamma and beta are added up; each has totals of its own to fill.
+  int64_t blocks() const { return std::clamp<int64_t>(std::min(rows * length / BLOCK, rows / 16), 1, 16); }
 };
 
 template <class T>
@@ -302,6 +303,10 @@ void forward_rows(const Rows& l, const T* x, const T* gamma, const T* beta, doub
   const Moments<T> moments{kernels().reduce.get<T>(), x};
   const NormKernels<T>& k = kernels().norm.get<T>();
   parallel_for(l.rows, l.grain(), [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * l.length;
+    if (l.length > 0 && l.length <= PIECE)
+      return k.rows(end - begin, l.length, x + first, gamma, beta, static_cast<T>(epsilon), y + first, mean + begin,
+                    rstd + begin);
     for (int64_t r = begin; r < end; ++r) {
       Part total;
       for (int64_t j = 0; j < l.length; j += PIECE)

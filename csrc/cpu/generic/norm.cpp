@@ -86,7 +86,7 @@ static void gradient(ptrdiff_t rows, ptrdiff_t n, const T* dy, const T* x, const
   }
 }
 
-// One row of layer_norm: y = (x - mean) * rstd * gamma[j] + beta[j]; gamma, beta: may be absent
+// layer_norm of one row: y = (x - mean) * rstd * gamma[j] + beta[j]; gamma, beta: may be absent
 template <class T>
 static void row(ptrdiff_t n, const T* x, T mean, T rstd, const T* gamma, const T* beta, T* y) {
   constexpr int L = LANES<T>;
@@ -96,6 +96,34 @@ static void row(ptrdiff_t n, const T* x, T mean, T rstd, const T* gamma, const T
     if (gamma) v *= get(gamma + j, n - j);
     if (beta) v += get(beta + j, n - j);
     put(y + j, v, n - j);
+  }
+}
+
+// The same of many short rows, with their means and rstd = 1 / sqrt(variance + epsilon).
+template <class T>
+static void rows(ptrdiff_t count, ptrdiff_t n, const T* x, const T* gamma, const T* beta, T epsilon, T* y, T* mean,
+                 T* rstd) {
+  constexpr int L = LANES<T>;
+  for (ptrdiff_t r = 0; r < count; ++r, x += n, y += n) {
+    Vec<T> s[2] = {}, p[2] = {};
+    ptrdiff_t j = 0;
+    for (; j + 2 * L <= n; j += 2 * L) s[0] += load(x + j), s[1] += load(x + j + L);
+    for (; j < n; j += L) s[0] += get(x + j, n - j);
+    const T m = joined_lanes<Plus>(s[0] + s[1]) / static_cast<T>(n);
+    const Vec<T> centre = splat(m);
+    for (j = 0; j + 2 * L <= n; j += 2 * L) {
+      const Vec<T> a = load(x + j) - centre, b = load(x + j + L) - centre;
+      p[0] += a * a, p[1] += b * b;
+    }
+    for (; j < n; j += L) {
+      const Vec<T> a = n - j >= L ? load(x + j) - centre : load_some(x + j, n - j, m) - centre;
+      p[0] += a * a;
+    }
+    const T variance = joined_lanes<Plus>(p[0] + p[1]) / static_cast<T>(n);
+    mean[r] = m;
+    rstd[r] = 1 / (sizeof(T) == 4 ? static_cast<T>(__builtin_sqrtf(static_cast<float>(variance + epsilon)))
+                                  : static_cast<T>(__builtin_sqrt(static_cast<double>(variance + epsilon))));
+    row(n, x, m, rstd[r], gamma, beta, y);
   }
 }
 
@@ -117,8 +145,13 @@ static void row_gradient(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T
 
 template <class T>
 constexpr NormKernels<T> norm_table = {
-    {normalize<T, false>, normalize<T, true>}, sums<T>, run_sums<T>,
-    {gradient<T, false>, gradient<T, true>},   row<T>,  row_gradient<T>,
+    {normalize<T, false>, normalize<T, true>},
+    sums<T>,
+    run_sums<T>,
+    {gradient<T, false>, gradient<T, true>},
+    row<T>,
+    rows<T>,
+    row_gradient<T>,
 };
 extern const NormKernels<float> norm_f32;
 extern const NormKernels<double> norm_f64;
