@@ -17,6 +17,7 @@ from nnfast.utils.files import get_file
 from nnfast.utils.gradients import gradcheck, numerical_gradient
 from nnfast.utils.images import array_to_img, img_to_array, load_img, save_img
 from nnfast.utils.numerical import normalize, to_categorical
+from nnfast.utils.plot_model import model_to_dot, plot_model
 from nnfast.utils.progbar import Progbar
 from nnfast.utils.sequences import PyDataset, Sequence, pad_sequences, split_dataset
 
@@ -36,10 +37,12 @@ __all__ = [
     "gradcheck",
     "img_to_array",
     "load_img",
+    "model_to_dot",
     "normalize",
     "np_utils",
     "numerical_gradient",
     "pad_sequences",
+    "plot_model",
     "register_keras_serializable",
     "save_img",
     "serialize_keras_object",
