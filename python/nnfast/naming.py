@@ -51,6 +51,8 @@ def find(kind: str, identifier: str, table: Mapping[str, Any]) -> Any:
     """The entry that a string names, whatever its case and underscores. An unknown one is a ValueError with a guess."""
     if identifier in table:
         return table[identifier]
+    if identifier in table:
+        return table[identifier]
     wanted = _plain(identifier)
     for name, value in table.items():
         if _plain(name) == wanted:

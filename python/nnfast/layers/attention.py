@@ -301,18 +301,18 @@ class MultiHeadAttention(Layer):
         value_shape = standardize_shape(query_shape if value_shape is None else value_shape)
         key_shape = standardize_shape(value_shape if key_shape is None else key_shape)
         heads, value_heads = (self.num_heads, self.key_dim), (self.num_heads, self.value_dim)
-        self._query_dense = self._projection("query", 1, heads)
-        self._key_dense = self._projection("key", 1, heads)
+        self.query_dense = self._projection("query", 1, heads)
+        self.key_dense = self._projection("key", 1, heads)
         if self.use_gate:
             self._gate_dense = self._projection("gate", 1, value_heads, "sigmoid")
-        self._value_dense = self._projection("value", 1, value_heads)
-        self._output_dense = self._projection("attention_output", 2, self._output_shape or (query_shape[-1],))
-        self._query_dense.build(query_shape)
-        self._key_dense.build(key_shape)
+        self.value_dense = self._projection("value", 1, value_heads)
+        self.output_dense = self._projection("attention_output", 2, self._output_shape or (query_shape[-1],))
+        self.query_dense.build(query_shape)
+        self.key_dense.build(key_shape)
         if self.use_gate:
             self._gate_dense.build(query_shape)
-        self._value_dense.build(value_shape)
-        self._output_dense.build((None, *value_heads))
+        self.value_dense.build(value_shape)
+        self.output_dense.build((None, *value_heads))
         self._shapes = {
             "query_shape": standardize_shape(query_shape), "value_shape": value_shape, "key_shape": key_shape
         }  # fmt: skip
@@ -369,7 +369,7 @@ class MultiHeadAttention(Layer):
                     f"[{self.name}] query and {what} must have as many dimensions. "
                     f"Received: query {query.shape}, {what} {x.shape}"
                 )
-        q, k, v = self._query_dense(query), self._key_dense(key), self._value_dense(value)
+        q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         axes = self._axes(query.ndim)
         several = len(axes) > 1 or query.ndim > 3
         mask = self._mask(query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask and several)
@@ -390,7 +390,7 @@ class MultiHeadAttention(Layer):
         y = _from_positions(y, q.shape, axes)
         if self.use_gate:
             y = y * self._gate_dense(query)
-        y = self._output_dense(y)
+        y = self.output_dense(y)
         return (y, weights) if return_attention_scores else y
 
     def _with_weights(self, q: Any, k: Any, v: Any, mask: Any, causal: bool, rate: float) -> Any:

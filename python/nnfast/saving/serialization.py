@@ -24,6 +24,7 @@ _REGISTERED_NAMES: dict[Any, str] = {}
 _scope: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("scope", default=MappingProxyType({}))
 _shared: contextvars.ContextVar[dict[Any, Any] | None] = contextvars.ContextVar("shared_objects", default=None)
 
+_MAIN_ROOMS = ("models", "layers", "losses", "metrics", "optimizers")  # where a bare name is looked for first
 _POLICIES = ("DTypePolicy", "Policy", "FloatDTypePolicy")
 # Options that other versions write and that say nothing here; dropped where a class does not know them.
 _DROPPED = {
@@ -301,7 +302,7 @@ def from_identifier(
 
 def _names(kind: str, table: Mapping[str, Any] | None) -> Mapping[str, Any]:
     room = kind + ("es" if kind.endswith("s") else "s")
-    return table if table is not None else {**_FUNCTIONS.get(room, {}), **_CLASSES.get(room, {})}
+    return table if table is not None else {**_CLASSES.get(room, {}), **_FUNCTIONS.get(room, {})}
 
 
 def _restore(config: Any, kind: str | None, table: Mapping[str, Any] | None = None) -> Any:
@@ -409,7 +410,7 @@ def _find_class(name: str, config: Mapping[str, Any], kind: str | None, table: M
         rooms = [r for r in reversed(parts) if name in _CLASSES.get(r, {})]
         if kind is not None:
             return find(kind, name, _names(kind, table))
-        for room in rooms or [r for r in _CLASSES if name in _CLASSES[r]]:
+        for room in rooms or [r for r in (*_MAIN_ROOMS, *_CLASSES) if name in _CLASSES.get(r, {})]:
             return _CLASSES[room][name]
     raise ValueError(_unknown("class", name, module))
 
