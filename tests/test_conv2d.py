@@ -28,6 +28,7 @@ CASES = [
     (2, 8, 8, 12, 3, 3, 18, (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
     (2, 8, 7, 4, 3, 2, 8, (2, 2), ((1, 0), (1, 0)), (1, 2), 2),
     (2, 8, 9, 37, 3, 3, 37, (1, 1), ((1, 1), (1, 1)), (1, 1), 37),
+    (1, 3, 20, 5, 2, 3, 5, (1, 1), ((4, 4), (4, 4)), (1, 1), 5),
     (1, 9, 8, 70, 3, 3, 70, (2, 2), ((0, 1), (0, 1)), (1, 1), 70),
     (2, 7, 7, 3, 3, 3, 6, (1, 1), ((1, 1), (1, 1)), (2, 1), 3),
     (1, 1, 400, 2, 1, 5, 3, (1, 1), ((0, 0), (2, 2)), (1, 1), 1),
@@ -76,6 +77,21 @@ def test_small_integers_are_exact(isa, dtype, rng, case, channels_first):
     for e, g in zip(expected, got):
         assert g.dtype == dtype and g.flags.c_contiguous
         np.testing.assert_array_equal(g, e)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 8, 9, 16, 19])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5])
+def test_depthwise_tiles(isa, dtype, rng, width, kernel):
+    """Rows of pixels around the tile, channels around the vector, taps that share cells and taps that do not."""
+    for channels in (2, 15, 17, 33):
+        for step, dilation in ((1, 1), (1, 2), (2, 1), (2, 2)):
+            w = (width - 1) * step + (kernel - 1) * dilation + 1  # so many pixels see the whole filter
+            case = (1, 4, w, channels, 2, kernel, channels, (1, step), ((1, 0), (2, 1)), (1, dilation), channels)
+            x, filters, b, options = operands(rng, case, dtype, False)
+            dz = rng.integers(-4, 5, reference.conv2d(x, filters, **options).shape).astype(dtype)
+            expected = forward_and_gradients(reference, x, filters, b, dz, options)
+            for e, g in zip(expected, forward_and_gradients(_cpu, x, filters, b, dz, options)):
+                np.testing.assert_array_equal(g, e)
 
 
 @pytest.mark.parametrize("case", CASES[::4], ids=str)
@@ -139,7 +155,7 @@ def test_nan_propagates(isa, activation):
     assert np.isnan(_cpu.conv2d(x, np.ones((1, 1, 1, 1), "float32"), activation=activation, slope=0.1)).all()
 
 
-@pytest.mark.parametrize("case", [*CASES[:3], CASES[6], CASES[12], CASES[17], CASES[23]], ids=str)
+@pytest.mark.parametrize("case", [*CASES[:3], CASES[6], CASES[12], CASES[13], CASES[18], CASES[24]], ids=str)
 def test_any_number_of_threads_gives_the_same_bits(rng, case):
     x, w, b, options = operands(rng, (4, *case[1:]), "float32", False, whole=False)
     dz = rng.standard_normal(reference.conv2d(x, w, **options).shape).astype("float32")

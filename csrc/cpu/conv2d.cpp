@@ -323,20 +323,28 @@ void run_depthwise(const Grid<T>& g, int threads, Arena arena, size_t& used) {
           g.filter.data[p.rows.index(t / p.columns.taps) * g.filter.r_stride +
                         p.columns.index(t % p.columns.taps) * g.filter.s_stride + c * g.filter.group_stride];
   const int64_t lines = p.batch * p.rows.out, line = std::max<int64_t>(1, p.columns.out * C * taps);
-  parallel_for_flushed(lines, ceil_div(1 << 18, line), [&](int64_t begin, int64_t end) {
+  parallel_for_flushed(lines, ceil_div(1 << 20, line), [&](int64_t begin, int64_t end) {
     const Slots::Held slot(slots);
     Arena mine(slot.memory());
     const T** cell = mine.take<const T*>(taps);
     const T** weight = mine.take<const T*>(taps);
     int64_t* tap = mine.take<int64_t>(taps);
-    ConvDepthwise<T> t{
-        0, 0, C, cell, weight, init, nullptr, p.columns.step * g.source.w_stride, g.column_step * g.target.w_stride};
+    ConvDepthwise<T> t{};
+    t.channels = C;
+    t.a = cell;
+    t.b = weight;
+    t.init = init;
+    t.a_step = p.columns.step * g.source.w_stride;
+    t.c_step = g.column_step * g.target.w_stride;
+    t.a_ahead = p.rows.step < g.source.h ? p.rows.step * g.source.h_stride : 0;
+    t.c_ahead = g.row_step < g.target.h ? g.row_step * g.target.h_stride : 0;
     for (int64_t l = begin; l < end; ++l) {
       const int64_t n = l / p.rows.out, i = l % p.rows.out;
       visit_runs(p, g.source, n, i, cell, tap, [&](int64_t j, int64_t pixels, int64_t count) {
         for (int64_t k = 0; k < count; ++k) weight[k] = filter + tap[k] * C;
         t.taps = count;
         t.pixels = pixels;
+        t.row_taps = pixels > 1 && p.columns.step == p.columns.shift_step ? p.columns.taps : 1;
         t.c = g.target.at(n, g.row0 + i * g.row_step, g.column0 + j * g.column_step, 0);
         kernel.depthwise(t);
         for (int64_t q = 0; q < pixels; ++q) activate(t.c + q * t.c_step, C, g.activation, g.slope);

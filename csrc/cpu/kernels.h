@@ -67,11 +67,13 @@ struct ConvOuter {
 template <class T>
 struct ConvDepthwise {
   ptrdiff_t taps, pixels, channels;
-  const T* const* a;         // [taps]: what the first pixel sees
-  const T* const* b;         // [taps]: the weights
-  const T* init;             // [channels]
-  T* c;                      // of the first pixel
-  ptrdiff_t a_step, c_step;  // to the next pixel
+  ptrdiff_t row_taps;          // in groups of so many, each tap looks at what the next pixel sees with the one before
+  const T* const* a;           // [taps]: what the first pixel sees
+  const T* const* b;           // [taps]: the weights
+  const T* init;               // [channels]
+  T* c;                        // of the first pixel
+  ptrdiff_t a_step, c_step;    // to the next pixel
+  ptrdiff_t a_ahead, c_ahead;  // from the last tap, and from c, to what is fetched into the cache for the next row
 };
 template <class T>
 struct ConvDepthwiseOuter {

@@ -126,42 +126,59 @@ INLINE void store_lanes(T* p, Vec<T> v, ptrdiff_t n) {
     store_some(p, v, n);
 }
 
-// PIXELS by NV vectors of channels at once, so that a weight serves several pixels; or, not WHOLE, the
-// last n channels.
-template <class T, int PIXELS, int NV, bool WHOLE>
-static void depthwise_tile(const ConvDepthwise<T>& t, ptrdiff_t pixel, ptrdiff_t channel, ptrdiff_t n) {
-  constexpr int L = LANES<T>;
-  Vec<T> acc[PIXELS][NV];
-  for (int v = 0; v < NV; ++v) {
-    const Vec<T> init = load_lanes<T, WHOLE>(t.init + channel + v * L, n);
-    for (int p = 0; p < PIXELS; ++p) acc[p][v] = init;
+// PIXELS by one vector of channels, or its first n: groups of TAPS taps, each of which looks one pixel further than the
+// one before, so that a cell is loaded once for all of a group that look at it.
+template <class T, int PIXELS, int TAPS, bool WHOLE>
+INLINE void depthwise_tile(const ConvDepthwise<T>& t, ptrdiff_t pixel, ptrdiff_t channel, ptrdiff_t n) {
+  const ptrdiff_t taps = t.taps, a_step = t.a_step, c_step = t.c_step, from = pixel * a_step + channel;
+  const T *const *a = t.a, *const *b = t.b;
+  T* c = t.c + pixel * c_step + channel;
+  for (int p = 0; p < PIXELS && taps > 0; ++p) {  // for 25 MB of images 15% to 40% faster than without (Zen 5)
+    __builtin_prefetch(a[taps - 1] + t.a_ahead + from + p * a_step);
+    __builtin_prefetch(c + t.c_ahead + p * c_step, 1);
   }
-  for (ptrdiff_t k = 0; k < t.taps; ++k) {
-    const T *a = t.a[k] + pixel * t.a_step + channel, *b = t.b[k] + channel;
-    for (int v = 0; v < NV; ++v) {
-      const Vec<T> weight = load_lanes<T, WHOLE>(b + v * L, n);
-      for (int p = 0; p < PIXELS; ++p) acc[p][v] += load_lanes<T, WHOLE>(a + p * t.a_step + v * L, n) * weight;
+  Vec<T> acc[PIXELS];
+  const Vec<T> init = load_lanes<T, WHOLE>(t.init + channel, n);
+  for (int p = 0; p < PIXELS; ++p) acc[p] = init;
+  for (ptrdiff_t k = 0; k < taps; k += TAPS) {
+    const T* cell = a[k] + from;
+    Vec<T> weight[TAPS];
+    for (int s = 0; s < TAPS; ++s) weight[s] = load_lanes<T, WHOLE>(b[k + s] + channel, n);
+#pragma GCC unroll 16
+    for (int q = 0; q < PIXELS + TAPS - 1; ++q, cell += a_step) {
+      const Vec<T> v = in_register(load_lanes<T, WHOLE>(cell, n));
+#pragma GCC unroll 16
+      for (int s = 0; s < TAPS; ++s)
+        if (q - s >= 0 && q - s < PIXELS) acc[q - s] += v * weight[s];
     }
   }
-  for (int p = 0; p < PIXELS; ++p)
-    for (int v = 0; v < NV; ++v) store_lanes<T, WHOLE>(t.c + (pixel + p) * t.c_step + channel + v * L, acc[p][v], n);
+  for (int p = 0; p < PIXELS; ++p, c += c_step) store_lanes<T, WHOLE>(c, acc[p], n);
 }
 
-template <class T, int PIXELS>
+template <class T, int PIXELS, int TAPS>
 static void depthwise_pixels(const ConvDepthwise<T>& t, ptrdiff_t pixel) {
   constexpr int L = LANES<T>;
   ptrdiff_t c = 0;
-  for (; c + 2 * L <= t.channels; c += 2 * L) depthwise_tile<T, PIXELS, 2, true>(t, pixel, c, L);
-  for (; c + L <= t.channels; c += L) depthwise_tile<T, PIXELS, 1, true>(t, pixel, c, L);
-  if (c < t.channels) depthwise_tile<T, PIXELS, 1, false>(t, pixel, c, t.channels - c);
+  for (; c + L <= t.channels; c += L) depthwise_tile<T, PIXELS, TAPS, true>(t, pixel, c, L);
+  if (c < t.channels) depthwise_tile<T, PIXELS, TAPS, false>(t, pixel, c, t.channels - c);
 }
 
+// The last tile may cover pixels of the one before: it gives them the same values again.
+template <class T, int TAPS>
+static void depthwise_of(const ConvDepthwise<T>& t) {
+  constexpr int PIXELS = 8;
+  if (t.pixels >= PIXELS)
+    for (ptrdiff_t p = 0; p < t.pixels; p += PIXELS)
+      depthwise_pixels<T, PIXELS, TAPS>(t, p + PIXELS <= t.pixels ? p : t.pixels - PIXELS);
+  else
+    for (ptrdiff_t p = 0; p < t.pixels; ++p) depthwise_pixels<T, 1, TAPS>(t, p);
+}
 // c[pixel][channel] = init[channel] + sum over taps of a[tap][pixel][channel] * b[tap][channel].
 template <class T>
 static void depthwise(const ConvDepthwise<T>& t) {
-  ptrdiff_t p = 0;
-  for (; p + 4 <= t.pixels; p += 4) depthwise_pixels<T, 4>(t, p);
-  for (; p < t.pixels; ++p) depthwise_pixels<T, 1>(t, p);
+  if (t.row_taps == 3) return depthwise_of<T, 3>(t);
+  if (t.row_taps == 5) return depthwise_of<T, 5>(t);
+  return depthwise_of<T, 1>(t);
 }
 
 // TAPS by NV vectors of channels at once, so that a value of b serves several taps.

@@ -50,6 +50,15 @@ INLINE Vec<T> splat(T s) {
   return s - Vec<T>{};  // written so, -0 stays -0, and the compiler knows that it is s
 }
 
+// v, loaded once: GCC otherwise makes a load of each use, and two loads where the address is no multiple of a line.
+template <class V>
+INLINE V in_register(V v) {
+#ifdef REGISTER
+  asm("" : "+" REGISTER(v));
+#endif
+  return v;
+}
+
 // n as a number of lanes: any n may be asked for, and a mask is shifted by it.
 template <class T>
 INLINE int lanes_of(ptrdiff_t n) {

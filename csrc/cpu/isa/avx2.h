@@ -2,6 +2,7 @@
 #pragma once
 enum : int { VECTOR_BYTES = 32, GEMM_MR = 6, GEMM_NV = 2, CONV_MR = 6, CONV_NV = 2 };
 
+#define REGISTER "x"  // the constraint of an asm operand that is a vector
 // The first n lanes of memory in one instruction: GCC makes a branch for each lane of a loop that says so, now and
 // then.
 #define MASKED_MEMORY

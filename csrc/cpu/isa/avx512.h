@@ -6,6 +6,7 @@ enum : int { VECTOR_BYTES = 64, GEMM_MR = 14, GEMM_NV = 2, CONV_MR = 12, CONV_NV
 // then.
 #ifdef __AVX512F__  // this file also gives its sizes to `simulated`
 #define MASKED_MEMORY
+#define REGISTER "v"  // the constraint of an asm operand that is a vector
 INLINE __m512 load_first(const float* p, int n, __m512 rest) {
   return _mm512_mask_loadu_ps(rest, static_cast<__mmask16>((1u << n) - 1), p);
 }
