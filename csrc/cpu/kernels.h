@@ -231,6 +231,9 @@ struct PoolCells {
   ptrdiff_t rows, cols;  // cells of a window
   ptrdiff_t row, col;    // elements from one cell to the next
 };
+// How a gradient comes to the cells of a window: set in all of them (windows share none); added to all of them; added
+// to the winners alone, of dx that was cleared.
+enum class Spread { set, add, scatter };
 // Lines of `count` windows, `lanes` of which lie side by side in vectors. See generic/pool2d.cpp.
 template <class T>
 struct PoolLine {
@@ -242,7 +245,7 @@ struct PoolKernels {
   void (*max)(PoolLine<const T> x, PoolCells cells, PoolLine<T> y, ptrdiff_t count, ptrdiff_t lanes);
   void (*mean)(PoolLine<const T> x, PoolCells cells, T divisor, PoolLine<T> y, ptrdiff_t count, ptrdiff_t lanes);
   void (*max_gradient)(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
-                       bool add, ptrdiff_t count, ptrdiff_t lanes);
+                       Spread how, ptrdiff_t count, ptrdiff_t lanes);
   void (*mean_gradient)(PoolLine<const T> dy, T divisor, PoolLine<T> dx, PoolCells to, bool add, ptrdiff_t count,
                         ptrdiff_t lanes);
 };

@@ -58,14 +58,23 @@ bool tiled(const Pool2d& how, const View& x, const View& y) {
 // Do channels lie in the lanes of vectors? They pay from a few of them on. Otherwise windows do.
 bool by_channels(const View& a, const View& b) { return a.shape[3] >= 4 && a.stride[3] == 1 && b.stride[3] == 1; }
 
+// The windows [first, last) of a line that lie inside the input, of n columns, with all their cells.
+void interior(const Pool2d& how, int64_t n, int64_t windows, int64_t& first, int64_t& last) {
+  const int64_t step = how.stride[1], room = n - 1 - (how.size[1] - 1) * how.dilation[1] + how.before[1];
+  first = std::min(windows, (how.before[1] + step - 1) / step);
+  last = std::clamp<int64_t>(room < 0 ? 0 : room / step + 1, first, windows);
+}
+
 // The runs of windows of line p that have the same cells inside: fn(first, count, rows, cols).
 template <class F>
 void for_runs(const Pool2d& how, const View& x, const View& y, int64_t p, const F& fn) {
   const Inside rows = inside(how, 0, x.shape[1], p);
+  int64_t first, last;
+  interior(how, x.shape[2], y.shape[2], first, last);
   for (int64_t q = 0; q < y.shape[2];) {
     const Inside cols = inside(how, 1, x.shape[2], q);
     const int64_t count_cols = counted(how, 1, x.shape[2], q);
-    int64_t end = q + 1;
+    int64_t end = q >= first && q < last ? last : q + 1;
     while (end < y.shape[2] && inside(how, 1, x.shape[2], end) == cols &&
            counted(how, 1, x.shape[2], end) == count_cols)
       ++end;
@@ -137,6 +146,11 @@ void find_winner(const T* x, const PoolCells& cells, int64_t& row, int64_t& col)
 // dx = 0 for some channels of image n.
 template <class T>
 void clear(const View& dx, int64_t n, int64_t c, int64_t channels) {
+  if (dx.stride[2] == 1 && dx.stride[1] == dx.shape[2]) {  // planes
+    for (int64_t i = c; i < c + channels; ++i)
+      std::fill_n(dx.as<T>() + place(dx, n, 0, 0, i), dx.shape[1] * dx.shape[2], T(0));
+    return;
+  }
   for (int64_t h = 0; h < dx.shape[1]; ++h)
     for (int64_t w = 0; w < dx.shape[2]; ++w) {
       T* cell = dx.as<T>() + place(dx, n, h, w, c);
@@ -197,7 +211,8 @@ void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, con
   const View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
   const View dx = channels_last(dx_, how.channels_first);
   const bool lanes = by_channels(x, dy) && dx.stride[3] == 1;
-  const bool add = overlapping(how), cleared = add || !tiled(how, x, dy);
+  const Spread spread = !lanes ? Spread::scatter : overlapping(how) ? Spread::add : Spread::set;
+  const bool cleared = spread != Spread::set || !tiled(how, x, dy);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
@@ -207,7 +222,7 @@ void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, con
           kernels().pool.get<T>().max_gradient(
               line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes), cells_of(how, x, rows, cols),
               line_of<const T>(dy, n, p, q, c, 1, lanes), line_of<T>(dx, n, rows.at, cols.at, c, how.stride[1], lanes),
-              cells_of(how, dx, rows, cols), add, lanes ? count : channels, lanes ? channels : count);
+              cells_of(how, dx, rows, cols), spread, lanes ? count : channels, lanes ? channels : count);
         });
     });
   });

@@ -11,10 +11,31 @@ struct Constant {
   constexpr operator ptrdiff_t() const { return N; }
 };
 
+// The numbers 0, 1, ..., N - 1 as template arguments.
+template <int... I>
+struct Numbers {};
+template <int N, int... I>
+struct CountTo : CountTo<N - 1, N - 1, I...> {};
+template <int... I>
+struct CountTo<0, I...> {
+  using type = Numbers<I...>;
+};
+// p[2 * i] for each lane i < count, 0 for the others, from p[0..L) and p[L - 1..2L - 1): nothing beyond the last of
+// them is read.
+template <class T, int... I>
+INLINE Vec<T> load_every_second(const T* p, ptrdiff_t count, Numbers<I...>) {
+  constexpr int L = LANES<T>;
+  const bool whole = count >= L;
+  const Vec<T> low = whole ? load(p) : load_some(p, 2 * count - 1);
+  const Vec<T> high = whole ? load(p + L - 1) : load_some(p + L - 1, 2 * count - L);
+  return __builtin_shufflevector(low, high, (2 * I < L ? 2 * I : 2 * I + 1)...);
+}
+
 // Up to LANES elements, `step` apart; what is missing is 0.
 template <class T, class Step>
 INLINE Vec<T> get(const T* p, Step step, ptrdiff_t count) {
   if (step == 1) return count >= LANES<T> ? load(p) : load_some(p, count);
+  if (step == 2) return load_every_second(p, count, typename CountTo<LANES<T>>::type());
   T lane[LANES<T>] = {};
   if (count >= LANES<T>)
     for (int i = 0; i < LANES<T>; ++i) lane[i] = p[i * step];
@@ -48,6 +69,8 @@ INLINE void with_size(ptrdiff_t lane, const PoolCells& cells, const F& fn) {
     fn(Constant<1>(), cells.rows, cells.cols);
   else if (lane == 2 && two)
     fn(Constant<2>(), Constant<2>(), Constant<2>());
+  else if (lane == 2 && three)
+    fn(Constant<2>(), Constant<3>(), Constant<3>());
   else
     fn(lane, cells.rows, cells.cols);
 }
@@ -127,9 +150,20 @@ INLINE void spread(T* window, const PoolCells& to, Lane lane, Rows rows, Cols co
     }
 }
 
+// The same for max where windows lie in the lanes and may share cells: in their order, the winners' cells alone.
+template <class T, class Cols>
+INLINE void scatter(PoolLine<T> window, const PoolCells& to, Cols cols, Bits<T> winner, Vec<T> g, ptrdiff_t count) {
+  Index<T> number[LANES<T>];
+  T lane[LANES<T>];
+  __builtin_memcpy(number, &winner, sizeof winner);
+  store(lane, g);
+  for (int i = 0; i < lanes_of<T>(count); ++i)
+    window.at[i * window.lane + number[i] / cols * to.row + number[i] % cols * to.col] += lane[i];
+}
+
 template <class T, bool NANS>
 static void max_line_gradient_of(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx,
-                                 PoolCells to, bool add, ptrdiff_t count, ptrdiff_t lanes) {
+                                 PoolCells to, Spread how, ptrdiff_t count, ptrdiff_t lanes) {
   with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
     for (ptrdiff_t i = 0; i < count; ++i)
       for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
@@ -139,19 +173,22 @@ static void max_line_gradient_of(PoolLine<const T> x, PoolCells cells, PoolLine<
           return select(winner == Bits<T>{} + static_cast<decltype(Bits<T>{}[0] + 0)>(number), g, Vec<T>{});
         };
         T* window = dx.at + i * dx.step + c * dx.lane;
-        if (dx.lane == lane)
+        const bool add = how == Spread::add;
+        if (how == Spread::scatter)
+          scatter(PoolLine<T>{window, 0, dx.lane}, to, cols, winner, g, lanes - c);
+        else if (dx.lane == lane)
           spread(window, to, lane, rows, cols, add, lanes - c, part);
         else
           spread(window, to, dx.lane, rows, cols, add, lanes - c, part);
       }
   });
 }
-// dx (+)= dy at the winner of each window; without `add` the windows share no cell, and the other cells get 0.
+// dx (+)= dy at the winner of each window.
 template <class T>
 static void max_line_gradient(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
-                              bool add, ptrdiff_t count, ptrdiff_t lanes) {
-  return all_finite(x, cells, count, lanes) ? max_line_gradient_of<T, false>(x, cells, dy, dx, to, add, count, lanes)
-                                            : max_line_gradient_of<T, true>(x, cells, dy, dx, to, add, count, lanes);
+                              Spread how, ptrdiff_t count, ptrdiff_t lanes) {
+  return all_finite(x, cells, count, lanes) ? max_line_gradient_of<T, false>(x, cells, dy, dx, to, how, count, lanes)
+                                            : max_line_gradient_of<T, true>(x, cells, dy, dx, to, how, count, lanes);
 }
 
 // dx (+)= dy / divisor in every cell of each window.
