@@ -58,6 +58,12 @@ def test_modules_and_their_gradients(name, device):
         agrees(f"{name}/{key}", cases.sample(values), GOLDEN[f"module: {name}/{key}"])
 
 
+def test_running_statistics():
+    agrees("running", cases.sample(cases.running(torch)), GOLDEN["running statistics"])
+    with pytest.raises(ValueError, match=r"more than one value per channel.*drop_last"):
+        nn.BatchNorm1d(3)(torch.ones(1, 3))
+
+
 @pytest.mark.peers
 class TestBesidePyTorch:
     @pytest.fixture

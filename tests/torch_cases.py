@@ -160,6 +160,33 @@ def images(torch, channels=3):
     return torch.tensor(np.sin(np.arange(2.0 * channels * 64) * 1.3).reshape(2, channels, 8, 8).astype("float32"))
 
 
+def First(torch, module):
+    """A recurrent module as one with one output: the sequence, times one and a bit of the last states."""
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x):
+            y, state = self.inner(x)
+            return y.sum() * 0.01 + torch.cat([s.reshape(-1) for s in (state if isinstance(state, tuple) else [state])])
+
+    return Wrapped()
+
+
+def running(torch):
+    """Running statistics after three batches, and what they make of the next."""
+    found = []
+    for momentum in (0.1, None):
+        module = torch.nn.BatchNorm2d(3, momentum=momentum)
+        for scale in (1.0, 2.0, 3.0):
+            module(images(torch) * scale + scale)
+        module.eval()
+        found += numbers(module.running_mean) + numbers(module.running_var) + numbers(module(images(torch)))[:20]
+    return found
+
+
 MODULES = {
     "linear": lambda t, n: (n.Linear(8, 4), images(t)),
     "conv": lambda t, n: (n.Conv2d(3, 4, 3), images(t)),
@@ -180,6 +207,16 @@ MODULES = {
     "softplus": lambda t, n: (n.Softplus(), images(t)),
     "softmax": lambda t, n: (n.Softmax(dim=1), images(t)),
     "log softmax": lambda t, n: (n.LogSoftmax(dim=-1), images(t)),
+    "batch norm": lambda t, n: (n.BatchNorm2d(3), images(t)),
+    "batch norm, rows": lambda t, n: (n.BatchNorm1d(8), images(t).reshape(48, 8)),
+    "layer norm": lambda t, n: (n.LayerNorm((8, 8)), images(t)),
+    "rnn": lambda t, n: (First(t, n.RNN(8, 5, num_layers=2, nonlinearity="relu")), images(t).reshape(6, 8, 8)),
+    "lstm": lambda t, n: (First(t, n.LSTM(8, 5, batch_first=True)), images(t).reshape(6, 8, 8)),
+    "lstm, both directions": lambda t, n: (
+        First(t, n.LSTM(8, 4, num_layers=2, bidirectional=True, bias=False)),
+        images(t).reshape(6, 8, 8),
+    ),
+    "gru": lambda t, n: (First(t, n.GRU(8, 5, bidirectional=True, batch_first=True)), images(t).reshape(6, 8, 8)),
     "network": lambda t, n: (
         n.Sequential(n.Conv2d(3, 4, 3), n.ReLU(), n.MaxPool2d(2), n.Flatten(), n.Linear(36, 3), n.Sigmoid()),
         images(t),
@@ -210,6 +247,7 @@ def everything(torch):
         **{f"rates: {n}": rates(torch, n) for n in SCHEDULERS},
         "rates: plateau": plateau(torch),
         **{f"loss: {n}": loss_and_gradient(torch, n) for n in LOSSES},
+        "running statistics": running(torch),
         **{f"module: {n}/{k}": v for n in MODULES for k, v in outputs(torch, n).items()},
     }
 

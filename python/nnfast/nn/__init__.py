@@ -36,15 +36,22 @@ from nnfast.nn.layers import (
     Unflatten,
 )
 from nnfast.nn.module import Module, ModuleList, Sequential
+from nnfast.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
+from nnfast.nn.recurrent import GRU, LSTM, RNN
 from nnfast.nn.tensor import Parameter, Tensor
 
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
@@ -53,6 +60,7 @@ __all__ = [
     "Flatten",
     "Identity",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
