@@ -1177,6 +1177,41 @@ def test_002_32_dropout():
     np.testing.assert_array_equal(layer(x, training=False).numpy(), x)
 
 
+FUNCTIONAL = """
+from tensorflow import keras
+from tensorflow.keras import layers
+vocabulary_size = 10000
+num_tags = 100
+num_departments = 4
+title = keras.Input(shape=(vocabulary_size,), name="title")
+text_body = keras.Input(shape=(vocabulary_size,), name="text_body")
+tags = keras.Input(shape=(num_tags,), name="tags")
+features = layers.Concatenate()([title, text_body, tags])
+features = layers.Dense(64, activation="relu")(features)
+priority = layers.Dense(1, activation="sigmoid", name="priority")(features)
+department = layers.Dense(num_departments, activation="softmax", name="department")(features)
+model = keras.Model(inputs=[title, text_body, tags], outputs=[priority, department])
+model.summary()
+"""
+
+
+def test_002_34_three_inputs_two_outputs(aliases):
+    aliases("tensorflow.keras")
+    names, printed = run(FUNCTIONAL)
+    model = names["model"]
+    assert model.count_params() == 1_286_789
+    assert [layer.count_params() for layer in model.layers if layer.weights] == [1_286_464, 65, 260]
+    for word in ("Connected to", "Total params: 1,286,789", "title", "text_body", "department"):
+        assert word in printed, printed
+    rng = np.random.default_rng(0)
+    inputs = [rng.integers(0, 2, (6, n)).astype("float32") for n in (10000, 10000, 100)]
+    targets = [rng.random((6, 1)).astype("float32"), np.eye(4, dtype="float32")[rng.integers(0, 4, 6)]]
+    model.compile("adam", loss={"priority": "mse", "department": "categorical_crossentropy"})
+    first, last = model.fit(inputs, targets, epochs=4, verbose=0).history["loss"][::3]
+    assert last < first
+    assert [p.shape for p in model.predict(inputs, verbose=0)] == [(6, 1), (6, 4)]
+
+
 def test_002_35_list_form(digits, aliases):
     aliases("tensorflow.keras")
     (x_train, _), _ = digits

@@ -341,7 +341,7 @@ def load(path: Any, map_location: Any = None, weights_only: Any = True) -> Any:
             if not hasattr(file, "files"):
                 raise ValueError("it holds pickled objects")
             return OrderedDict((name, torch_tensor(_wrap(_as_array(file[name], name="load")))) for name in file.files)
-    except (ValueError, EOFError) as error:
+    except (ValueError, TypeError, EOFError) as error:
         raise ValueError(
             f"[load] {path!r} is no .npz of plain arrays: {error}. Received: a file that may be a pickle, which would "
             "run code. In PyTorch write it with "
