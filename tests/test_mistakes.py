@@ -47,15 +47,15 @@ ERRORS = {
     ),
     "one-hot rows with the sparse loss": (
         lambda: fit(mlp(), ROWS, np.eye(10)[LABELS]),
-        ["sparse_categorical_crossentropy", "(32, 10)", "categorical_crossentropy", "y.argmax(-1)"],
+        ["scores", "sparse_categorical_crossentropy", "(32, 10)", "categorical_crossentropy", "y.argmax(-1)"],
     ),
     "class numbers with the categorical loss": (
         lambda: fit(mlp(), ROWS, LABELS, "categorical_crossentropy"),
-        ["one-hot", "(32,)", "(32, 10)", "sparse_categorical_crossentropy", "to_categorical(y, 10)"],
+        ["scores", "one-hot", "(32,)", "(32, 10)", "sparse_categorical_crossentropy", "to_categorical(y, 10)"],
     ),
     "labels from 1 to 10": (
         lambda: fit(mlp(), ROWS, LABELS + 1),
-        ["row ", "of the data", "is 10", "from 0, below 10", "weights are those before"],
+        ["row ", "of the data", "is 10", "from 0, below 10", "use y - 1", "weights are those before"],
     ),
     "labels that are no whole numbers": (
         lambda: fit(mlp(), ROWS, LABELS + 0.5),
@@ -75,15 +75,15 @@ ERRORS = {
     ),
     "Flatten forgotten after a convolution": (
         lambda: fit(cnn(layers.Dense(10, "softmax", name="scores")), IMAGES[..., None], LABELS),
-        ["(32,)", "(32, 26, 26, 10)", "Flatten()"],
+        ["scores", "(32,)", "(32, 26, 26, 10)", "Flatten()"],
     ),
     "one sigmoid unit with the categorical loss": (
         lambda: fit(mlp(1, "sigmoid"), ROWS, YES[:, None], "categorical_crossentropy"),
-        ["more than one class", "(32, 1)", "binary_crossentropy"],
+        ["scores", "more than one class", "(32, 1)", "binary_crossentropy"],
     ),
     "targets (N,) for three outputs": (
         lambda: fit(mlp(3, None), ROWS, RNG.random(40), "mse"),
-        ["(32,)", "(32, 3)", "does not broadcast", "one unit"],
+        ["scores", "(32,)", "(32, 3)", "does not broadcast", "one unit"],
     ),
     "text as data": (lambda: fit(mlp(), np.array([["a", "b"]] * 40), LABELS), ["numbers", "<U1", "text"]),
     "text as labels": (

@@ -463,12 +463,24 @@ class Model(Layer):
         if self._loss is not None:
             if y is None:
                 raise ValueError("[fit] the compiled loss needs targets. Received: y=None")
-            total = self._loss(y, y_pred, sample_weight)
+            try:
+                total = self._loss(y, y_pred, sample_weight)
+            except ValueError as e:
+                self._name_output(e, y_pred)
+                raise
         for extra in self.losses:
             total = extra if total is None else total + extra
         if total is None:
             raise ValueError("[compile] there is nothing to minimise. Give loss=, or layers with regularizers")
         return total
+
+    def _name_output(self, e: Exception, y_pred: Any) -> None:
+        """Adds to an error of the loss which layer the predictions came from, where there is one output."""
+        layers = self.layers
+        if layers and isinstance(y_pred, Tensor) and e.args and isinstance(e.args[0], str):
+            last = layers[-1]
+            where = f"y_pred comes from {last.name!r} ({type(last).__name__}), the last layer of {self.name!r}."
+            e.args = (f"{e.args[0]}\n{where}", *e.args[1:])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> MutableMapping[str, float]:
         """Updates the compiled metrics; returns them, read when asked."""
@@ -648,9 +660,11 @@ class Model(Layer):
         classes: Any = "the number of them"
         if self.built and (self._graph is None or len(self._graph.outputs) == 1):
             classes = self.output_shape[-1] or classes
+        fix = ". If they count from 1, use y - 1" if whole and value == classes else ""
         raise ValueError(
             f"[{name}] the target of sample {sample}{row} in {where} is {value}, but targets are class "
-            f"numbers from 0, below {classes}" + ("" if epoch is None else ". The weights are those before this batch")
+            f"numbers from 0, below {classes}{fix}"
+            + ("" if epoch is None else ". The weights are those before this batch")
         )
 
     def _first_non_finite(self, batch: Any) -> str:
