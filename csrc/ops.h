@@ -147,7 +147,7 @@ int64_t gradient_chunks(int64_t size);
 // averages = momentum * averages + (1 - momentum) * ws, or in the first step the ws; after every `overwrite_every`
 // steps (0: never) the ws become their averages.
 void average_weights(const OptimizerList& list, const int64_t* step, double momentum, int64_t overwrite_every,
-                    const Status* status);
+                     const Status* status);
 
 // ---- random ----
 // key = (seed, draw), read when the kernel runs. The stream of numbers is defined in reference.py. y is contiguous.
