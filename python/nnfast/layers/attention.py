@@ -327,6 +327,13 @@ class MultiHeadAttention(Layer):
         if shapes.get("query_shape") is not None:
             self.build(*(shapes.get(f"{part}_shape") for part in ("query", "value", "key")))
 
+    def _saved_groups(self) -> dict[str, list[Variable]]:
+        """Keras's names of the projections."""
+        names = {"key_dense": "_key_dense", "output_dense": "_output_dense", "query_dense": "_query_dense"}
+        names |= {"value_dense": "_value_dense", "_gate_dense": "_gate_dense"}
+        parts = {name: getattr(self, attribute, None) for name, attribute in names.items()}
+        return {"": []} | {name: part.weights for name, part in parts.items() if part is not None}
+
     def _axes(self, ndim: int) -> tuple[int, ...]:
         """The axes of positions in an input of so many dimensions."""
         if self.attention_axes is None:

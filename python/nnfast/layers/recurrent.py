@@ -226,13 +226,18 @@ class RNN(Layer):
         mask = mask if self.return_sequences else None
         return [mask] + [None] * self._states if self.return_state else mask
 
-    def compute_output_shape(self, input_shape: Any, initial_state_shape: Any = None) -> Any:
-        shape = standardize_shape(input_shape)
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        shape = standardize_shape(sequences_shape)
         if isinstance(shape, list):
             shape = shape[0]
         self.check_input(shape)
         y = (*shape[:2], self.units) if self.return_sequences else (shape[0], self.units)
         return (y, *[(shape[0], self.units)] * self._states) if self.return_state else y
+
+    def _saved_groups(self) -> dict[str, list[Variable]]:
+        """Keras keeps the weights in a cell of the layer."""
+        own = (self.kernel, self.recurrent_kernel, self.bias)
+        return {"": [], "cell": [v for v in own if v is not None]}
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -151,8 +151,8 @@ class Bidirectional(Layer):
             masks += [None] * 2 * self.forward_layer._states
         return masks if len(masks) > 1 else mask
 
-    def compute_output_shape(self, input_shape: Any, initial_state_shape: Any = None) -> Any:
-        shape = self.forward_layer.compute_output_shape(input_shape)
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        shape = self.forward_layer.compute_output_shape(sequences_shape)
         shape, states = (shape[0], tuple(shape[1:])) if self.return_state else (shape, ())
         if self.merge_mode == "concat":
             shape = (*shape[:-1], 2 * shape[-1])
