@@ -200,3 +200,23 @@ def test_initial_values_have_the_distribution_of_keras():
         for a, b in zip(mine.get_weights(), theirs.get_weights()):
             assert a.shape == b.shape
             np.testing.assert_allclose([a.mean(), a.std()], [b.mean(), b.std()], atol=0.02)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("first, second", [(keras, nnfast), (nnfast, keras)], ids=["from Keras", "to Keras"])
+def test_files(first, second, ending, tmp_path, rng):
+    """A model that one of them saved opens in the other, with the same predictions."""
+    k = first.layers
+    words, vectors = first.Input((5,), dtype="int32"), first.Input((4, 6))
+    y = k.Bidirectional(k.LSTM(3, return_sequences=True, dropout=0.1))(k.Embedding(9, 6, mask_zero=True)(words))
+    y = k.GRU(4, reset_after=False)(k.TimeDistributed(k.Dense(5))(y))
+    z = k.SimpleRNN(4)(
+        k.Attention(use_scale=True)([k.MultiHeadAttention(2, 3)(vectors, vectors), k.Masking()(vectors)])
+    )
+    model = first.Model([words, vectors], k.Concatenate()([y, z]))
+    x = [rng.integers(0, 9, (3, 5)).astype("int32"), rng.standard_normal((3, 4, 6)).astype("float32")]
+    want = model.predict(x, verbose=0)
+    path = str(tmp_path / f"model{ending}")
+    model.save(path)
+    again = second.models.load_model(path)
+    np.testing.assert_allclose(again.predict(x, verbose=0), want, atol=2e-6)

@@ -324,3 +324,60 @@ def test_learns_to_remember(name):
     model.compile(nnfast.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(x, y, epochs=8, verbose=0)
     assert history.history["accuracy"][-1] > 0.95
+
+
+def test_masks_travel_through_models():
+    """Padded words change nothing, whatever stands between the Embedding and the end."""
+    words, longer = np.array([[3, 5], [2, 1]]), np.array([[3, 5, 0, 0], [2, 1, 0, 0]])
+    model = nnfast.Sequential(
+        [
+            layers.Embedding(9, 4, mask_zero=True),
+            layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+            layers.TimeDistributed(layers.Dense(4)),
+            layers.LSTM(5),
+        ]
+    )
+    near(model.predict(longer, verbose=0), model.predict(words, verbose=0))
+    x = x32(2, 5, 3)
+    x[:, 3:] = 0
+    masked = nnfast.Sequential([layers.Masking(), layers.SimpleRNN(4)])
+    near(masked(x), masked(x[:, :3]))
+
+
+def test_encoder_and_decoder():
+    """States of one LSTM begin another; attention looks back at the words, not at their padding."""
+    source, target = nnfast.Input((None,), dtype="int32"), nnfast.Input((None, 3))
+    states = layers.LSTM(6, return_sequences=True, return_state=True)
+    y, h, c = states(layers.Embedding(9, 4, mask_zero=True)(source))
+    z = layers.LSTM(6, return_sequences=True)(target, initial_state=[h, c])
+    both = layers.Concatenate()([layers.MultiHeadAttention(2, 3)(z, y), layers.Attention()([z, y])])
+    model = nnfast.Model([source, target], layers.Dense(2)(both))
+    assert model.output_shape == (None, None, 2)
+    steps = x32(2, 5, 3)
+    got = model.predict([np.array([[3, 5, 0, 0], [2, 1, 0, 0]]), steps], verbose=0)
+    near(got, model.predict([np.array([[3, 5], [2, 1]]), steps], verbose=0), scale=4)
+    model.compile("adam", "mse")
+    before = model.get_weights()
+    model.fit([np.array([[3, 5], [2, 1]]), steps], np.zeros((2, 5, 2)), epochs=1, verbose=0)
+    assert all(np.any(a != b) for a, b in zip(before, model.get_weights()) if a.size > 12)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5", ".weights.h5", ".safetensors"])
+def test_files(ending, tmp_path):
+    def make():
+        x = nnfast.Input((4, 6))
+        y = layers.MultiHeadAttention(2, 3)(x, x)
+        y = layers.TimeDistributed(layers.Dense(3))(layers.Bidirectional(layers.LSTM(5, return_sequences=True))(y))
+        return nnfast.Model(x, layers.GRU(2, reset_after=False)(y))
+
+    x, path = x32(2, 4, 6), tmp_path / f"model{ending}"
+    model = make()
+    y = model.predict(x, verbose=0)
+    if ending == ".weights.h5":
+        model.save_weights(path)
+        again = make()
+        again.load_weights(path)
+    else:
+        model.save(path)
+        again = nnfast.models.load_model(path)
+    np.testing.assert_array_equal(again.predict(x, verbose=0), y)

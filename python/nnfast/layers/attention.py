@@ -160,6 +160,7 @@ class _Projection(Layer):
     """x[..., in] times kernel (in..., out...), plus bias (out...): what Keras makes of EinsumDense in attention."""
 
     cast_integers = True
+    supports_masking = True
 
     def __init__(self, bound: int, outputs: tuple[int, ...], options: dict[str, Any], activation: Any, name: str):
         super().__init__(name=name, dtype=options["dtype"])
