@@ -22,6 +22,7 @@ from nnfast.layers.symbolic import is_symbolic, symbols, trial
 from nnfast.models.compiled import CompiledLoss, CompiledMetrics
 from nnfast.models.data import ArrayData, IterableData, make_data, structured, unpack_x_y_sample_weight
 from nnfast.models.graph import Graph, from_config
+from nnfast.models.onnx_export import export_onnx
 from nnfast.models.summary import print_summary
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
@@ -420,6 +421,18 @@ class Model(Layer):
     def load_weights(self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any) -> None:
         """Reads the weights from a file of nnfast, Keras 3 or Keras 2: see `saving.load_weights`."""
         saving.load_weights(self, filepath, skip_mismatch, **kwargs)
+
+    def export_onnx(self, filepath: Any) -> None:
+        """Writes the model, as it predicts, to an ONNX file of opset 17; needs the package onnx (`nnfast[onnx]`).
+
+        Args:
+            filepath: usually ends in .onnx.
+
+        Raises:
+            ValueError: the shape of the input is not known.
+            NotImplementedError: a layer has no ONNX form; the message names it.
+        """
+        export_onnx(self, filepath)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as JSON; `models.model_from_json` reads it. kwargs go to `json.dumps`."""
