@@ -15,6 +15,9 @@ class _Merge(Layer):
     supports_masking = True
     _count: int | None = None  # how many inputs, where that is fixed
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+
     def build(self, input_shape: Any) -> None:
         self._check(input_shape)
 
