@@ -330,6 +330,42 @@ def test_functions_of_your_own(ending, path):
         assert models.load_model(path(ending)).loss is scaled
 
 
+@pytest.mark.parametrize("ending", WHOLE)
+def test_two_inputs_and_outputs_go_on(ending, path):
+    """A functional model with a shared layer, a schedule, losses, weights and metrics by output."""
+    a, b = nnfast.Input((6,), name="a"), nnfast.Input((6,), name="b")
+    shared = layers.Dense(4, "relu")
+    both = layers.Concatenate()([layers.Dropout(0.3)(shared(a)), shared(b)])
+    model = nnfast.Model([a, b], [layers.Dense(2, name="one")(both), layers.Dense(3, "softmax", name="two")(both)])
+    model.compile(
+        optimizers.Adam(optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)),
+        {"one": "mse", "two": "sparse_categorical_crossentropy"},
+        loss_weights={"one": 1.0, "two": 0.5},
+        metrics={"one": ["mae"], "two": "accuracy"},
+    )
+    rng = np.random.default_rng(0)
+    x = [rng.random((16, 6), "float32"), rng.random((16, 6), "float32")]
+    y = [rng.random((16, 2), "float32"), rng.integers(0, 3, 16)]
+    model.fit(x, y, batch_size=5, verbose=0)
+    model.save(path(ending))
+    history = model.fit(x, y, batch_size=5, initial_epoch=1, epochs=3, verbose=0).history
+    resumed = models.load_model(path(ending))
+    assert resumed.fit(x, y, batch_size=5, initial_epoch=1, epochs=3, verbose=0).history == history
+    assert same_weights(model, resumed)
+
+
+@pytest.mark.filterwarnings("ignore:.save. a lambda")
+def test_lambdas(path):
+    """A lambda has no name: the file is written, and it is passed again under its layer's name."""
+    model = nnfast.Sequential([nnfast.Input((3,)), layers.Lambda(lambda t: t * 2, name="twice")])
+    model.save(path(".keras"))
+    with pytest.raises(ValueError, match=r"'<lambda>'.*custom_objects=\{'<lambda>'"):
+        models.load_model(path(".keras"))
+    for name in ("twice", "<lambda>"):
+        again = models.load_model(path(".keras"), custom_objects={name: lambda t: t * 2})
+        assert again.predict(np.ones((1, 3)), verbose=0).tolist() == [[2.0, 2.0, 2.0]]
+
+
 def scaled_relu(x):
     return nnfast.ops.relu(x) * 0.5
 

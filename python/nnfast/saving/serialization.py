@@ -418,7 +418,7 @@ def _find_class(name: str, config: Mapping[str, Any], kind: str | None, table: M
 def _unknown(what: str, name: str, module: Any) -> str:
     return (
         f"[deserialize] the file names a {what} that nnfast does not know. Received: {name!r} of module {module!r}. If "
-        f"it is yours, pass custom_objects={{{name.rpartition('>')[2]!r}: ...}}, or decorate it with "
+        f"it is yours, pass custom_objects={{{(name.rpartition('>')[2] or name)!r}: ...}}, or decorate it with "
         "nnfast.saving.register_keras_serializable() before loading"
     )
 
@@ -444,7 +444,8 @@ def _literals(value: Any, name: Any) -> Any:
     """Arrays, slices, bytes inside a config; the lambda of a layer becomes what custom_objects has for its name."""
     if isinstance(value, Mapping):
         kind = value.get("class_name")
-        if kind == "__lambda__" and isinstance(name, str) and get_registered_object(name) is not None:
+        nameless = kind == "__lambda__" or (kind == "function" and value.get("config") == "<lambda>")
+        if nameless and isinstance(name, str) and get_registered_object(name) is not None:
             return get_registered_object(name)
         if kind in ("__numpy__", "__tensor__", "__bytes__", "__slice__", "__ellipsis__", "__lambda__"):
             return _restore_literal(kind, value.get("config"))
