@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nnfast
-from nnfast import callbacks, layers, losses, metrics, models, optimizers
+from nnfast import callbacks, layers, losses, metrics, models, ops, optimizers
 
 
 def blobs(n=240, classes=3, features=6, seed=0):
@@ -814,3 +814,82 @@ def test_own_train_step_changes_the_logs():
         model.copied = copied
         model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
         assert set(model.fit(x, y, verbose=0).history) == {"loss", "mine"}
+
+
+# ---- what a second reading found ----
+
+
+def _normalised():
+    nnfast.utils.set_random_seed(4)
+    model = models.Sequential(
+        [
+            layers.Dense(8, input_shape=(4,)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dropout(0.5, seed=3),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    return model
+
+
+def test_looking_for_the_bad_layer_changes_nothing():
+    """The batch is run again in training: neither moving statistics nor streams of random numbers go on."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((16, 4)).astype("float32"), rng.standard_normal(16).astype("float32")
+    y[15] = 3e38
+    model, blamed = _normalised(), []
+    clean = _normalised()
+    clean.fit(x[:8], y[:8], batch_size=8, shuffle=False, verbose=0)
+    nnfast.utils.set_random_seed(5)
+    model = _normalised()
+    look = model._first_non_finite
+
+    def watched(*args):
+        generators = [ops.random.default_generator, model.layers[3]._generator]
+        before = [g.state for g in generators]
+        blamed.append(look(*args))
+        assert [g.state for g in generators] == before
+        return blamed[-1]
+
+    model._first_non_finite = watched
+    with pytest.raises(ValueError, match="batch 1"):
+        model.fit(x, y, batch_size=8, shuffle=False, verbose=0)
+    assert len(blamed) == 1
+    assert same(model.get_weights(), clean.get_weights())
+
+
+def test_bad_weights_are_named():
+    x, y = blobs(32)
+    w = np.ones(32, "float32")
+    w[7] = np.nan
+    with pytest.raises(ValueError, match=r"the sample_weight of sample 7 \(row 7 of the data\) is nan"):
+        classifier().fit(x, y, sample_weight=w, shuffle=False, verbose=0)
+    with pytest.raises(ValueError, match=r"the weight of a class must be a finite number. Received: nan for class 1"):
+        classifier().fit(x, y, class_weight={0: 1.0, 1: float("nan")}, verbose=0)
+
+
+@pytest.mark.parametrize("table", [{1.5: 1.0}, {"a": 1.0}, {1: "a"}, {-1: 1.0}, {1: None}, {float("nan"): 1.0}])
+def test_class_weight_is_of_numbers(table):
+    x, y = blobs(8)
+    with pytest.raises(ValueError, match=r"^\[fit\] the (keys of class_weight|weight of a class)"):
+        classifier().fit(x, y, class_weight=table, verbose=0)
+
+
+def test_class_weight_takes_the_numbers_of_numpy():
+    x, y = blobs(8)
+    classifier().fit(x, y, class_weight={np.int64(0): np.float32(2), np.float64(1): 1}, verbose=0)
+
+
+def test_validation_split_is_a_number():
+    with pytest.raises(ValueError, match="validation_split must be a number between 0 and 1. Received: '0.1'"):
+        classifier().fit(*blobs(8), validation_split="0.1", verbose=0)
+
+
+def test_rows_that_are_no_probabilities():
+    x, y = blobs(8)
+    rows = nnfast.utils.to_categorical(y, 3)
+    rows[2] = -5
+    with pytest.raises(ValueError, match="target of sample 2 .* holds -5, but a row of targets must be one-hot"):
+        classifier(loss="categorical_crossentropy").fit(x, rows, shuffle=False, verbose=0)

@@ -665,7 +665,7 @@ class Model(Layer):
         value = int(found[3]) if whole else float(found[3:4].view(np.float64)[0])
         if code == ops.NON_FINITE_LOSS:
             raise ValueError(
-                f"[{name}] the loss is {value} at {where}: {self._first_non_finite(batch)} "
+                f"[{name}] the loss is {value} at {where}: {self._first_non_finite(batch, found, rows)} "
                 "The weights are those before this batch. Lower the learning rate, scale the inputs, or set "
                 "model.check_finite = False to train on"
             )
@@ -674,23 +674,34 @@ class Model(Layer):
         if self.built and (self._graph is None or len(self._graph.outputs) == 1):
             classes = self.output_shape[-1] or classes
         fix = ". If they count from 1, use y - 1" if whole and value == classes else ""
+        rule = f"is {value}, but targets are class numbers from 0, below {classes}{fix}"
+        if code == ops.BAD_LABEL_ROW:
+            rule = (
+                f"holds {value:.15g}, but a row of targets must be one-hot, or probabilities. "
+                f"utils.to_categorical(labels, {classes}) makes one-hot rows of class numbers"
+            )
         raise ValueError(
-            f"[{name}] the target of sample {sample}{row} in {where} is {value}, but targets are class "
-            f"numbers from 0, below {classes}{fix}"
+            f"[{name}] the target of sample {sample}{row} in {where} {rule}"
             + ("" if epoch is None else ". The weights are those before this batch")
         )
 
-    def _first_non_finite(self, batch: Any) -> str:
-        """Runs the batch again, layer by layer, and says where the first NaN or Inf appears."""
-        x, y, _ = unpack_x_y_sample_weight(batch)
+    def _first_non_finite(self, batch: Any, found: np.ndarray, rows: Any) -> str:
+        """Runs the batch again, layer by layer, and says where the first NaN or Inf appears. With the status that the
+        step has left nothing outlives it: no moving statistics, no draw of random numbers."""
+        x, y, sample_weight = unpack_x_y_sample_weight(batch)
         for label, part in (("the input", x), ("the target", y)):
             for v in flatten(part):
                 if v is not None and v.dtype.kind == "f" and not np.isfinite(v.data).all():
                     return f"{label} holds NaN or Inf."
+        for v in flatten(sample_weight):
+            if v is not None and not np.isfinite(v.data).all():
+                at = tuple(np.argwhere(~np.isfinite(v.data))[0])
+                row = "" if rows is None or at[0] >= len(rows) else f" (row {int(rows[at[0]])} of the data)"
+                return f"the sample_weight of sample {at[0]}{row} is {v.data[at]}."
         for v in self.weights:
             if v.dtype.kind == "f" and not np.isfinite(v.data).all():
                 return f"the weight '{v.path}' holds NaN or Inf."
-        with no_grad():
+        with no_grad(), ops.use_status(found):
             for layer, out in self._walk(x):
                 if not all(np.isfinite(t.data).all() for t in flatten(out) if isinstance(t, Tensor)):
                     return f"the first layer to give NaN or Inf is '{layer.name}' ({type(layer).__name__})."
@@ -891,10 +902,14 @@ class _ClassWeights:
     def __init__(self, weights: Mapping[int, float]):
         if not isinstance(weights, Mapping) or not weights:
             raise ValueError(f"[fit] class_weight is a dict {{class number: weight}}. Received: {weights!r}")
-        if not all(0 <= int(c) < 2**20 for c in weights):
-            raise ValueError(
-                f"[fit] class numbers count from 0 and stay below 2^20. Received: class_weight={dict(weights)}"
-            )
+        for c, w in weights.items():
+            if not _number(c) or not 0 <= c < 2**20 or c != int(c):
+                raise ValueError(
+                    "[fit] the keys of class_weight are class numbers: whole, from 0, below 2^20. "
+                    f"Received: class_weight={{{c!r}: {w!r}}}"
+                )
+            if not _number(w) or not math.isfinite(w):
+                raise ValueError(f"[fit] the weight of a class must be a finite number. Received: {w!r} for class {c}")
         self.classes = max(int(c) for c in weights) + 1
         self.table = np.ones(self.classes + 1, config.floatx())  # the last entry is for all classes not named
         for c, w in weights.items():
@@ -975,6 +990,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def _iterable(x: Any) -> bool:
     return not isinstance(x, (np.ndarray, Tensor, list, tuple, dict)) and not hasattr(x, "__array__")
 
@@ -987,8 +1006,8 @@ def _validates(epoch: int, frequency: Any) -> bool:
 
 def _split(x: Any, y: Any, sample_weight: Any, fraction: float) -> tuple[Any, Any]:
     """The last fraction of each array is for validation."""
-    if not 0 < fraction < 1:
-        raise ValueError(f"[fit] validation_split must be between 0 and 1. Received: {fraction}")
+    if not _number(fraction) or not 0 < fraction < 1:
+        raise ValueError(f"[fit] validation_split must be a number between 0 and 1. Received: {fraction!r}")
     if _iterable(x):
         raise ValueError("[fit] validation_split needs arrays. Give validation_data= beside a generator")
     parts = [structured("fit", label, v) for label, v in (("x", x), ("y", y), ("sample_weight", sample_weight))]
