@@ -883,7 +883,7 @@ def test_class_weight_takes_the_numbers_of_numpy():
 
 
 def test_validation_split_is_a_number():
-    with pytest.raises(ValueError, match="validation_split must be a number between 0 and 1. Received: '0.1'"):
+    with pytest.raises(ValueError, match=r"validation_split must be a number between 0 and 1. Received: '0.1'"):
         classifier().fit(*blobs(8), validation_split="0.1", verbose=0)
 
 
@@ -891,5 +891,18 @@ def test_rows_that_are_no_probabilities():
     x, y = blobs(8)
     rows = nnfast.utils.to_categorical(y, 3)
     rows[2] = -5
-    with pytest.raises(ValueError, match="target of sample 2 .* holds -5, but a row of targets must be one-hot"):
+    with pytest.raises(ValueError, match=r"target of sample 2 .* holds -5, but a row of targets must be one-hot"):
         classifier(loss="categorical_crossentropy").fit(x, rows, shuffle=False, verbose=0)
+
+
+def test_looking_for_the_bad_layer_moves_no_states():
+    model = models.Sequential([layers.GRU(3, stateful=True, batch_input_shape=(2, 4, 1)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((2, 4, 1), "float32")
+    twice = model.layers[0](x), model.layers[0](x)
+    expected = twice[1].numpy()
+    model.layers[0].reset_state()
+    model.predict(x, verbose=0)
+    with pytest.raises(ValueError, match="batch 0"):
+        model.fit(x, np.full(2, 3e38, "float32"), verbose=0)
+    assert np.array_equal(model.layers[0].states[0].numpy(), expected)

@@ -211,8 +211,10 @@ class RNN(Layer):
             if self.states is None:
                 self.states = [Variable(s.numpy(), False, self.dtype, "rnn_state") for s in new]
             else:
-                for v, s in zip(self.states, new):
-                    v.assign(s.numpy())
+                status = ops.current_status()
+                if status is None or not status[0]:  # a bad batch that is looked at again moves nothing
+                    for v, s in zip(self.states, new):
+                        v.assign(s.numpy())
         if not self.return_sequences:
             y = y[:, -1] if steps else new[0]
         return (y, *new) if self.return_state else y
