@@ -595,3 +595,33 @@ def test_slices_that_do_not_fit(start, shape, error):
 def test_random_numbers_are_ops_too():
     for name in ("uniform", "normal", "truncated_normal", "permutation", "dropout"):
         assert getattr(ops, name) is getattr(ops.random, name) and name in ops.__all__
+
+
+def test_gradients_go_to_what_was_differentiated_by_when_it_was_used():
+    """trainable switched off and on, or watch() late, changes nothing about what was computed before."""
+    g, d = Variable(np.float32(1.0)), Variable(np.float32(2.0))
+    with GradientTape() as tape:
+        loss = d * 3.0 * d + g * d * d
+    d.trainable = False
+    d.trainable = True
+    assert [x.item() for x in tape.gradient(loss, [g, d])] == [4.0, 16.0]
+    with GradientTape() as tape:
+        loss = d * 3.0 * d + g * d * d
+    d.trainable = False
+    assert [x.item() for x in tape.gradient(loss, [g, d])] == [4.0, 16.0]
+    w, x = Variable(np.float32(2.0)), Tensor(np.float32(3.0))
+    with GradientTape() as tape:
+        z = w * x * x
+        tape.watch(x)
+    dw, dx = tape.gradient(z, [w, x])
+    assert dw.item() == 9.0 and dx is None
+
+
+@pytest.mark.parametrize("alias", [Tensor, nnfast.tensor, ops.contiguous], ids=["Tensor", "tensor", "contiguous"])
+def test_a_tensor_made_of_a_variable_keeps_its_values(alias):
+    v, w = Variable([2.0], trainable=False), Variable([3.0])
+    with GradientTape() as tape:
+        kept = alias(v)
+        loss = ops.sum(w * kept)
+    v.assign([100.0])
+    assert kept.tolist() == [2.0] and tape.gradient(loss, w).tolist() == [2.0]

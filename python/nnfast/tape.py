@@ -8,6 +8,7 @@ Nothing global holds a node: drop the result and its history is gone.
 import heapq
 import itertools
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,29 @@ _numbers = itertools.count()
 
 
 class Node:
-    """How a tensor was made. A leaf (a trainable Variable, a watched tensor) has no op."""
+    """How a tensor was made: the op, the nodes of its inputs (None: a constant), what the op saved.
+
+    Nodes, not tensors: what counts is what an input was when it was used, not what became of it later. A leaf (a
+    trainable Variable, a watched tensor) has no op, and a weak reference to its tensor as `saved`.
+    """
 
     __slots__ = ("inputs", "number", "op", "saved", "versions")
 
-    def __init__(self, op: Any = None, inputs: Sequence[Any] = (), saved: Any = None, versions: Sequence[Any] = ()):
+    def __init__(
+        self,
+        op: Any = None,
+        inputs: "Sequence[Node | None]" = (),
+        saved: Any = None,
+        versions: Sequence[Any] = (),
+    ):
         self.op, self.saved, self.versions = op, saved, versions
-        self.inputs: Sequence[Any] | None = inputs  # None once a backward pass has used them up
+        self.inputs: Sequence[Node | None] | None = inputs  # None once a backward pass has used them up
         self.number = next(_numbers)
+
+
+def leaf(tensor: "Tensor") -> Node:
+    """A new node of something to differentiate by."""
+    return Node(saved=weakref.ref(tensor))
 
 
 class _SecondDerivative:
@@ -108,16 +124,16 @@ def walk(
                     f"[gradient] the Variable {variable.name!r} was changed between the forward and the backward pass "
                     f"of '{node.op.name}', so its gradient would be wrong. Take the gradient before changing it."
                 )
-        needs = [x is not None and x.node is not None for x in node.inputs]
+        needs = [x is not None for x in node.inputs]
         grads = node.op.gradient(dy, node.saved, needs)
-        for x, g, need in zip(node.inputs, grads, needs):
-            if not need or g is None:
+        for x, g in zip(node.inputs, grads):
+            if x is None or g is None:
                 continue
-            if x.node in pending:
-                pending[x.node] = k.add(pending[x.node], g)
+            if x in pending:
+                pending[x] = k.add(pending[x], g)
             else:
-                pending[x.node] = g
-                heapq.heappush(todo, (-x.node.number, x.node))
+                pending[x] = g
+                heapq.heappush(todo, (-x.number, x))
         if not keep:
             node.inputs = node.saved = None
         del grads, dy
@@ -137,28 +153,29 @@ def backward(target: "Tensor", gradient: Any = None, persistent: bool = False) -
             "Reduce it first, e.g. loss.mean().backward()"
         )
     leaves = _leaves(target.node)
-    found = walk(target, _seed(target, gradient), list(leaves), persistent)
-    for node, owner in leaves.items():
-        if node in found:
+    found = walk(target, _seed(target, gradient), leaves, persistent)
+    for node in leaves:
+        owner = node.saved() if node in found else None
+        if owner is not None:
             owner._accumulate_grad(found[node])
             if local.tapes and local.recording:
                 owner.grad.node = Node(_second_derivative)
 
 
-def _leaves(root: Node) -> dict[Node, Any]:
-    """The leaf nodes below root, each with the tensor that it belongs to."""
-    leaves: dict[Node, Any] = {}
+def _leaves(root: Node) -> list[Node]:
+    """The leaf nodes below root."""
+    leaves: list[Node] = []
     seen, stack = {root}, [root]
     while stack:
         node = stack.pop()
         for x in node.inputs or ():
-            if x is None or x.node is None:
+            if x is None or x in seen:
                 continue
-            if x.node.op is None:
-                leaves[x.node] = x
-            elif x.node not in seen:
-                seen.add(x.node)
-                stack.append(x.node)
+            seen.add(x)
+            if x.op is None:
+                leaves.append(x)
+            else:
+                stack.append(x)
     return leaves
 
 
@@ -237,7 +254,7 @@ class GradientTape:
                     f"[GradientTape.watch] only float tensors can be differentiated by. Received: {x.dtype}"
                 )
             if x.node is None:
-                x.node = Node()
+                x.make_leaf()
             self._watched.add(x.node)
 
     @contextmanager
@@ -279,12 +296,12 @@ class GradientTape:
                 raise TypeError(
                     f"[GradientTape.gradient] sources must be Tensors or Variables. Received: {type(s).__name__}"
                 )
+        nodes = [s.leaf if isinstance(s, Variable) else s.node for s in flat]
         usable = [
-            s.node is not None
-            and (self.watch_accessed_variables or not isinstance(s, Variable) or s.node in self._watched)
-            for s in flat
+            n is not None and (self.watch_accessed_variables or not isinstance(s, Variable) or n in self._watched)
+            for s, n in zip(flat, nodes)
         ]
-        wanted = [s.node for s, ok in zip(flat, usable) if ok]
+        wanted = [n for n, ok in zip(nodes, usable) if ok and n is not None]
         targets = target if isinstance(target, (list, tuple)) else [target]
         for t in targets:
             if not isinstance(t, Tensor):
@@ -305,7 +322,7 @@ class GradientTape:
                 t, _seed(t, g), wanted, keep, self._first, None if self._open else self._last
             ).items():
                 total[node] = device.kernels.add(total[node], grad) if node in total else grad
-        grads = [self._result(total.get(s.node)) if ok else None for s, ok in zip(flat, usable)]
+        grads = [self._result(total.get(n)) if ok and n is not None else None for n, ok in zip(nodes, usable)]
         if isinstance(sources, dict):
             return dict(zip(sources, grads))
         return grads if isinstance(sources, (list, tuple)) else grads[0]

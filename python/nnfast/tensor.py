@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnfast import config, device
-from nnfast.tape import Node, backward
+from nnfast.tape import Node, backward, leaf
 
 _DTYPES = {"bool", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 
@@ -20,8 +20,8 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     Python floats become `config.floatx()`; arrays keep their dtype. Anything else (complex, strings, objects, ragged
     lists) is a TypeError or ValueError under the tag `name`.
     """
-    if isinstance(value, Tensor):
-        value = value.data
+    if isinstance(value, Tensor):  # of a Variable the values of now: they change in place
+        value = value.data.copy() if isinstance(value, Variable) else value.data
     if value.__class__ is not np.ndarray and hasattr(value, "filled") and np.any(getattr(value, "mask", False)):
         raise TypeError(
             f"[{name}] a masked array has no values where its mask is True, and the mask would be ignored. "
@@ -137,6 +137,10 @@ class Tensor:
         """
         backward(self, gradient, persistent)
 
+    def make_leaf(self) -> None:
+        """Differentiate by it from now on."""
+        self.node = leaf(self)
+
     def _accumulate_grad(self, g: Any) -> None:
         old = getattr(self, "grad", None)
         self.grad = wrap(g if old is None else device.kernels.add(old.data, g))
@@ -241,7 +245,8 @@ class Variable(Tensor):
     array([3., 4.], dtype=float32)
     """
 
-    __slots__ = ("constraint", "name", "path", "regularizer")
+    __slots__ = ("constraint", "leaf", "name", "path", "regularizer")
+    leaf: Node | None  # its node for life, once it was differentiated by
     name: str
     path: str
     regularizer: Any
@@ -251,7 +256,7 @@ class Variable(Tensor):
         a = as_array(value, dtype, "Variable")
         self.data = device.kernels.empty(list(a.shape), a.dtype, for_life=True)
         self.data[...] = a  # initialising is no step of a computation: it bypasses the kernels
-        self.node = None
+        self.node = self.leaf = None
         self.name, self.path, self.regularizer, self.constraint = name or "Variable", name or "Variable", None, None
         self.trainable = trainable
 
@@ -266,8 +271,16 @@ class Variable(Tensor):
             raise TypeError(
                 f"[Variable] only float Variables are trainable. Received: {self.name!r} of dtype {self.dtype}"
             )
-        if bool(value) != self.trainable:
-            self.node = Node() if value else None
+        if value:
+            self.make_leaf()
+        else:
+            self.node = None
+
+    def make_leaf(self) -> None:
+        """Differentiate by it from now on, always by the same node: what was computed before stays right."""
+        if self.leaf is None:
+            self.leaf = leaf(self)
+        self.node = self.leaf
 
     @property
     def version(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import ops
-from nnfast.tape import Node, local
+from nnfast.tape import local
 from nnfast.tensor import Tensor as Plain
 from nnfast.tensor import Variable, as_array, wrap
 
@@ -54,6 +54,8 @@ def _sizes(sizes: tuple[Any, ...]) -> Any:
 class Words:
     """PyTorch's methods, over ops."""
 
+    node: Any
+
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
@@ -96,8 +98,10 @@ class Words:
         """Differentiate by it from now on, or not."""
         if requires_grad and self.data.dtype.kind != "f":
             raise TypeError(f"[requires_grad_] only floats have gradients. Received: dtype {self.data.dtype}")
-        if bool(requires_grad) != (self.node is not None):
-            self.node = Node() if requires_grad else None
+        if not requires_grad:
+            self.node = None
+        elif self.node is None:
+            self.make_leaf()
         return self
 
     @property

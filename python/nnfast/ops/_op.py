@@ -35,7 +35,7 @@ class Op:
     def apply(self, *inputs: Any, **options: Any) -> Tensor:
         """Runs forward and records it. Inputs are Tensors, arrays that kernels take as they are, or None."""
         arrays: list[Any] = []
-        tensors: list[Tensor | None] = []
+        nodes: list[Node | None] = []
         versions: list[Any] = []
         tracked = False
         k = device.kernels
@@ -43,16 +43,28 @@ class Op:
             if isinstance(x, Tensor):
                 data = x.data
                 arrays.append(data)
-                tensors.append(x)
+                nodes.append(x.node)
                 if x.node is not None:
                     tracked = True
                 if isinstance(x, Variable):
                     versions.append((x, k.version(data)))
             else:
                 arrays.append(x)
-                tensors.append(None)
+                nodes.append(None)
         out, saved = self.forward(k, *arrays, **options)
-        return wrap(out, Node(self, tensors, saved, versions) if tracked and local.recording else None)
+        return wrap(out, Node(self, nodes, saved, versions) if tracked and local.recording else None)
+
+
+def view(op: Op, x: Any, **options: Any) -> Tensor:
+    """The op's result, which may share its memory with x, unless x is a Variable: that changes in place."""
+    if isinstance(x, Variable):
+        options["copy"] = True
+    return op.apply(x, **options)
+
+
+def snapshot(k: Any, x: Any, copy: bool) -> Any:
+    """x, or a copy of it."""
+    return k.cast(x, x.dtype) if copy else x
 
 
 def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import config, device
-from nnfast.ops._op import Op, integer, sizes
+from nnfast.ops._op import Op, integer, sizes, snapshot, view
 from nnfast.ops.status import current_status
 from nnfast.tensor import Tensor, as_array, wrap
 
@@ -115,13 +115,14 @@ class Contiguous(Op):
 
     name = "contiguous"
 
-    def forward(self, k: Any, x: Any) -> tuple[Any, Any]:
-        return k.contiguous(x), None
+    def forward(self, k: Any, x: Any, copy: bool = False) -> tuple[Any, Any]:
+        y = k.contiguous(x)
+        return snapshot(k, y, copy and y is x), None
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         return (dy,)
 
-    def output_shape(self, x: Any) -> Shape:
+    def output_shape(self, x: Any, copy: bool = False) -> Shape:
         return x
 
 
@@ -247,13 +248,13 @@ def cast(x: Any, dtype: Any, scale: float = 1.0) -> Tensor:
 
 
 def contiguous(x: Any) -> Tensor:
-    """x in C order; without a copy if it is already.
+    """x in C order; without a copy if it is already, unless it is a Variable, whose values change in place.
 
     >>> import numpy as np, nnfast
     >>> nnfast.ops.contiguous(np.ones((2, 3)).T).data.flags.c_contiguous
     True
     """
-    return _contiguous.apply(_operand("contiguous", x))
+    return view(_contiguous, _operand("contiguous", x))
 
 
 def full(shape: Any, value: float, dtype: Any = None) -> Tensor:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op, integer, sizes
+from nnfast.ops._op import Op, integer, sizes, snapshot, view
 from nnfast.ops.movement import take_rows
-from nnfast.tensor import Tensor, Variable, as_array
+from nnfast.tensor import Tensor, as_array
 
 Shape = tuple[int | None, ...]
 
@@ -24,7 +24,7 @@ class Reshape(Op):
     name = "reshape"
 
     def forward(self, k: Any, x: Any, shape: tuple[int, ...], copy: bool = False) -> tuple[Any, Any]:
-        return _snapshot(k, _reshaped(k, x, shape), copy), x.shape
+        return snapshot(k, _reshaped(k, x, shape), copy), x.shape
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         return (_reshaped(device.kernels, dy, saved),)
@@ -39,7 +39,7 @@ class Transpose(Op):
     name = "transpose"
 
     def forward(self, k: Any, x: Any, axes: tuple[int, ...], copy: bool = False) -> tuple[Any, Any]:
-        return _snapshot(k, x.transpose(axes), copy), axes
+        return snapshot(k, x.transpose(axes), copy), axes
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         return (dy.transpose(np.argsort(saved)),)
@@ -54,7 +54,7 @@ class BroadcastTo(Op):
     name = "broadcast_to"
 
     def forward(self, k: Any, x: Any, shape: tuple[int, ...], copy: bool = False) -> tuple[Any, Any]:
-        return _snapshot(k, np.broadcast_to(x, shape), copy), x.shape
+        return snapshot(k, np.broadcast_to(x, shape), copy), x.shape
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         return (device.kernels.sum_to(dy, saved),)
@@ -69,7 +69,7 @@ class Slice(Op):
     name = "slice"
 
     def forward(self, k: Any, x: Any, key: Any, copy: bool = False) -> tuple[Any, Any]:
-        return _snapshot(k, x[key], copy), (key, x.shape, x.dtype)
+        return snapshot(k, x[key], copy), (key, x.shape, x.dtype)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         key, shape, dtype = saved
@@ -85,10 +85,6 @@ class Slice(Op):
 _reshape, _transpose, _broadcast_to, _slice = Reshape(), Transpose(), BroadcastTo(), Slice()
 
 
-def _snapshot(k: Any, view: Any, copy: bool) -> Any:
-    return k.cast(view, view.dtype) if copy else view
-
-
 def _reshaped(k: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """x in another shape; its elements are copied only if their order in memory demands it."""
     if not x.flags.c_contiguous and [n for n in x.shape if n != 1] != [n for n in shape if n != 1]:
@@ -98,12 +94,6 @@ def _reshaped(k: Any, x: Any, shape: tuple[int, ...]) -> Any:
 
 def _operand(name: str, x: Any) -> Any:
     return x if isinstance(x, Tensor) else as_array(x, name=name)
-
-
-def _view(op: Op, x: Any, **options: Any) -> Tensor:
-    if isinstance(x, Variable):
-        options["copy"] = True
-    return op.apply(x, **options)
 
 
 def _axis(name: str, axis: Any, ndim: int, shape: Any) -> int:
@@ -142,7 +132,7 @@ def reshape(x: Any, shape: Any) -> Tensor:
         raise ValueError(
             f"[reshape] {x.size} elements do not fit into the new shape. Received: x.shape={x.shape}, shape={shape}"
         )
-    return _view(_reshape, x, shape=tuple(wanted))
+    return view(_reshape, x, shape=tuple(wanted))
 
 
 def flatten(x: Any) -> Tensor:
@@ -167,11 +157,11 @@ def squeeze(x: Any, axis: Any = None) -> Tensor:
     """
     x = _operand("squeeze", x)
     if axis is None:
-        return _view(_reshape, x, shape=tuple(n for n in x.shape if n != 1))
+        return view(_reshape, x, shape=tuple(n for n in x.shape if n != 1))
     axes = {_axis("squeeze", i, x.ndim, x.shape) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))}
     if any(x.shape[i] != 1 for i in axes):
         raise ValueError(f"[squeeze] only axes of size 1 can go. Received: axis={axis}, x.shape={x.shape}")
-    return _view(_reshape, x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
+    return view(_reshape, x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 def expand_dims(x: Any, axis: Any) -> Tensor:
@@ -188,7 +178,7 @@ def expand_dims(x: Any, axis: Any) -> Tensor:
     if len(axes) != len(places):
         raise ValueError(f"[expand_dims] an axis is named twice. Received: axis={axis}, x.shape={x.shape}")
     sizes = iter(x.shape)
-    return _view(_reshape, x, shape=tuple(1 if i in axes else next(sizes) for i in range(ndim)))
+    return view(_reshape, x, shape=tuple(1 if i in axes else next(sizes) for i in range(ndim)))
 
 
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
@@ -208,7 +198,7 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     )
     if sorted(order) != list(range(x.ndim)):
         raise ValueError(f"[transpose] axes must name each axis once. Received: axes={axes}, x.shape={x.shape}")
-    return _view(_transpose, x, axes=order)
+    return view(_transpose, x, axes=order)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
@@ -222,7 +212,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     order = list(range(x.ndim))
     i, j = (_axis("swapaxes", a, x.ndim, x.shape) for a in (axis1, axis2))
     order[i], order[j] = j, i
-    return _view(_transpose, x, axes=tuple(order))
+    return view(_transpose, x, axes=tuple(order))
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Tensor:
@@ -236,7 +226,7 @@ def moveaxis(x: Any, source: int, destination: int) -> Tensor:
     i, j = (_axis("moveaxis", a, x.ndim, x.shape) for a in (source, destination))
     order = [a for a in range(x.ndim) if a != i]
     order.insert(j, i)
-    return _view(_transpose, x, axes=tuple(order))
+    return view(_transpose, x, axes=tuple(order))
 
 
 def broadcast_to(x: Any, shape: Any) -> Tensor:
@@ -254,7 +244,7 @@ def broadcast_to(x: Any, shape: Any) -> Tensor:
             "[broadcast_to] aligned at the right, the sizes of x must be those of the shape, or 1. "
             f"Received: x.shape={x.shape}, shape={shape}"
         )
-    return _view(_broadcast_to, x, shape=wanted)
+    return view(_broadcast_to, x, shape=wanted)
 
 
 def slice(x: Any, start: Any, shape: Any) -> Tensor:
@@ -285,7 +275,7 @@ def slice(x: Any, start: Any, shape: Any) -> Tensor:
         raise IndexError(
             f"[slice] the block reaches out of x. Received: start={start}, shape={shape}, x.shape={x.shape}"
         )
-    return _view(_slice, x, key=(*(builtins.slice(i, i + n) for i, n in zip(first, wanted)), Ellipsis))
+    return view(_slice, x, key=(*(builtins.slice(i, i + n) for i, n in zip(first, wanted)), Ellipsis))
 
 
 def get_item(x: Tensor, key: Any) -> Tensor:
@@ -310,7 +300,7 @@ def _sliced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
     if Ellipsis not in keys:
         keys = (*keys, Ellipsis)  # so that NumPy gives a view of a single element, too
     try:
-        return _view(_slice, x, key=keys)
+        return view(_slice, x, key=keys)
     except (IndexError, OverflowError) as e:  # NumPy overflows at 2**63
         raise IndexError(f"[getitem] {e}. Received: x.shape={x.shape}") from None
 
