@@ -28,11 +28,13 @@ def digits():
     return nnfast.datasets.digits.load_data()
 
 
-def save(name):
-    """Saves the picture and closes it."""
+def save(name, figure=None):
+    """Saves a Figure, or else pyplot's current one, which it closes."""
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    plt.tight_layout()
-    plt.savefig(folder / f"{name}.png", dpi=100)
+    if figure is None:
+        plt.tight_layout()
+        figure = plt.gcf()
+    figure.savefig(folder / f"{name}.png", dpi=100)
     plt.close("all")
     print(f"picture: {folder / name}.png")

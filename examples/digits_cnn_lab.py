@@ -1,9 +1,9 @@
 """The digit lab with a CNN: three convolutions, 325,282 parameters. Its Dense(200, input_dim=784) gets 1,152 inputs."""
 
-import matplotlib.pyplot as plt
 import numpy
 from common import digits, quick, save
 
+from nnfast import plot
 from nnfast.layers import Activation, Conv2D, Dense, Flatten, MaxPooling2D
 from nnfast.models import Sequential
 from nnfast.optimizers import SGD
@@ -37,13 +37,7 @@ print("loss : ", score[0])
 print("acc : ", score[1])
 predict = numpy.argmax(model.predict(test_data, verbose=0), axis=-1)
 
-maps = test_data[:1].astype("float32")
-figure, axes = plt.subplots(3, 8, figsize=(10, 4))
-for row, block in zip(axes, range(0, 9, 3)):
-    for layer in model.layers[block : block + 3]:
-        maps = layer(maps)
-    for i, axis in enumerate(row):
-        axis.imshow(maps.numpy()[0, :, :, i], cmap="Greys")
-        axis.axis("off")
-figure.suptitle(f"feature maps of a {test_ans[0]}, taken for a {predict[0]}")
-save("feature_maps")
+save("predictions", plot.digits(test_data[:40], test_ans[:40], predict[:40]))
+for block, index in enumerate((2, 5), 1):
+    save(f"feature_maps_{block}", plot.feature_maps(model, test_data[0], index, columns=16))
+save("filters", plot.filters(model.layers[0]))

@@ -35,7 +35,8 @@ predict = numpy.argmax(model.predict(test_data, verbose=0), axis=-1)
 
 
 def test(index):
-    """In a notebook: `from ipywidgets import interact_manual; interact_manual(test, index=(0, 9999))`."""
+    """In a notebook: `from ipywidgets import interact_manual; interact_manual(test, index=(0, 9999))`, or
+    `nnfast.plot.digit_viewer(model, test_data, test_labels)`."""
     matplotlib.pyplot.imshow(test_data[index].reshape(28, 28), cmap="Greys")
     print("the network says:", predict[index], " the label is:", test_labels[index])
 

@@ -1,9 +1,8 @@
 """The learning-rate finder, and what a rate too small, too large, found, and cyclical does."""
 
-import matplotlib.pyplot as plt
 from common import digits, quick, save
 
-from nnfast import layers
+from nnfast import layers, plot
 from nnfast.callbacks import CyclicalLR, LRFinder
 from nnfast.models import Sequential
 from nnfast.optimizers import SGD
@@ -23,11 +22,7 @@ finder = LRFinder(1e-4, 100.0)
 network(0.01).fit(x, y, epochs=2, batch_size=32, verbose=0, callbacks=[finder])
 found = finder.suggestion()
 print(f"suggested learning rate: {found:.3g}")
-plt.semilogx(finder.rates, finder.losses)
-plt.axvline(found, color="k")
-plt.xlabel("learning rate")
-plt.ylabel("loss")
-save("lr_finder")
+save("lr_finder", plot.lr_finder(finder))
 for name, rate, callbacks in (
     ("too small", found / 300, []),
     ("found", found, []),

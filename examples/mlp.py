@@ -1,6 +1,5 @@
 """One layer of perceptrons (7,850 parameters) and an MLP (316,810) on digits, with validation."""
 
-import matplotlib.pyplot as plt
 from common import digits, quick, save
 
 import nnfast as keras
@@ -22,15 +21,13 @@ mlp = Sequential(
 )
 mlp.summary()
 print(f"parameters: course 7,850 and 316,810, here {one_layer.count_params():,} and {mlp.count_params():,}")
+trainings = {}
 for name, model, optimizer in (
     ("one layer, 'sgd'", one_layer, "sgd"),
     ("MLP, SGD(0.01)", mlp, keras.optimizers.SGD(learning_rate=0.01)),
 ):
     model.compile(loss="sparse_categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"])
     epochs = 1 if quick else 20
-    train = model.fit(x_train, y_train, epochs=epochs, validation_data=(x_valid, y_valid), verbose=0)
-    plt.plot(train.history["accuracy"], label=f"{name}, training")
-    plt.plot(train.history["val_accuracy"], "--", label=f"{name}, validation")
+    train = trainings[name] = model.fit(x_train, y_train, epochs=epochs, validation_data=(x_valid, y_valid), verbose=0)
     print(f"{name}: {train.history['val_accuracy'][-1]:.4f} of the validation digits")
-plt.legend()
-save("mlp_history")
+save("mlp_history", keras.plot.history(trainings))

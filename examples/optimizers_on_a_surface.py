@@ -1,11 +1,8 @@
 """The race of the optimizers on a valley with a bend, 100 steps each."""
 
-import matplotlib.pyplot as plt
-import numpy as np
 from common import quick, save
 
-import nnfast
-from nnfast import optimizers
+from nnfast import optimizers, plot
 
 
 def valley(x, y):
@@ -24,17 +21,8 @@ racers = {
     "Nadam": optimizers.Nadam(0.1),
     "Lion": optimizers.Lion(0.05),
 }
-x, y = np.meshgrid(np.linspace(-3, 3, 120), np.linspace(-2, 2, 120))
-plt.figure(figsize=(8, 6))
-plt.contour(x, y, valley(x, y), 40, cmap="Greys")
-for name, optimizer in racers.items():
-    at, path = nnfast.Variable([0.02, 1.8]), []
-    for _ in range(20 if quick else 100):
-        path.append(at.numpy())
-        with nnfast.GradientTape() as tape:
-            loss = valley(at[0], at[1])
-        optimizer.apply([tape.gradient(loss, at)], [at])
-    plt.plot(*np.array(path).T, label=name)
-    print(f"{name:10} ends at {at.numpy().round(3)}, loss {valley(*at.numpy()):.4f}")
-plt.legend()
-save("optimizer_race")
+figure = plot.optimizer_race(valley, racers, start=(0.02, 1.8), steps=20 if quick else 100)
+for line in figure.axes[0].lines[:-1]:  # the last is the start
+    end = line.get_xydata()[-1]
+    print(f"{line.get_label():10} ends at {end.round(3)}, loss {valley(*end):.4f}")
+save("optimizer_race", figure)

@@ -48,6 +48,7 @@ RANK = {
     "models": 7,
     "cli": 8,
     "compat": 8,
+    "plot": 8,
 }
 sources = sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__main__.py")
 
@@ -120,6 +121,11 @@ def test_the_face_of_pytorch_has_no_maths_of_its_own():
             b.id for n in ast.walk(tree) if isinstance(n, ast.ClassDef) for b in n.bases if isinstance(b, ast.Name)
         }
         assert "Op" not in bases, path
+
+
+def test_nothing_leans_on_pictures():
+    """plot is imported when a user asks for it, and by no room: who draws asks there."""
+    assert [p for p in sources if room(p) != "plot" and "plot" in imports(p)] == []
 
 
 def test_every_file_has_a_known_room():

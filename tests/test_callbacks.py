@@ -341,27 +341,3 @@ def test_gradient_norms(xy):
     assert "apply" not in vars(model.optimizer)
     with pytest.raises(ValueError, match="every"):
         callbacks.GradientNorms(0)
-
-
-def test_figures(xy):
-    pytest.importorskip("matplotlib")
-    finder, watch = callbacks.LRFinder(1e-5, 1.0), callbacks.GradientNorms()
-    model = compiled()
-    model.fit(*xy, epochs=3, batch_size=8, verbose=0, callbacks=[watch])
-    model.fit(*xy, epochs=3, batch_size=8, verbose=0, callbacks=[finder])
-    (axes,) = finder.plot().axes
-    np.testing.assert_array_equal(axes.lines[0].get_xdata(), finder.rates)
-    np.testing.assert_array_equal(axes.lines[0].get_ydata(), finder.losses)
-    assert axes.get_xscale() == "log" and axes.lines[1].get_xdata()[0] == finder.suggestion()
-    (axes,) = watch.plot().axes
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["first", "last"]
-    np.testing.assert_array_equal(axes.lines[1].get_ydata(), watch.norms["last"])
-    assert axes.get_yscale() == "log"
-
-
-def test_figures_without_matplotlib(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"\[LRFinder.plot\].*pip install 'nnfast\[plot\]'"):
-        callbacks.LRFinder().plot()

@@ -27,6 +27,8 @@ def test_examples_run(name, monkeypatch):
     if name == "nnfast.compat":  # tests beside Keras import the real one, which compat never shadows
         for module in [m for m in sys.modules if m.split(".")[0] in ("keras", "tensorflow", "torch", "torchvision")]:
             monkeypatch.delitem(sys.modules, module)
+    if name == "nnfast.plot":
+        pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS, verbose=False)
     report = []
     for test in examples(name):

@@ -62,7 +62,8 @@ __all__ = [
     "utils",
 ]
 
-_LATER = ("backend", "compat", "data", "nn", "optim", "preprocessing", "src")  # rooms that load when they are asked for
+# Rooms that load when they are asked for.
+_LATER = ("backend", "compat", "data", "nn", "optim", "plot", "preprocessing", "src")
 
 
 def __getattr__(name: str) -> _Any:

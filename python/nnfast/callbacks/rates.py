@@ -165,6 +165,7 @@ class OneCycle(_PerStep):
 
 class LRFinder(Callback):
     """Range test: the learning rate grows with each step of `fit`; where the loss falls fastest is a good one.
+    `nnfast.plot.lr_finder` draws it.
 
     Afterwards weights and optimizer are as before (of a model that was not built: as after the first step). Training
     stops when the loss explodes or the steps are done.
@@ -261,18 +262,3 @@ class LRFinder(Callback):
         losses = np.array(self.losses[: max(int(np.argmin(self.losses)), 2) + 1])
         half = max(len(losses) // 8, 1)  # over so many steps to either side, that the noise of batches does not decide
         return self.rates[half + int(np.argmin(losses[2 * half :] - losses[: -2 * half]))]
-
-    def plot(self) -> Any:
-        """A matplotlib Figure: loss over learning rate, with the suggestion marked."""
-        from nnfast.callbacks.figures import new_figure
-
-        figure, axes = new_figure("LRFinder.plot")
-        axes.plot(self.rates, self.losses)
-        best = self.suggestion()
-        if best == best:
-            axes.axvline(best, color="tab:red", linestyle="--", label=f"suggestion: {best:.2g}")
-            axes.legend()
-        axes.set_xscale("log")
-        axes.set_xlabel("learning rate")
-        axes.set_ylabel("loss")
-        return figure

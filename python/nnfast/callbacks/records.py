@@ -88,6 +88,7 @@ class CSVLogger(Callback):
 
 class GradientNorms(Callback):
     """Keeps the length of each layer's gradient at every step: how gradients vanish and explode is seen in it.
+    `nnfast.plot.gradient_norms` draws it.
 
     Args:
         every: look at every so many-th step.
@@ -149,19 +150,6 @@ class GradientNorms(Callback):
 
     def on_train_end(self, logs: Logs = None) -> None:
         self._unhook()
-
-    def plot(self) -> Any:
-        """A matplotlib Figure: a curve per layer over the steps, the length on a logarithmic scale."""
-        from nnfast.callbacks.figures import new_figure
-
-        figure, axes = new_figure("GradientNorms.plot")
-        for layer, norms in self.norms.items():
-            axes.plot(self.steps[: len(norms)], norms, label=layer)
-        axes.set_yscale("log")
-        axes.set_xlabel("step")
-        axes.set_ylabel("gradient norm")
-        axes.legend()
-        return figure
 
 
 class BackupAndRestore(EveryFew):
