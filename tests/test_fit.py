@@ -906,3 +906,22 @@ def test_looking_for_the_bad_layer_moves_no_states():
     with pytest.raises(ValueError, match="batch 0"):
         model.fit(x, np.full(2, 3e38, "float32"), verbose=0)
     assert np.array_equal(model.layers[0].states[0].numpy(), expected)
+
+
+def test_probabilities_are_looked_at_once_after_the_first_step(monkeypatch):
+    """A reshaped softmax has no logits. Its values are read once per compile, and the warning names the user's line."""
+    read, minimum = [], ops.min
+    monkeypatch.setattr(ops, "min", lambda *args: read.append(ops.current_status()) or minimum(*args))
+    x, y = blobs(64)
+    model = models.Sequential([layers.Dense(3, "softmax", input_shape=(6,)), layers.Reshape((3,))])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+    model.fit(x, y, validation_split=0.5, verbose=0)
+    assert read == [None]
+    model = models.Sequential([layers.Dense(3, input_shape=(6,))])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.warns(UserWarning, match="must be probabilities") as caught:
+        model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+    assert [w.filename for w in caught] == [__file__] and read == [None, None]
+    with pytest.warns(UserWarning, match="must be probabilities"):
+        losses.binary_crossentropy([[1.0]], [[3.0]])

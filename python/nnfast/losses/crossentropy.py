@@ -4,6 +4,7 @@ Results of softmax and sigmoid remember their logits, and everything here comput
 probability that rounds to 0 costs what it should. Bare probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 """
 
+import sys
 import warnings
 from typing import Any
 
@@ -54,11 +55,11 @@ def sparse_categorical_crossentropy(
 def _logits(p: Tensor, from_logits: bool) -> Any:
     known = getattr(p, "logits", None)
     if from_logits and known is not None:
-        warnings.warn(
+        message = (
             "[crossentropy] with from_logits=True y_pred must be logits. Received: the result of a softmax or sigmoid, "
-            "which is applied twice now. Leave from_logits out, or the activation of the last layer",
-            stacklevel=2,
+            "which is applied twice now. Leave from_logits out, or the activation of the last layer"
         )
+        ops.after_step(lambda: _warn(message))
     return p if from_logits else known
 
 
@@ -72,13 +73,26 @@ def _classes_last(p: Tensor, axis: int) -> tuple[list[int] | None, Tensor]:
 
 def _check_probabilities(p: Tensor) -> None:
     """A warning if bare probabilities are none: a negative number, or one above 1."""
-    if p.size and (float(p.data.min()) < 0 or float(p.data.max()) > 1.001):
-        warnings.warn(
-            "[crossentropy] y_pred must be probabilities. "
-            f"Received: values from {p.data.min():.3g} to {p.data.max():.3g}. "
-            "Give the last layer activation='softmax' (one unit: 'sigmoid'), or the loss from_logits=True",
-            stacklevel=2,
-        )
+    p = p.detach()
+
+    def look() -> None:
+        low, high = ops.min(p).item(), ops.max(p).item()
+        if low < 0 or high > 1.001:
+            _warn(
+                f"[crossentropy] y_pred must be probabilities. Received: values from {low:.3g} to {high:.3g}. "
+                "Give the last layer activation='softmax' (one unit: 'sigmoid'), or the loss from_logits=True"
+            )
+
+    if p.size:
+        ops.after_step(look)
+
+
+def _warn(message: str) -> None:
+    """Warns at the line outside the package that led here."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "nnfast":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def _log_probabilities(p: Tensor) -> Tensor:

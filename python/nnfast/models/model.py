@@ -139,6 +139,7 @@ class Model(Layer):
         self._loss_tracker: metric_room.Mean | None = None
         self._compiled_metrics: CompiledMetrics | None = None
         self._status = ops.new_status()
+        self._looked = False  # has a step run since `compile`, whose data was looked at for warnings?
         self._compile_arguments: dict[str, Any] = {}
 
     # ---- structure ----
@@ -334,6 +335,7 @@ class Model(Layer):
         self.optimizer = optimizers.get(optimizer)
         self.loss, self._loss, self._compiled_metrics = loss, compiled_loss, compiled_metrics
         self._loss_tracker = metric_room.Mean("loss")
+        self._looked = False
 
     def _known_outputs(self) -> list[str] | None:
         """The outputs' names, in the order of `flatten`, where they are known before a call."""
@@ -647,12 +649,16 @@ class Model(Layer):
     ) -> Any:
         """Runs a step with the model's status word; raises what its kernels found in the data."""
         self._status[:] = 0  # an exception in the step before may have left something there
-        with ops.use_status(self._status):
+        looks: list[Callable[[], Any]] | None = None if self._looked else []
+        with ops.use_status(self._status, looks):
             result = step_function(batch)
         if self._status[0]:
             found = self._status.copy()
             self._status[:] = 0
             self._raise(found, batch, name, epoch, step, stream)
+        self._looked = True
+        for look in looks or ():
+            look()
         return result
 
     def _raise(

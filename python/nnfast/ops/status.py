@@ -20,6 +20,7 @@ BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS = 1, 2, 3,
 class _Local(threading.local):
     status: np.ndarray | None = None
     at_end: list[Callable[[], Any]] | None = None
+    looks: list[Callable[[], Any]] | None = None
 
 
 _local = _Local()
@@ -38,16 +39,17 @@ def current_status() -> np.ndarray | None:
 
 
 @contextmanager
-def use_status(status: np.ndarray) -> Iterator[None]:
-    """Inside, a step runs: this thread's ops report to `status`, and `at_end_of_step` waits for its end."""
-    before = _local.status, _local.at_end
-    _local.status, _local.at_end = status, []
+def use_status(status: np.ndarray, looks: list[Callable[[], Any]] | None = None) -> Iterator[None]:
+    """Inside, a step runs: this thread's ops report to `status`, `at_end_of_step` waits for its end, and what
+    `after_step` is given is put into looks, for the caller to call after the step, or dropped where that is None."""
+    before = _local.status, _local.at_end, _local.looks
+    _local.status, _local.at_end, _local.looks = status, [], looks
     try:
         yield
         for write in _local.at_end:
             write()
     finally:
-        _local.status, _local.at_end = before
+        _local.status, _local.at_end, _local.looks = before
 
 
 def at_end_of_step(write: Callable[[], Any]) -> None:
@@ -60,3 +62,12 @@ def at_end_of_step(write: Callable[[], Any]) -> None:
         write()
     else:
         _local.at_end.append(write)
+
+
+def after_step(look: Callable[[], Any]) -> None:
+    """For warnings about data: calls `look`, which may read values, after the running step if its caller wants to look
+    at this step (`fit` wants to at its first), or now if none is running. A step itself reads nothing."""
+    if _local.at_end is None:
+        look()
+    elif _local.looks is not None:
+        _local.looks.append(look)
