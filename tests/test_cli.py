@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nnfast import cli
+from nnfast.datasets import mnist
 
 
 def run(*arguments, timeout=300, **environment):
@@ -36,13 +37,48 @@ def test_info_in_this_process(capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("train",), ("demo", "--data", "cats"), ("demo", "--mlp-epochs", "many"), ("demo", "--cnn-epochs", "-1")],
+    [
+        (),
+        ("train",),
+        ("demo", "--data", "cats"),
+        ("demo", "--mlp-epochs", "many"),
+        ("demo", "--cnn-epochs", "-1"),
+        ("demo", "--seed", "-1"),
+    ],
 )
 def test_bad_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(list(arguments))
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("usage: nnfast")
+
+
+def test_a_demo_without_its_data_is_no_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NNFAST_DATA", raising=False)
+    monkeypatch.setenv("NNFAST_HOME", str(tmp_path))
+    monkeypatch.setattr(mnist, "NPZ_MIRRORS", [])
+    monkeypatch.setattr(mnist, "IDX_MIRRORS", [])
+    assert cli.main(["demo", "--data", "mnist"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("nnfast: [mnist.load_data] ") and "nnfast.datasets.digits" in text
+
+
+@pytest.mark.parametrize("command", ["info", "demo"])
+def test_an_unknown_isa_is_no_traceback(command):
+    done = run(command, NNFAST_ISA="foo")
+    text = done.stderr.decode()
+    assert done.returncode == 1 and "'foo'" in text and "portable" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):
+    def broken():
+        raise ValueError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "info", broken)
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        cli.main(["info"])
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     demo.add_argument("--mlp-epochs", type=_count, default=10, metavar="N", help="passes of the MLP (default 10)")
     demo.add_argument("--cnn-epochs", type=_count, default=5, metavar="N", help="passes of the CNN (default 5)")
-    demo.add_argument("--seed", type=int, default=1, help="makes the run repeatable (default 1)")
+    demo.add_argument("--seed", type=_seed, metavar="N", default=1, help="makes the run repeatable (default 1)")
     commands.add_parser("info", help="versions, CPU features, instruction set, threads, memory, CUDA")
     args = parser.parse_args(arguments)
     try:
@@ -31,6 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `nnfast demo | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (OSError, ValueError) as e:
+        if not str(e).startswith("["):
+            raise
+        print(f"nnfast: {e}", file=sys.stderr)  # nnfast's own messages say it all: no data here, a bad NNFAST_ISA
+        return 1
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"expects a number from 0 to {2**32 - 1}. Received: {text!r}")
+    return int(text)
 
 
 def _count(text: str) -> int:
