@@ -877,3 +877,73 @@ def test_bools_are_no_integers(f):
     model.compile("sgd", "mse")
     with pytest.raises((TypeError, ValueError), match=r"True|False"):
         f(model)
+
+
+# ---- arguments of the wrong kind ----
+
+
+@rows(
+    ("sign: bools", lambda a: ops.sign(np.array([True])), TypeError, "bool (1,)"),
+    ("gemm: alpha", lambda a: ops.gemm(a(2, 2), a(2, 2), alpha="a"), TypeError, "alpha='a'"),
+    ("gemm: beta", lambda a: ops.gemm(a(2, 2), a(2, 2), beta=[1], c=a(2, 2)), TypeError, "beta=[1]"),
+    ("gemm: slope", lambda a: ops.gemm(a(2, 2), a(2, 2), slope="a"), TypeError, "slope='a'"),
+    ("dense: slope", lambda a: ops.dense(a(2, 2), a(2, 2), slope="a"), TypeError, "slope='a'"),
+    ("dense: a list", lambda a: ops.dense(a(2, 2), a(2, 2), activation=["relu"]), ValueError, "['relu']"),
+    ("gemm: a list", lambda a: ops.gemm(a(2, 2), a(2, 2), activation=["relu"]), ValueError, "['relu']"),
+    ("conv2d: a list", lambda a: ops.conv2d(a(1, 3, 3, 1), a(3, 3, 1, 1), activation=["a"]), ValueError, "['a']"),
+    (
+        "simple_rnn: a list",
+        lambda a: ops.simple_rnn(a(1, 2, 3), a(3, 4), a(4, 4), activation=["tanh"]),
+        ValueError,
+        "['tanh']",
+    ),
+    ("reshape: floats", lambda a: ops.reshape(a(4), np.array([2.0, 2.0])), TypeError, "2.0"),
+    ("full: bools", lambda a: ops.zeros(np.array([True])), TypeError, "True"),
+    ("expand_dims: floats", lambda a: ops.expand_dims(a(4), np.array([0.5])), TypeError, "axis=0.5"),
+    ("swapaxes: an array", lambda a: ops.swapaxes(a(2, 2), np.array([0, 1]), 0), TypeError, "array([0, 1])"),
+    ("concat: an array", lambda a: ops.concat([a(2, 2)], axis=np.array([0, 1])), TypeError, "array([0, 1])"),
+    ("transpose: a number", lambda a: ops.transpose(a(2, 2), 1), ValueError, "axes=1"),
+    ("permutation: an array", lambda a: ops.permutation(np.array([3])), TypeError, "n=array([3])"),
+    ("set_num_threads: float", lambda a: nnfast.set_num_threads(1.5), TypeError, "n=1.5"),
+    ("set_num_threads: bool", lambda a: nnfast.set_num_threads(True), TypeError, "n=True"),
+    ("set_num_threads: none", lambda a: nnfast.set_num_threads(-(2**40)), ValueError, "n=-1099511627776"),
+    ("set_device: list", lambda a: nnfast.set_device(["cpu"]), ValueError, "['cpu']"),
+    ("set_epsilon: text", lambda a: nnfast.config.set_epsilon("a"), TypeError, "'a'"),
+    ("set_epsilon: bool", lambda a: nnfast.config.set_epsilon(True), TypeError, "True"),
+    ("set_epsilon: infinite", lambda a: nnfast.config.set_epsilon(np.inf), ValueError, "inf"),
+    ("mnist.load_data: number", lambda a: nnfast.datasets.mnist.load_data(3), TypeError, "path=3"),
+    ("EarlyStopping: bool", lambda a: nnfast.callbacks.EarlyStopping(patience=True), TypeError, "patience=True"),
+    ("ReduceLROnPlateau: text", lambda a: nnfast.callbacks.ReduceLROnPlateau(patience="2"), TypeError, "patience='2'"),
+    ("to_categorical: bool", lambda a: nnfast.utils.to_categorical([0], True), TypeError, "num_classes=True"),
+    ("to_categorical: float", lambda a: nnfast.utils.to_categorical([0], 2.5), TypeError, "num_classes=2.5"),
+    ("softmax_xent: no labels", lambda a: ops.softmax_xent(a(2, 2), None), TypeError, "labels=None"),
+    ("softmax_xent: no logits", lambda a: ops.softmax_xent(None, [0]), TypeError, "None"),
+    ("sigmoid_xent: no targets", lambda a: ops.sigmoid_xent(a(2, 2), None), TypeError, "None"),
+    (
+        "take_rows: index",
+        lambda a: ops.take_rows(a(2, 3), [0, 4]),
+        IndexError,
+        "4",
+        "2 rows",
+        "Received: x.shape=(2, 3)",
+    ),
+    ("one_hot: index", lambda a: ops.one_hot([0, 4], 3), IndexError, "4", "Received: classes=3"),
+)
+def test_arguments_of_the_wrong_kind(row):
+    check_row(row)
+
+
+def test_arrays_and_tensors_of_integers_are_shapes_and_axes():
+    x = np.arange(4.0)
+    for several in (np.array, nnfast.tensor):
+        assert ops.reshape(x, several([2, 2])).shape == (2, 2)
+        assert ops.zeros(several([2, 3])).shape == (2, 3)
+        assert ops.expand_dims(x, several([0, 2])).shape == (1, 4, 1)
+        assert ops.squeeze(x[None], several([0])).shape == (4,)
+        assert ops.transpose(x[None], several([1, 0])).shape == (4, 1)
+        assert ops.slice(x, several([1]), several([2])).tolist() == [1.0, 2.0]
+
+
+def test_more_threads_than_the_limit():
+    nnfast.set_num_threads(2**40)
+    assert nnfast.get_num_threads() == 1024

@@ -1,5 +1,8 @@
 """Defaults that layers and ops fall back on: float type, epsilon, image data format."""
 
+import math
+import numbers
+
 _floatx = "float32"
 _epsilon = 1e-7
 _image_data_format = "channels_last"
@@ -31,8 +34,10 @@ def epsilon() -> float:
 def set_epsilon(value: float) -> None:
     """Sets the fuzz factor, a positive number."""
     global _epsilon
-    if not value > 0:
-        raise ValueError(f"[set_epsilon] epsilon must be positive. Received: {value!r}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"[set_epsilon] epsilon must be a number. Received: {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"[set_epsilon] epsilon must be positive and finite. Received: {value!r}")
     _epsilon = float(value)
 
 

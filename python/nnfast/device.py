@@ -5,6 +5,7 @@ so that switching the device is switching the module.
 """
 
 import importlib
+import operator
 from typing import Any
 
 from nnfast import _cpu
@@ -24,7 +25,7 @@ def set_device(name: str) -> None:
     >>> nnfast.set_device("cpu")
     """
     global kernels, _name
-    if name not in _modules:
+    if not isinstance(name, str) or name not in _modules:
         known = ", ".join(repr(n) for n in _modules)
         raise ValueError(f"[set_device] unknown device. Known: {known}. Received: {name!r}")
     kernels = importlib.import_module(_modules[name])
@@ -37,8 +38,15 @@ def get_device() -> str:
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads kernels may use from now on, the calling one included. Results do not depend on it."""
-    _cpu.set_num_threads(n)
+    """How many threads kernels may use from now on, the calling one included; above 1024 it is 1024.
+
+    Results do not depend on it.
+    """
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"[set_num_threads] n must be an integer. Received: n={n!r}")
+    if operator.index(n) < 1:
+        raise ValueError(f"[set_num_threads] at least one thread is needed. Received: n={n!r}")
+    _cpu.set_num_threads(min(operator.index(n), 1024))
 
 
 def get_num_threads() -> int:

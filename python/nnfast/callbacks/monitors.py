@@ -1,6 +1,7 @@
 """Callbacks that watch a metric: stop, lower the learning rate, or keep a file when it improves."""
 
 import logging
+import numbers
 import os
 from typing import Any
 
@@ -50,6 +51,13 @@ class Monitor(Callback):
         return None
 
 
+def _patience(name: str, value: Any) -> Any:
+    """The checked patience: any number, so that math.inf is "never"."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"[{name}] patience must be a number of epochs. Received: patience={value!r}")
+    return value
+
+
 class EarlyStopping(Monitor):
     """Stops `fit` when a metric has stopped improving.
 
@@ -76,7 +84,7 @@ class EarlyStopping(Monitor):
         start_from_epoch: int = 0,
     ):
         super().__init__(monitor, mode, min_delta)
-        self.patience, self.verbose = patience, verbose
+        self.patience, self.verbose = _patience("EarlyStopping", patience), verbose
         self.baseline, self.restore_best_weights, self.start_from_epoch = (
             baseline,
             restore_best_weights,
@@ -150,7 +158,7 @@ class ReduceLROnPlateau(Monitor):
         if not 0 <= factor < 1:
             raise ValueError(f"[ReduceLROnPlateau] factor must be from 0 to below 1. Received: factor={factor}")
         super().__init__(monitor, mode, min_delta)
-        self.factor, self.patience, self.verbose = factor, patience, verbose
+        self.factor, self.patience, self.verbose = factor, _patience("ReduceLROnPlateau", patience), verbose
         self.cooldown, self.min_lr = cooldown, min_lr
         self.on_train_begin()
 

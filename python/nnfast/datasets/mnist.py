@@ -96,6 +96,8 @@ def load_data(
 
 
 def _in_path(path: str | os.PathLike[str], tried: list[str]) -> _Found | None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"[mnist.load_data] path must be the name of a file or folder. Received: path={path!r}")
     place = Path(path).expanduser()
     found = _read(place.absolute(), tried)
     # After a plain name the search goes on, as in Keras; anything more precise was meant as it stands.

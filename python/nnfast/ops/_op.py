@@ -135,7 +135,8 @@ def of_integers(name: str, compute: Any, *inputs: Any) -> Tensor | None:
     except (TypeError, ValueError, OverflowError) as e:
         shapes = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, ndarray) else repr(a) for a in arrays)
         rule = str(e).strip().rstrip(".")
-        raise type(e)(
+        kinds = (OverflowError, ValueError, TypeError)  # NumPy's own subclasses take other arguments
+        raise next(kind for kind in kinds if isinstance(e, kind))(
             f"[{name}] {rule}. Received: {shapes}. For arithmetic of floats: ops.cast(x, 'float32')"
         ) from None
 
@@ -151,9 +152,29 @@ def given(name: str, *operands: Any) -> None:
 
 def integer(name: str, arg: str, value: Any) -> int:
     """The argument as an int, or a TypeError: neither floats nor bools are rounded."""
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"[{name}] {arg} must be an integer. Received: {arg}={value!r}")
-    return operator.index(value)
+    try:
+        if not isinstance(value, (bool, np.bool_)):
+            return operator.index(value)
+    except TypeError:  # arrays have __index__, too
+        pass
+    raise TypeError(f"[{name}] {arg} must be an integer. Received: {arg}={value!r}")
+
+
+def number(name: str, arg: str, value: Any) -> float:
+    """The argument as a float, or a TypeError; text is no number."""
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise TypeError(f"[{name}] {arg} must be a number. Received: {arg}={value!r}")
+
+
+def several(value: Any) -> tuple[Any, ...]:
+    """What stands for one number or for several (a tuple, list or array), as a tuple."""
+    if isinstance(value, (np.ndarray, Tensor)) and value.ndim:
+        return tuple(value.tolist())
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
 
 
 def sizes(name: str, shape: Any) -> tuple[int, ...]:
@@ -164,8 +185,7 @@ def sizes(name: str, shape: Any) -> tuple[int, ...]:
         ValueError: a size is negative.
         OverflowError: so many elements do not fit into any memory.
     """
-    given = tuple(shape) if isinstance(shape, (tuple, list, np.ndarray)) else (shape,)
-    result = tuple(integer(name, "each size of the shape", n) for n in given)
+    result = tuple(integer(name, "each size of the shape", n) for n in several(shape))
     if min(result, default=0) < 0:
         raise ValueError(f"[{name}] sizes must not be negative. Received: shape={shape}")
     if max(result, default=0) >= 2**63 or (0 not in result and math.prod(result) >= 2**60):

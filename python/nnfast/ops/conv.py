@@ -109,7 +109,7 @@ def conv2d(
     >>> nnfast.ops.conv2d(np.ones((1, 28, 28, 1), "float32"), np.ones((3, 3, 1, 32), "float32"), padding="same").shape
     (1, 28, 28, 32)
     """
-    if activation not in FUSED_ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in FUSED_ACTIVATIONS:
         known = ", ".join(FUSED_ACTIVATIONS)
         raise ValueError(f"[conv2d] unknown activation. Known: {known}. Received: {activation!r}")
     given("conv2d", x, w)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op, float_operands, given
+from nnfast.ops._op import Op, float_operands, given, number
 from nnfast.tensor import Tensor
 
 # The activations that gemm and conv2d fuse, by the number that kernels know (csrc/ops.h, Activation).
@@ -19,7 +19,7 @@ FUSED_ACTIVATIONS = {
 
 
 def _fused(name: str, activation: str) -> int:
-    if activation not in FUSED_ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in FUSED_ACTIVATIONS:
         raise ValueError(
             f"[{name}] unknown activation. Known: {', '.join(FUSED_ACTIVATIONS)}. Received: {activation!r}"
         )
@@ -164,10 +164,12 @@ def dense(x: Any, w: Any, b: Any = None, activation: str = "linear", slope: floa
     >>> nnfast.ops.dense(np.ones((1, 2), "float32"), np.ones((2, 3), "float32"), activation="relu").shape
     (1, 3)
     """
-    number = FUSED_ACTIVATIONS.get(activation)
-    if number is None:
-        number = _fused("dense", activation)  # raises
-    return _dense.apply(*float_operands("dense", x, w, b), activation=number, slope=slope)
+    fused = FUSED_ACTIVATIONS.get(activation) if activation.__class__ is str else None
+    if fused is None:
+        fused = _fused("dense", activation)
+    if slope.__class__ is not float:
+        slope = number("dense", "slope", slope)
+    return _dense.apply(*float_operands("dense", x, w, b), activation=fused, slope=slope)
 
 
 def gemm(
@@ -202,11 +204,12 @@ def gemm(
     >>> nnfast.ops.gemm(np.eye(2), [[1.0, 2.0], [3.0, 4.0]], alpha=2.0, beta=-1.0, c=np.ones((2, 2))).tolist()
     [[1.0, 3.0], [5.0, 7.0]]
     """
+    alpha, beta = number("gemm", "alpha", alpha), number("gemm", "beta", beta)
     if beta and c is None:
         raise ValueError(f"[gemm] beta needs c, the matrix that is added. Received: beta={beta}, c=None")
     inputs = float_operands("gemm", a, b, bias, c)
     return _gemm.apply(
-        *inputs, alpha=float(alpha), beta=float(beta), activation=_fused("gemm", activation), slope=slope
+        *inputs, alpha=alpha, beta=beta, activation=_fused("gemm", activation), slope=number("gemm", "slope", slope)
     )
 
 

@@ -30,7 +30,12 @@ class TakeRows(Op):
     name = "take_rows"
 
     def forward(self, k: Any, x: Any, indices: Any, dtype: Any, scale: float, status: Any) -> tuple[Any, Any]:
-        y = k.take_rows(x, indices, dtype=dtype, scale=scale, status=status)
+        try:
+            y = k.take_rows(x, indices, dtype=dtype, scale=scale, status=status)
+        except IndexError as e:
+            raise IndexError(
+                f"{e}: x has {x.shape[0]} rows. Received: x.shape={x.shape}, indices.shape={indices.shape}"
+            ) from None
         return y, (indices, x.shape[0], x.dtype, scale)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
@@ -229,7 +234,10 @@ def one_hot(indices: Any, classes: int, dtype: Any = None, *, status: Any = None
     status = current_status() if status is None else status
     indices = as_array(indices, name="one_hot")
     (classes,) = sizes("one_hot", integer("one_hot", "classes", classes))
-    return wrap(device.kernels.one_hot(indices, classes, dtype or config.floatx(), status=status))
+    try:
+        return wrap(device.kernels.one_hot(indices, classes, dtype or config.floatx(), status=status))
+    except IndexError as e:
+        raise IndexError(f"{e}. Received: classes={classes}, indices.shape={indices.shape}") from None
 
 
 def cast(x: Any, dtype: Any, scale: float = 1.0) -> Tensor:

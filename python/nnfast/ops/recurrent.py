@@ -86,7 +86,7 @@ def _run(
     if result not in ("sequence", "last", "states"):
         raise ValueError(f"[{name}] result must be 'sequence', 'last' or 'states'. Received: result={result!r}")
     for key, value in activations.items():
-        if not callable(value) and value not in FUSED_ACTIVATIONS:
+        if not callable(value) and not (isinstance(value, str) and value in FUSED_ACTIVATIONS):
             raise ValueError(
                 f"[{name}] {key} must be a function, or one of {', '.join(FUSED_ACTIVATIONS)}. Received: {value!r}"
             )

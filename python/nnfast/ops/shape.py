@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op, integer, sizes, snapshot, view
+from nnfast.ops._op import Op, integer, several, sizes, snapshot, view
 from nnfast.ops.movement import take_rows
 from nnfast.tensor import Tensor, as_array
 
@@ -118,8 +118,7 @@ def reshape(x: Any, shape: Any) -> Tensor:
     [[1, 2], [3, 4]]
     """
     x = _operand("reshape", x)
-    given = shape if isinstance(shape, (tuple, list)) else (shape,)
-    wanted = [integer("reshape", "each size of the shape", n) for n in given]
+    wanted = [integer("reshape", "each size of the shape", n) for n in several(shape)]
     others = math.prod(n for n in wanted if n != -1)
     fits = wanted.count(-1) <= 1 and all(n >= -1 for n in wanted)
     if fits and -1 in wanted:
@@ -158,7 +157,7 @@ def squeeze(x: Any, axis: Any = None) -> Tensor:
     x = _operand("squeeze", x)
     if axis is None:
         return view(_reshape, x, shape=tuple(n for n in x.shape if n != 1))
-    axes = {_axis("squeeze", i, x.ndim, x.shape) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))}
+    axes = {_axis("squeeze", i, x.ndim, x.shape) for i in several(axis)}
     if any(x.shape[i] != 1 for i in axes):
         raise ValueError(f"[squeeze] only axes of size 1 can go. Received: axis={axis}, x.shape={x.shape}")
     return view(_reshape, x, shape=tuple(n for i, n in enumerate(x.shape) if i not in axes))
@@ -172,7 +171,7 @@ def expand_dims(x: Any, axis: Any) -> Tensor:
     (1, 2)
     """
     x = _operand("expand_dims", x)
-    places = axis if isinstance(axis, (tuple, list)) else (axis,)
+    places = several(axis)
     ndim = x.ndim + len(places)
     axes = {_axis("expand_dims", i, ndim, x.shape) for i in places}
     if len(axes) != len(places):
@@ -194,7 +193,9 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Tensor:
     """
     x = _operand("transpose", x)
     order = (
-        tuple(reversed(range(x.ndim))) if axes is None else tuple(_axis("transpose", i, x.ndim, x.shape) for i in axes)
+        tuple(reversed(range(x.ndim)))
+        if axes is None
+        else tuple(_axis("transpose", i, x.ndim, x.shape) for i in several(axes))
     )
     if sorted(order) != list(range(x.ndim)):
         raise ValueError(f"[transpose] axes must name each axis once. Received: axes={axes}, x.shape={x.shape}")
@@ -264,8 +265,7 @@ def slice(x: Any, start: Any, shape: Any) -> Tensor:
     [[2, 3], [5, 6]]
     """
     x = _operand("slice", x)
-    first = start if isinstance(start, (tuple, list, np.ndarray, Tensor)) else (start,)
-    first, wanted = [integer("slice", "start", i) for i in first], sizes("slice", shape)
+    first, wanted = [integer("slice", "start", i) for i in several(start)], sizes("slice", shape)
     if not len(first) == len(wanted) == x.ndim:
         raise ValueError(
             "[slice] start and shape must have one number per axis. "

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ops._op import Op, float_operands, integer
+from nnfast.ops._op import Op, float_operands, given, integer
 from nnfast.ops.reduce import axes_of
 from nnfast.ops.status import current_status
 from nnfast.tape import is_unit, local
@@ -186,6 +186,7 @@ def softmax_xent_with_correct(
     1
     """
     name = "softmax_xent"
+    given(name, logits)
     (logits,) = float_operands(name, logits)
     labels = _labels(logits, labels)
     weights = [
@@ -216,15 +217,17 @@ def softmax_xent_with_correct(
 
 
 def _labels(logits: Any, labels: Any) -> Any:
+    if labels is None:
+        raise TypeError("[softmax_xent] labels must be class numbers or rows of probabilities. Received: labels=None")
     if logits.ndim == 0:
         raise ValueError("[softmax_xent] logits must be (..., classes). Received: logits.shape=()")
     if isinstance(labels, Tensor) and labels.node is not None:
         raise NotImplementedError(
             "[softmax_xent] labels are constants: there is no gradient by them. Use labels.detach()"
         )
-    given, labels = labels, as_array(labels, name="softmax_xent")
+    operand, labels = labels, as_array(labels, name="softmax_xent")
     if labels.shape == logits.shape:
-        return as_array(float_operands("softmax_xent", logits, given)[1])
+        return as_array(float_operands("softmax_xent", logits, operand)[1])
     if labels.shape == logits.shape[:-1]:
         return labels
     fix = ""
@@ -258,6 +261,7 @@ def sigmoid_xent(logits: Any, targets: Any) -> Tensor:
     >>> nnfast.ops.sigmoid_xent([0.0, 100.0], [1.0, 0.0]).numpy()
     array([  0.6931472, 100.       ], dtype=float32)
     """
+    given("sigmoid_xent", logits, targets)
     logits, targets = float_operands("sigmoid_xent", logits, targets)
     if logits.shape != targets.shape:
         raise ValueError(

@@ -39,6 +39,8 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     if num_classes is not None:
+        if isinstance(num_classes, (bool, np.bool_)) or not hasattr(num_classes, "__index__"):
+            raise TypeError(f"[to_categorical] num_classes must be an integer. Received: num_classes={num_classes!r}")
         num_classes = operator.index(num_classes)
         if num_classes < 1:
             raise ValueError(f"[to_categorical] num_classes must be at least 1. Received: num_classes={num_classes}")
