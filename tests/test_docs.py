@@ -120,3 +120,17 @@ def test_tables_by_hand(tables, tmp_path):
     assert written.startswith(f"before\n{tables.BEGIN}\n\n**A CPU**") and written.endswith(f"{tables.END}\nafter\n")
     assert "old" not in written
     assert np.isclose(tables.geomean([1.0, 4.0]), 2.0) and tables.geomean([]) is None
+
+
+def test_the_walk_names_what_is_there():
+    """Each line of the walk: a file, and names that are defined in it."""
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    walk = text.split("## The walk")[1].split("\n## ")[0]
+    lines = [line for block in re.findall(r"^```\n(.*?)^```", walk, re.M | re.S) for line in block.splitlines()]
+    assert len(lines) >= 15
+    for line in lines:
+        file, names = line.split(maxsplit=1)
+        folder = ROOT / "csrc" if file.endswith(".cpp") else ROOT / "python" / "nnfast"
+        code = (folder / file).read_text(encoding="utf-8")
+        for name in names.split(" -> "):
+            assert re.search(rf"^ *(def|void|py::array|constinit const .*) {name}\b", code, re.M), (file, name)
