@@ -925,3 +925,62 @@ def test_probabilities_are_looked_at_once_after_the_first_step(monkeypatch):
     assert [w.filename for w in caught] == [__file__] and read == [None, None]
     with pytest.warns(UserWarning, match="must be probabilities"):
         losses.binary_crossentropy([[1.0]], [[3.0]])
+
+
+def test_a_fit_inside_a_callback_gets_its_own_history():
+    x, y = blobs(8)
+    model, inner = classifier(), []
+    begin = callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: inner or inner.append(1) or inner.append(model.fit(x, y, epochs=1, verbose=0))
+    )
+    history = model.fit(x, y, epochs=3, verbose=0, callbacks=[begin])
+    assert len(history.epoch) == 3 and len(inner[1].epoch) == 1
+    assert model.history is history
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1.5, "2", None])
+def test_steps_per_execution_is_checked(steps):
+    with pytest.raises(ValueError, match="steps_per_execution must be a positive integer"):
+        classifier(steps_per_execution=steps)
+
+
+def test_a_learning_rate_is_no_text():
+    with pytest.raises(TypeError, match=r"\[SGD\] learning_rate must be a number.*'0.1'"):
+        optimizers.SGD("0.1")
+
+
+def test_messages_name_the_method_and_the_data():
+    x, y = blobs(8)
+    with pytest.raises(ValueError, match=r"^\[evaluate\] the compiled loss needs targets"):
+        classifier().evaluate(x, verbose=0)
+    with pytest.raises(ValueError, match=r"^\[fit\] the compiled loss needs targets"):
+        classifier().fit(x, verbose=0)
+    with pytest.raises(ValueError, match=r"^\[fit\] validation_data: the compiled loss needs targets"):
+        classifier().fit(x, y, validation_data=(x,), verbose=0)
+    with pytest.raises(ValueError, match=r"(?s)dense.*This came up with validation_data\."):
+        classifier().fit(x, y, validation_data=(x[:, :4], y), verbose=0)
+
+
+def test_a_dict_for_one_input():
+    x, y = blobs(8)
+    for model in (classifier(), models.Sequential([layers.Dense(3, "softmax")])):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        with pytest.raises(ValueError, match=r"one input, without a name. Received: a dict with the keys \['a'\]"):
+            model.fit({"a": x}, y, verbose=0)
+
+
+def test_a_last_step_that_breaks_the_weights_is_an_error():
+    """The loss is finite, its gradient is not, and no further batch would show it."""
+
+    def broken(y_true, y_pred):
+        return ops.mean(ops.sqrt((y_pred - y_pred) * y_true), axis=-1)
+
+    model = models.Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", broken)
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    with pytest.raises(ValueError, match=r"^\[fit\] the weight '.*kernel' holds NaN or Inf after the last batch"):
+        model.fit(x, y, verbose=0)
+    model = models.Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", broken)
+    model.check_finite = False
+    model.fit(x, y, verbose=0)

@@ -611,3 +611,21 @@ def test_eight_threads_call_one_new_model():
         t.join()
     assert len(results) == 160 and all(np.array_equal(r, results[0]) for r in results)
     assert len(model.weights) == 4 and model.count_params() == 44
+
+
+def test_a_layer_is_added_once_and_no_model_to_itself():
+    model, layer = models.Sequential(), layers.Dense(2)
+    model.add(layer)
+    with pytest.raises(ValueError, match=r"this layer is in .* already.*the same object again"):
+        model.add(layer)
+    with pytest.raises(ValueError, match="cannot hold itself"):
+        model.add(model)
+    with pytest.raises(ValueError, match="cannot hold itself"):
+        model.add(models.Sequential([model]))
+    assert model.layers == [layer]
+
+
+def test_input_dim_and_input_shape_agree():
+    with pytest.raises(ValueError, match=r"input_dim=4, input_shape=\(5,\)"):
+        layers.Dense(1, input_dim=4, input_shape=(5,))
+    assert layers.Dense(1, input_dim=4, input_shape=(4,))._declared_shape == (None, 4)

@@ -768,6 +768,11 @@ def _declared_shape(kwargs: dict[str, Any]) -> Shape | None:
     """The batch shape that input_shape=, input_dim=, batch_input_shape= or batch_shape= say, taken out of kwargs."""
     batch_size = kwargs.pop("batch_size", None)
     dim, shape = kwargs.pop("input_dim", None), kwargs.pop("input_shape", None)
+    if dim is not None and shape is not None and standardize_shape(shape) != (dim,):
+        raise ValueError(
+            f"[Layer] input_dim=n means input_shape=(n,). Received: input_dim={dim}, input_shape={shape}. "
+            "Give one of them"
+        )
     full = kwargs.pop("batch_input_shape", None)
     full = kwargs.pop("batch_shape", full)
     if full is not None:

@@ -319,6 +319,10 @@ class Model(Layer):
             weighted_metrics: the same, with class and sample weights applied.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted and without effect.
         """
+        if steps_per_execution != "auto" and (not _whole(steps_per_execution) or steps_per_execution < 1):
+            raise ValueError(
+                f"[compile] steps_per_execution must be a positive integer. Received: {steps_per_execution!r}"
+            )
         names = self._known_outputs()
         weights = getattr(loss_weights, "tolist", lambda: loss_weights)()
         compiled_loss = None if loss is None else CompiledLoss(loss, weights, names)
@@ -590,8 +594,9 @@ class Model(Layer):
             epochs=epochs,
             steps=steps,
         )
-        self.history = calls.find(cb.History)
-        assert self.history is not None
+        history = calls.find(cb.History)
+        assert history is not None
+        self.history = history
         self.stop_training = False
         weights = _ClassWeights(class_weight) if class_weight is not None else None
         try:
@@ -611,13 +616,17 @@ class Model(Layer):
                     break
             if epochs > initial_epoch:
                 self._compiled("fit").finalize_variable_values(self.trainable_variables)
+            check = self.check_finite  # TerminateOnNaN has switched it off, and gives it back at the end
             calls.call("on_train_end", logs if epochs > initial_epoch else {})
+            if check:
+                self._check_weights()
         except BaseException:
             bar = calls.find(cb.ProgbarLogger)
             if bar is not None:
                 bar.abandon()
             raise
-        return self.history
+        self.history = history  # a callback may have called fit
+        return history
 
     def _run_epoch(
         self, epoch: int, stream: "_Stream", weights: "_ClassWeights | None", calls: cb.CallbackList
@@ -650,7 +659,7 @@ class Model(Layer):
         """Runs a step with the model's status word; raises what its kernels found in the data."""
         self._status[:] = 0  # an exception in the step before may have left something there
         looks: list[Callable[[], Any]] | None = None if self._looked else []
-        with ops.use_status(self._status, looks):
+        with ops.use_status(self._status, looks), _tagged(f"[{name}] "):
             result = step_function(batch)
         if self._status[0]:
             found = self._status.copy()
@@ -712,6 +721,16 @@ class Model(Layer):
                 if not all(np.isfinite(t.data).all() for t in flatten(out) if isinstance(t, Tensor)):
                     return f"the first layer to give NaN or Inf is '{layer.name}' ({type(layer).__name__})."
         return "every layer's output is finite, so it is the loss itself that overflows."
+
+    def _check_weights(self) -> None:
+        """The last step's gradients meet no loss that would show them."""
+        for v in self.trainable_variables:
+            if v.dtype.kind == "f" and not np.isfinite(v.data).all():
+                raise ValueError(
+                    f"[fit] the weight '{v.path}' holds NaN or Inf after the last batch. Received: a loss that is "
+                    "finite, with a gradient or step that is not. Lower the learning rate, give the optimizer "
+                    "clipnorm=1.0, or set model.check_finite = False"
+                )
 
     def _walk(self, x: Any) -> Iterator[tuple[Any, Any]]:
         """(layer, its output) in order, where the model knows its order."""
@@ -947,9 +966,24 @@ def _about_validation():
     try:
         yield
     except (TypeError, ValueError) as e:
-        if not str(e).startswith("[fit] "):
-            raise
-        raise type(e)(str(e).replace("[fit] ", "[fit] validation_data: ", 1)) from None
+        _reword(e, lambda text: text.replace("[fit] ", "[fit] validation_data: ", 1))
+        _reword(e, lambda text: text if "validation_data" in text else f"{text}\nThis came up with validation_data.")
+        raise
+
+
+@contextmanager
+def _tagged(tag: str):
+    """Inside, a message about fit is one about the method that the user called."""
+    try:
+        yield
+    except (TypeError, ValueError) as e:
+        _reword(e, lambda text: text.replace("[fit] ", tag, 1) if text.startswith("[fit] ") else text)
+        raise
+
+
+def _reword(e: Exception, change: Callable[[str], str]) -> None:
+    if e.args and isinstance(e.args[0], str):
+        e.args = (change(e.args[0]), *e.args[1:])
 
 
 def _refuse_arguments(args: Any) -> None:

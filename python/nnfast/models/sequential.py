@@ -67,6 +67,16 @@ class Sequential(Model):
         if isinstance(layer, InputLayer):
             self._add_input(layer)
             return
+        if any(inner is self for inner in layer._flatten_layers()):
+            raise ValueError(
+                f"[Sequential] {self.name!r} cannot hold itself. Received: add({layer!r}). "
+                "Use models.clone_model for a copy with weights of its own"
+            )
+        if any(layer is other for other in self._layers):
+            raise ValueError(
+                f"[Sequential] this layer is in {self.name!r} already. Received: {layer!r}, the same object again. "
+                "Make a second layer; for one layer called twice, with shared weights, use Model(inputs, outputs)"
+            )
         if any(layer.name == other.name for other in self._layers):
             raise ValueError(
                 f"[Sequential] names of layers must be unique in {self.name!r}. Received: {layer!r}. "
@@ -215,12 +225,23 @@ class Sequential(Model):
 
     def _x_dtypes(self, x: Any) -> list[str | None]:
         count = len(flatten(x))
+        if isinstance(x, dict) and self._takes_one_array():
+            raise ValueError(
+                f"[{self.name}] x must be one array: a Sequential has one input, without a name. "
+                f"Received: a dict with the keys {list(x)}. Give the array alone, e.g. x[{next(iter(x), None)!r}]"
+            )
         if count > 1 and isinstance(self._batch_shape, tuple):
             raise ValueError(
                 f"[{self.name}] x must be one array: a Sequential has one input. Received: a {type(x).__name__} of "
                 f"{count} arrays. For a list of samples use numpy.stack(x), for several inputs Model(inputs, outputs)"
             )
         return [self._x_dtype()] * count
+
+    def _takes_one_array(self) -> bool:
+        if self._batch_shape is not None or not self._layers:
+            return isinstance(self._batch_shape, tuple)
+        first = self._layers[0]  # nothing is built: a layer of our own that converts its input takes one array
+        return type(first).__module__.startswith("nnfast.layers.") and first.autocast
 
     # ---- facts ----
     @property

@@ -497,7 +497,7 @@ def _is_set(status: Any) -> bool:
 
 def _rate(tag: str, value: Any) -> float:
     try:
-        rate = float(value)
+        rate = float("no number" if isinstance(value, str) else value)
     except (TypeError, ValueError):
         raise TypeError(
             f"[{tag}] learning_rate must be a number, a LearningRateSchedule or a function. Received: {value!r}"
