@@ -984,3 +984,24 @@ def test_a_last_step_that_breaks_the_weights_is_an_error():
     model.compile("sgd", broken)
     model.check_finite = False
     model.fit(x, y, verbose=0)
+
+
+def test_targets_of_a_binary_cross_entropy():
+    x, y = np.ones((8, 6), "float32"), np.arange(8) % 2
+    model = models.Sequential([layers.Dense(1, "sigmoid", input_shape=(6,))])
+    model.compile("sgd", "binary_crossentropy")
+    before = model.get_weights()
+    for value, fix in ((5, "sparse_categorical"), (2, "sparse_categorical"), (-1, r"\(y \+ 1\) / 2")):
+        bad = y.copy()
+        bad[3] = value
+        for kind in (bad, bad[:, None].astype("float32")):
+            with pytest.raises(ValueError, match=rf"^\[fit\] the target of sample 3 is {value}.*{fix}"):
+                model.fit(x, kind, verbose=0)
+        with pytest.raises(ValueError, match=r"^\[evaluate\] the target of sample 3"):
+            model.evaluate(x, bad, verbose=0)
+        with pytest.raises(ValueError, match=r"^\[fit\] validation_data: the target of sample 3"):
+            model.fit(x, y, validation_data=(x, bad), epochs=0, verbose=0)
+    assert same(before, model.get_weights())
+    for good in (y, y.astype(bool), y * 0.5):
+        model.fit(x, good, verbose=0)
+    model.fit(x, bad, sample_weight=(bad >= 0).astype("float32"), verbose=0)  # hidden by its weight

@@ -98,6 +98,16 @@ class CompiledLoss:
         labels = unique(f"{names[i] if names[i] is not None else loss.name}_loss" for i, loss, _ in self._entries)
         self.trackers = [metric_room.Mean(name=label) for label in labels] if len(self._entries) > 1 else []
 
+    @property
+    def binary(self) -> bool:
+        """Is there one loss, a binary cross-entropy?"""
+        given = self._given if self._entries is None else [loss for _, loss, _ in self._entries]
+        while isinstance(given, (list, tuple)) and len(given) == 1:
+            given = given[0]
+        if isinstance(given, (list, tuple, dict)) or given is None:
+            return False
+        return getattr(losses.get(given), "fn", None) is losses.binary_crossentropy
+
     @staticmethod
     def _check_weight(w: Any) -> None:
         if w is not None and (isinstance(w, (bool, str)) or not hasattr(w, "__float__")):

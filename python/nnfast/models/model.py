@@ -575,6 +575,7 @@ class Model(Layer):
         if class_weight is not None and y is None and not hasattr(x, "__iter__"):
             raise ValueError("[fit] class_weight needs targets. Received: y=None")
         data = make_data("fit", x, y, sample_weight, batch_size, shuffle, self._x_dtypes)
+        self._check_targets("fit", data)
         validation = None
         if validation_data is not None:
             with _about_validation():
@@ -582,6 +583,7 @@ class Model(Layer):
             size = None if _iterable(vx) else validation_batch_size or batch_size
             with _about_validation():
                 validation = make_data("fit", vx, vy, vw, size, False, self._x_dtypes)
+                self._check_targets("fit", validation)
                 _steps("fit", validation, validation_steps)
         steps = _steps("fit", data, steps_per_epoch)
         verbose = _verbosity(verbose)
@@ -722,6 +724,28 @@ class Model(Layer):
                     return f"the first layer to give NaN or Inf is '{layer.name}' ({type(layer).__name__})."
         return "every layer's output is finite, so it is the loss itself that overflows."
 
+    def _check_targets(self, name: str, data: ArrayData | IterableData) -> None:
+        """The targets of a binary cross-entropy, where they are one column of an array, are 0, 1 or between. This looks
+        once, before the first step. Weights may hide a sample, so with weights nothing is said."""
+        if self._loss is None or not self._loss.binary or not isinstance(data, ArrayData):
+            return
+        targets, weights = data.arrays[1:]
+        if len(targets) != 1 or targets[0] is None or any(w is not None for w in weights):
+            return
+        y = targets[0]
+        if y.ndim > 2 or y.shape[1:] not in ((), (1,)) or (y.min() >= 0 and y.max() <= 1):
+            return
+        bad = np.flatnonzero((y < -1e-3) | (y > 1.001))  # NaN is left to the loss
+        if len(bad):
+            value = y.reshape(-1)[bad[0]]
+            fix = "for class numbers use sparse_categorical_crossentropy and one unit per class"
+            if value == -1:
+                fix = "for -1 and 1 use (y + 1) / 2"
+            raise ValueError(
+                f"[{name}] the target of sample {bad[0]} is {value}, but those of binary_crossentropy are 0, 1 or "
+                f"between: {fix}"
+            )
+
     def _check_weights(self) -> None:
         """The last step's gradients meet no loss that would show them."""
         for v in self.trainable_variables:
@@ -778,6 +802,7 @@ class Model(Layer):
             raise TypeError(f"[evaluate] unknown argument. Received: {', '.join(kwargs)}")
         self._compiled("evaluate")
         data = make_data("evaluate", x, y, sample_weight, batch_size, False, self._x_dtypes)
+        self._check_targets("evaluate", data)
         verbose = _verbosity(verbose)
         calls = cb.CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=_steps("evaluate", data, steps)
