@@ -7,6 +7,7 @@ import pytest
 
 import nnfast
 from nnfast import callbacks, layers, losses, metrics, models, ops, optimizers
+from nnfast.layers import nested
 
 
 def blobs(n=240, classes=3, features=6, seed=0):
@@ -505,7 +506,7 @@ def test_progress_bar_without_unicode(monkeypatch):
 def test_own_train_step():
     class Mine(models.Sequential):
         def train_step(self, data):
-            x, y = data[0], data[1]
+            x, y = data
             with nnfast.GradientTape() as tape:
                 loss = losses.mean_squared_error(y, self(x, training=True)).mean()
             grads = tape.gradient(loss, self.trainable_variables)
@@ -517,6 +518,42 @@ def test_own_train_step():
     x = np.random.default_rng(0).standard_normal((64, 2)).astype("float32")
     history = model.fit(x, x.sum(1, keepdims=True), epochs=30, verbose=0).history
     assert list(history) == ["mine"] and history["mine"][-1] < 0.1 * history["mine"][0]
+
+
+def test_steps_are_given_what_fit_was_given():
+    """As Keras packs it: x alone, (x, y), (x, y, sample_weight); a list of inputs alone is (x,)."""
+    seen = []
+
+    class Recorder(models.Model):
+        def call(self, x):
+            return x
+
+        def train_step(self, data):
+            seen.append(nested.map_structure(lambda t: t.shape, data))
+            return {}
+
+        test_step = train_step
+
+        def predict_step(self, data):
+            self.train_step(data)
+            return super().predict_step(data)
+
+    model = Recorder()
+    model.compile("sgd")
+    x, y, w = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32), np.ones(4, np.float32)
+    model.fit(x, verbose=0)
+    model.fit(x, y, verbose=0)
+    model.fit(x, y, sample_weight=w, verbose=0)
+    model.fit([x, y], verbose=0)
+    model.fit({"a": x}, y, verbose=0)
+    model.fit(iter([(x, y)]), verbose=0)
+    model.evaluate(x, y, verbose=0)
+    model.predict(x, verbose=0)
+    model.train_on_batch(x, y)
+    model.predict_on_batch(x)
+    a, b = (4, 3), (4, 1)
+    pair = (a, b)
+    assert seen == [a, pair, (*pair, (4,)), ([a, b],), ({"a": a}, b), pair, pair, a, pair, a]
 
 
 def test_subclassed_model():

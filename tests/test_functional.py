@@ -385,7 +385,7 @@ class Trained(Model):
     """A step of one's own, on a functional model and on a subclass."""
 
     def train_step(self, data):
-        x, y = data[:2]
+        x, y = data
         with nnfast.GradientTape() as tape:
             loss = self.compute_loss(y=y, y_pred=self(x, training=True))
         variables = self.trainable_variables

@@ -22,6 +22,16 @@ def unpack_x_y_sample_weight(data: Any) -> Batch:
     return (*data, *(None,) * (3 - len(data)))
 
 
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """A batch as `train_step` and its like are given it, which is how Keras gives it: x alone, (x, y), or
+    (x, y, sample_weight). A list or tuple of inputs alone is (x,)."""
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, (tuple, list)) else x
+
+
 class ArrayData:
     """Arrays cut into batches. The order is a permutation made by a kernel, and a kernel gathers the rows of a batch.
 

@@ -20,7 +20,14 @@ from nnfast.layers.layer import Layer, standardize_shape
 from nnfast.layers.nested import flatten, map_structure, pack
 from nnfast.layers.symbolic import is_symbolic, symbols, trial
 from nnfast.models.compiled import CompiledLoss, CompiledMetrics
-from nnfast.models.data import ArrayData, IterableData, make_data, structured, unpack_x_y_sample_weight
+from nnfast.models.data import (
+    ArrayData,
+    IterableData,
+    make_data,
+    pack_x_y_sample_weight,
+    structured,
+    unpack_x_y_sample_weight,
+)
 from nnfast.models.graph import Graph, from_config
 from nnfast.models.onnx_export import export_onnx
 from nnfast.models.summary import print_summary
@@ -446,7 +453,8 @@ class Model(Layer):
 
     # ---- one step ----
     def train_step(self, data: Any) -> MutableMapping[str, float]:
-        """One step of training on one batch (x, y, sample_weight). Override it to train in another way."""
+        """One step of training on one batch: x, (x, y) or (x, y, sample_weight), as `fit` was given data. Override it
+        to train in another way."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         with GradientTape() as tape:
             y_pred = self(x, training=True)
@@ -662,7 +670,7 @@ class Model(Layer):
         self._status[:] = 0  # an exception in the step before may have left something there
         looks: list[Callable[[], Any]] | None = None if self._looked else []
         with ops.use_status(self._status, looks), _tagged(f"[{name}] "):
-            result = step_function(batch)
+            result = step_function(pack_x_y_sample_weight(*batch))
         if self._status[0]:
             found = self._status.copy()
             self._status[:] = 0
@@ -846,7 +854,7 @@ class Model(Layer):
         outputs = []
         for step, batch in _Stream(data, steps).epoch():
             calls.call("on_predict_batch_begin", step, {})
-            outputs.append(self.predict_step(batch))
+            outputs.append(self.predict_step(pack_x_y_sample_weight(*batch)))
             calls.call("on_predict_batch_end", step, {"outputs": outputs[-1]})
         calls.call("on_predict_end", {})
         if not outputs:
@@ -879,7 +887,10 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The model's output for this batch; several in the structure of the outputs."""
-        return map_structure(lambda t: t.numpy(), self.predict_step(self._single("predict_on_batch", x, None, None)))
+        return map_structure(
+            lambda t: t.numpy(),
+            self.predict_step(pack_x_y_sample_weight(*self._single("predict_on_batch", x, None, None))),
+        )
 
     def _single(self, name: str, x: Any, y: Any, sample_weight: Any) -> Any:
         data = ArrayData(name, x, y, sample_weight, 1, False, self._x_dtypes)
