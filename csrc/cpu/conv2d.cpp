@@ -15,6 +15,7 @@ constexpr int64_t BLOCK_CACHE = 512 << 10;  // bytes of a block's copy: half of 
 constexpr int64_t PANEL_CACHE = 24 << 10;   // bytes of a panel of B between two passes over the pixels: half of L1
 constexpr int64_t TASKS = 24;  // enough to share among threads; below it, the columns of the result are shared too
 constexpr int64_t PARTIAL_BYTES = 2 << 20;  // most that the partial sums of a filter's gradient may take
+constexpr int64_t FEW_READS = 32;           // cells of a patch below which a gradient of pixels is read where it lies
 
 // In place, on n neighbouring values. (relu is part of the micro-kernel.)
 template <class T>
@@ -249,26 +250,52 @@ struct FilterGradient {
   void add_block(const ConvKernels<T>& kernel, int64_t group, Range panels, Range segments, const ptrdiff_t* offsets,
                  const Block& block, bool accumulate, T* to, const Workspace<T>& space) const {
     const int64_t columns = dz.c / groups, length = patches.length;
-    const int64_t rows = ceil_div(length, ceil_div(length, kernel.mr));
     place_patches(patches, x, group * patches.channels, block, space.copy, space.patch);
     ConvOuter<T> t{};
     t.pixels = block.pixels();
     t.a = space.patch;
-    t.b = space.results;
     t.ldc = dz.c;
     t.accumulate = accumulate;
+    t.neighbours = length > 1;
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
       const int64_t column0 = group * columns + panel * kernel.nr;
       t.columns = std::min<int64_t>(kernel.nr, columns - panel * kernel.nr);
-      pack_pixels(block, column0, t.columns, kernel.nr, space.results);
-      for (int64_t s = segments.begin; s < segments.end; ++s)
-        for (int64_t row = 0; row < length; row += rows) {
-          t.rows = std::min(rows, length - row);
-          t.offset = offsets[s] + row;
-          t.c = to + (s * length + row) * dz.c + column0;
-          kernel.outer(t);
-        }
+      const bool in_place = read_in_place(block, t.columns);
+      t.b = in_place ? dz.at(block.n0, block.i0, block.j0, column0) : space.results;
+      t.b_row = in_place ? dz.w_stride : kernel.nr;
+      if (!in_place) pack_pixels(block, column0, t.columns, kernel.nr, space.results);
+      if (t.neighbours)
+        for (int64_t s = segments.begin; s < segments.end; ++s)
+          for_even(0, length, kernel.mr, [&](int64_t row, int64_t rows) {
+            const ptrdiff_t offset = offsets[s] + row;
+            add_rows(kernel, t, &offset, rows, to + (s * length + row) * dz.c + column0);
+          });
+      else
+        for_even(segments.begin, segments.end, kernel.mr,
+                 [&](int64_t s, int64_t rows) { add_rows(kernel, t, offsets + s, rows, to + s * dz.c + column0); });
     }
+  }
+
+  // fn(begin, size) for even shares of [begin, end), of at most `most`.
+  template <class Fn>
+  static void for_even(int64_t begin, int64_t end, int64_t most, const Fn& fn) {
+    const int64_t n = end - begin, size = ceil_div(n, std::max<int64_t>(1, ceil_div(n, most)));
+    for (int64_t i = 0; i < n; i += size) fn(begin + i, std::min(size, n - i));
+  }
+  static void add_rows(const ConvKernels<T>& kernel, ConvOuter<T>& t, const ptrdiff_t* offsets, int64_t rows, T* c) {
+    t.offsets = offsets;
+    t.rows = rows;
+    t.c = c;
+    kernel.outer(t);
+  }
+
+  // Copying a block of dz pays where its columns are read often. Besides, its pixels must lie at even steps, and
+  // vectors must not reach beyond its columns.
+  bool read_in_place(const Block& b, int64_t columns) const {
+    const bool even_rows = b.i == 1 || dz.h_stride == b.j * dz.w_stride;
+    const bool even_images = b.n == 1 || dz.n_stride == b.i * b.j * dz.w_stride;
+    return patches.taps() * patches.channels <= FEW_READS && dz.c_stride == 1 && even_rows && even_images &&
+           columns % kernels().gemm.get<T>().lanes == 0;
   }
 
   // to[pixel][NR] = dz[pixel, columns from column0 on].

@@ -44,7 +44,7 @@ struct GemmKernels {
 template <class T>
 struct ConvRows {
   ptrdiff_t rows, columns;     // of c: at most mr and nr
-  ptrdiff_t segments, length;  // of a patch
+  ptrdiff_t segments, length;  // of a patch; length 1: single cells, which have a loop of their own
   const ptrdiff_t* offsets;    // [segments]
   ptrdiff_t shift;             // added to every offset
   const T* const* a;           // [rows]: where patches begin
@@ -57,9 +57,11 @@ struct ConvRows {
 template <class T>
 struct ConvOuter {
   ptrdiff_t rows, columns, pixels;
-  const T* const* a;  // [pixels]: where patches begin
-  ptrdiff_t offset;   // of the first of the rows
-  const T* b;         // [pixels][nr]
+  const T* const* a;         // [pixels]: where patches begin
+  const ptrdiff_t* offsets;  // of the rows' cells or, if they are neighbours, of the first
+  bool neighbours;
+  const T* b;       // [pixels], nr readable columns each
+  ptrdiff_t b_row;  // to the next pixel
   T* c;
   ptrdiff_t ldc;
   bool accumulate;

@@ -89,7 +89,7 @@ struct Patches {
   Place place;
   int64_t n, i, j;                      // sizes of a block
   int64_t window_rows, window_columns;  // of a block's copy
-  int64_t segments, length;             // a patch is `segments` runs of `length` cells
+  int64_t segments, length;             // a patch is `segments` runs of `length` cells; short runs are cut into cells
   int64_t buffer;                       // elements of a block's copy
 
   int64_t taps() const { return rows.taps * columns.taps; }
@@ -121,8 +121,13 @@ struct Patches {
   }
 };
 
-// source_bytes: of one element. `most` and `cache`: a block has at most so many pixels, and fewer (but not below a
-// quarter) if its copy would not fit in so many bytes.
+// Runs of a patch up to this length are cut into cells: one loop over all cells is faster than many short ones, and a
+// filter's gradient holds the cells of several runs in registers. (Images of one channel, 3x3 -> 32, on Zen 5: forward
+// 10% to 50% faster, filter gradient 1.8 times with AVX-512 and with AVX2.)
+constexpr int64_t SHORT = 8;
+
+// `most` and `cache`: a block has at most so many pixels, and fewer (but not below a quarter) if its copy would not fit
+// in so many bytes.
 template <class T>
 Patches make_patches(const Images<const T>& source, const Axis& rows, const Axis& columns, int64_t groups, int64_t most,
                      int64_t cache) {
@@ -142,6 +147,7 @@ Patches make_patches(const Images<const T>& source, const Axis& rows, const Axis
       columns.taps == 1 || (columns.shift_step == 1 && (!in_place || source.w_stride == p.channels));
   p.segments = p.place == Patches::Place::packed ? 1 : neighbours ? rows.taps : p.taps();
   p.length = p.taps() * p.channels / p.segments;
+  if (p.segments > 1 && p.length > 0 && p.length <= SHORT) p.segments *= p.length, p.length = 1;
   return p;
 }
 
@@ -213,8 +219,9 @@ void place_segments(const Patches& p, const Images<const T>& source, ptrdiff_t* 
   const int64_t row = in_place ? source.h_stride : p.window_columns * p.channels;
   const int64_t cell = in_place ? source.w_stride : p.channels;
   const int64_t each = p.segments == 1 ? 1 : p.segments / p.rows.taps;  // segments of one row of the filter
+  const int64_t deep = p.length == 1 ? p.channels : 1;                  // and of one tap
   for (int64_t s = 0; s < p.segments; ++s)
-    offsets[s] = s / each * p.rows.shift_step * row + s % each * p.columns.shift_step * cell;
+    offsets[s] = s / each * p.rows.shift_step * row + s % each / deep * p.columns.shift_step * cell + s % deep;
 }
 
 }  // namespace nnfast

@@ -13,8 +13,8 @@ static_assert(CONV_NV == GEMM_NV, "panels are packed by gemm's pack_b");
   _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; ++i) _Pragma("GCC unroll 4") for (int v = 0; v < NV; ++v)
 
 // c[ROWS, NV vectors] = (init or c) + patches[ROWS, segments x length] * b[segments x length, NR packed], all of c in
-// registers.
-template <class T, int ROWS, int NV>
+// registers. SINGLE: length is 1.
+template <class T, int ROWS, int NV, bool SINGLE>
 static void conv_rows(const ConvRows<T>& t) {
   constexpr int L = LANES<T>, NR = CONV_NV * L;
   Vec<T> acc[ROWS][NV];
@@ -24,8 +24,19 @@ static void conv_rows(const ConvRows<T>& t) {
     EACH_VECTOR acc[i][v] = load(t.init + v * L);
   }
   const T* b = t.b;
-  for (ptrdiff_t s = 0; s < t.segments; ++s) {
-    const T* a[ROWS];
+  const T* a[ROWS];
+  if constexpr (SINGLE) {
+#pragma GCC unroll 16
+    for (int i = 0; i < ROWS; ++i) a[i] = t.a[i];
+  }
+  for (ptrdiff_t s = 0; SINGLE && s < t.segments; ++s, b += NR) {
+    const ptrdiff_t k = t.offsets[s] + t.shift;
+    Vec<T> bv[NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) bv[v] = load(b + v * L);
+    EACH_VECTOR acc[i][v] += a[i][k] * bv[v];
+  }
+  for (ptrdiff_t s = 0; !SINGLE && s < t.segments; ++s) {
     const ptrdiff_t offset = t.offsets[s] + t.shift;
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; ++i) a[i] = t.a[i] + offset;
@@ -42,19 +53,21 @@ static void conv_rows(const ConvRows<T>& t) {
   EACH_VECTOR store(t.c[i] + t.column + v * L, acc[i][v]);
 }
 
-// c[ROWS, NV vectors] (+)= cells[pixels, ROWS]^T * b[pixels, NR packed]: ROWS neighbouring cells of each patch.
-template <class T, int ROWS, int NV>
+// c[ROWS, NV vectors] (+)= cells[pixels, ROWS]^T * b[pixels, NV vectors]: ROWS cells of each patch, NEIGHBOURS or not.
+template <class T, int ROWS, int NV, bool NEIGHBOURS>
 static void conv_outer(const ConvOuter<T>& t) {
-  constexpr int L = LANES<T>, NR = CONV_NV * L;
+  constexpr int L = LANES<T>;
+  ptrdiff_t cell[ROWS];
+  for (int i = 0; i < ROWS; ++i) cell[i] = NEIGHBOURS ? t.offsets[0] + i : t.offsets[i];
   Vec<T> acc[ROWS][NV];
   EACH_VECTOR acc[i][v] = Vec<T>{};
   const T* b = t.b;
-  for (ptrdiff_t k = 0; k < t.pixels; ++k, b += NR) {
-    const T* a = t.a[k] + t.offset;
+  for (ptrdiff_t k = 0; k < t.pixels; ++k, b += t.b_row) {
+    const T* a = t.a[k];
     Vec<T> bv[NV];
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) bv[v] = load(b + v * L);
-    EACH_VECTOR acc[i][v] += a[i] * bv[v];
+    EACH_VECTOR acc[i][v] += a[cell[i]] * bv[v];
   }
   if (t.accumulate) {
     EACH_VECTOR acc[i][v] += load(t.c + i * t.ldc + v * L);
@@ -63,24 +76,32 @@ static void conv_outer(const ConvOuter<T>& t) {
 }
 
 // The number of rows is a constant of each body, so that all of c stays in registers: one body per count.
-template <class T, int ROWS, int NV>
+template <class T, int ROWS, int NV, bool SINGLE>
 static void conv_rows_of(const ConvRows<T>& t) {
   if constexpr (ROWS > 1)
-    if (t.rows != ROWS) return conv_rows_of<T, ROWS - 1, NV>(t);
-  conv_rows<T, ROWS, NV>(t);
+    if (t.rows != ROWS) return conv_rows_of<T, ROWS - 1, NV, SINGLE>(t);
+  conv_rows<T, ROWS, NV, SINGLE>(t);
 }
-template <class T, int ROWS, int NV>
+template <class T, int NV>
+static void conv_rows_with(const ConvRows<T>& t) {
+  t.length == 1 ? conv_rows_of<T, CONV_MR, NV, true>(t) : conv_rows_of<T, CONV_MR, NV, false>(t);
+}
+template <class T, int ROWS, int NV, bool NEIGHBOURS>
 static void conv_outer_of(const ConvOuter<T>& t) {
   if constexpr (ROWS > 1)
-    if (t.rows != ROWS) return conv_outer_of<T, ROWS - 1, NV>(t);
-  conv_outer<T, ROWS, NV>(t);
+    if (t.rows != ROWS) return conv_outer_of<T, ROWS - 1, NV, NEIGHBOURS>(t);
+  conv_outer<T, ROWS, NV, NEIGHBOURS>(t);
+}
+template <class T, int NV>
+static void conv_outer_with(const ConvOuter<T>& t) {
+  t.neighbours ? conv_outer_of<T, CONV_MR, NV, true>(t) : conv_outer_of<T, CONV_MR, NV, false>(t);
 }
 
 // Columns that fill no vector go through a tile of their own.
 template <class T>
 static void conv_rows_any(const ConvRows<T>& t) {
   constexpr int L = LANES<T>, NR = CONV_NV * L;
-  const auto run = t.columns > L ? conv_rows_of<T, CONV_MR, CONV_NV> : conv_rows_of<T, CONV_MR, 1>;
+  const auto run = t.columns > L ? conv_rows_with<T, CONV_NV> : conv_rows_with<T, 1>;
   if (t.columns % L == 0) return run(t);
   T tile[CONV_MR * NR];
   T* row[CONV_MR];
@@ -98,7 +119,7 @@ static void conv_rows_any(const ConvRows<T>& t) {
 template <class T>
 static void conv_outer_any(const ConvOuter<T>& t) {
   constexpr int L = LANES<T>, NR = CONV_NV * L;
-  const auto run = t.columns > L ? conv_outer_of<T, CONV_MR, CONV_NV> : conv_outer_of<T, CONV_MR, 1>;
+  const auto run = t.columns > L ? conv_outer_with<T, CONV_NV> : conv_outer_with<T, 1>;
   if (t.columns % L == 0) return run(t);
   T tile[CONV_MR * NR];
   for (ptrdiff_t i = 0; i < t.rows && t.accumulate; ++i)
