@@ -77,6 +77,8 @@ void upsample2d_gradient(const View& dy, const Upsample2d& how, const View& dx);
 // ---- optimizer steps ----
 // In place, for a list of contiguous variables of one dtype, by Keras's rules: the formulas stand in reference.py. The
 // learning rate and the count of steps done before are read when the kernel runs. With a status set, nothing happens.
+// l2: adds l2 * w to the gradient. pytorch: PyTorch's places for epsilon (outside the root, after the corrections) and
+// for the rate (the momentum is without it).
 struct OptimizerPart {
   void *w, *g;
   // sgd, lion: momentum; rmsprop: average of g^2, momentum, average of g; adam: m, v, largest v; adagrad: sum of g^2;
@@ -91,13 +93,14 @@ struct OptimizerList {
   int count = 0;
   DType dtype = DType::float32;
 };
-void sgd(const OptimizerList& list, const double* lr, double momentum, bool nesterov, double weight_decay,
-         const Status* status);
+void sgd(const OptimizerList& list, const double* lr, double momentum, double dampening, bool nesterov,
+         double weight_decay, double l2, bool pytorch, const Status* status);
 void rmsprop(const OptimizerList& list, const double* lr, double rho, double momentum, double epsilon,
-             double weight_decay, const Status* status);
+             double weight_decay, double l2, bool pytorch, const Status* status);
 void adam(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,
-          double epsilon, double weight_decay, const Status* status);
-void adagrad(const OptimizerList& list, const double* lr, double epsilon, double weight_decay, const Status* status);
+          double epsilon, double weight_decay, double l2, bool pytorch, const Status* status);
+void adagrad(const OptimizerList& list, const double* lr, double epsilon, double weight_decay, double l2, bool pytorch,
+             const Status* status);
 void adadelta(const OptimizerList& list, const double* lr, double rho, double epsilon, double weight_decay,
               const Status* status);
 void adamax(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,

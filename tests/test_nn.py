@@ -30,10 +30,32 @@ def test_twenty_steps(name):
     agrees(name, cases.sample(cases.train(torch, name)), GOLDEN[f"train: {name}"])
 
 
-def test_twenty_steps_with_a_schedule():
+@pytest.mark.parametrize("name, kind", [("sgd, momentum", "sgd"), ("rmsprop, decay", "rmsprop")])
+def test_twenty_steps_with_a_schedule(name, kind):
     """The momentum is of gradients, not of steps: it matters as soon as the rate changes."""
-    losses = cases.train(torch, "sgd, momentum", cases.SCHEDULERS["exponential"])
-    agrees("schedule", cases.sample(losses), GOLDEN["train: sgd with a schedule"])
+    losses = cases.train(torch, name, cases.SCHEDULERS["exponential"])
+    agrees("schedule", cases.sample(losses), GOLDEN[f"train: {kind} with a schedule"])
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_a_step_is_one_kernel(kind, monkeypatch):
+    """With every option: the rule, L2 included, is no expression of ops."""
+    more = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9, "centered": True}, "Adam": {"amsgrad": True}}
+    net = cases.mlp(torch)
+    optimizer = getattr(optim, kind)(net.parameters(), weight_decay=0.1, **more.get(kind, {}))
+    net(torch.ones(2, 5)).sum().backward()
+    optimizer.step()  # makes the buffers
+    called = []
+
+    class Counting:
+        def __getattr__(self, name):
+            called.append(name)
+            return getattr(before, name)
+
+    before = nnfast.device.kernels
+    monkeypatch.setattr(nnfast.device, "kernels", Counting())
+    optimizer.step()
+    assert called == [{"AdamW": "adam"}.get(kind, kind.lower())]
 
 
 @pytest.mark.parametrize("name", cases.SCHEDULERS)
@@ -88,6 +110,16 @@ class TestBesidePyTorch:
             theirs.load_state_dict({k: peer.from_dlpack(v) for k, v in mine.state_dict().items()})
             agrees(name, cases.numbers(mine(x)), cases.numbers(theirs(x_peer)))
             theirs.load_state_dict({k: peer.from_numpy(v.numpy()) for k, v in mine.state_dict().items()})
+
+    @pytest.mark.parametrize("name", cases.OPTIMIZERS)
+    def test_what_optimizers_remember(self, peer, name):
+        """The same buffers under the same names, so that each side can go on with what the other remembered."""
+        (_, ours), (_, theirs) = cases.trained(torch, name), cases.trained(peer, name)
+        mine, other = ours.state_dict()["state"], theirs.state_dict()["state"]
+        for number, buffers in other.items():
+            for key, value in buffers.items():
+                if value is not None:
+                    agrees(f"{number} {key}", mine[number][key], value.numpy(), 1e-4)
 
     def test_a_file_of_pytorch_is_refused(self, peer, tmp_path):
         peer.save({"w": peer.ones(2)}, tmp_path / "w.pt")

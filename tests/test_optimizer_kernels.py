@@ -23,6 +23,18 @@ CASES = {
     "adam decay": ("adam", ["m", "v", None], {"weight_decay": 0.1, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-4}),
     "amsgrad": ("adam", ["m", "v", "vhat"], {}),
     "adagrad": ("adagrad", ["v"], {"weight_decay": 0.1}),
+    "sgd l2": ("sgd", [None], {"l2": 0.1, "weight_decay": 0.2}),
+    "rmsprop l2": ("rmsprop", ["v", None, None], {"l2": 0.1}),
+    "adam l2": ("adam", ["m", "v", None], {"l2": 0.1}),
+    "adagrad l2": ("adagrad", ["v"], {"l2": 0.1}),
+    "pytorch sgd": ("sgd", [None], {"pytorch": True, "l2": 0.1}),
+    "pytorch momentum": ("sgd", ["m"], {"pytorch": True, "momentum": 0.9, "dampening": 0.5, "l2": 0.1}),
+    "pytorch nesterov": ("sgd", ["m"], {"pytorch": True, "momentum": 0.9, "nesterov": True}),
+    "pytorch rmsprop": ("rmsprop", ["v", None, None], {"pytorch": True, "l2": 0.1}),
+    "pytorch rmsprop both": ("rmsprop", ["v", "m", "mean"], {"pytorch": True, "momentum": 0.8, "epsilon": 1e-3}),
+    "pytorch adam": ("adam", ["m", "v", None], {"pytorch": True, "epsilon": 0.1, "weight_decay": 0.1}),
+    "pytorch amsgrad": ("adam", ["m", "v", "vhat"], {"pytorch": True, "epsilon": 0.1, "l2": 0.1}),
+    "pytorch adagrad": ("adagrad", ["v"], {"pytorch": True, "epsilon": 0.1, "l2": 0.1}),
     "adadelta": ("adadelta", ["v", "v"], {"weight_decay": 0.1, "rho": 0.8}),
     "adamax": ("adamax", ["m", "v"], {"weight_decay": 0.1, "beta_2": 0.9}),
     "nadam": ("nadam", ["m", "v"], {"weight_decay": 0.1, "beta_1": 0.8}),
@@ -89,6 +101,25 @@ def test_steps_equal_the_reference(case, isa, dtype, rng):
         step(_cpu, case, ws, gs, state, count=count)
         step(reference, case, expected[0], gs, expected[1:], count=count)
     check([ws, *state], expected)
+
+
+@pytest.mark.parametrize("label", [n for n, c in CASES.items() if c[0] in ("sgd", "rmsprop", "adam", "adagrad")])
+def test_rules_of_keras_and_pytorch_have_the_bits_of_the_reference(label, isa, dtype, rng):
+    ws, gs, state = make(rng, CASES[label], [(n,) for n in SIZES], dtype)
+    expected = copies([ws, *state])
+    for count in range(3):
+        step(_cpu, CASES[label], ws, gs, state, count=count)
+        step(reference, CASES[label], expected[0], gs, expected[1:], count=count)
+    check([ws, *state], expected, scale=0.0)
+
+
+@pytest.mark.parametrize("label", ["sgd", "momentum", "rmsprop", "adam", "adagrad"])
+def test_without_l2_the_weights_do_not_reach_the_gradient(label, isa, dtype):
+    one = CASES[label]
+    w, g = np.full(20, np.inf, dtype), np.ones(20, dtype)
+    state = [None if kind is None else [np.ones(20, dtype)] for kind in one[1]]
+    step(_cpu, (*one[:2], {}), [w], [g], state)
+    assert all(np.isfinite(s[0]).all() for s in state if s)
 
 
 def test_isas_threads_and_places_do_not_change_a_bit(case, dtype, rng):
@@ -227,6 +258,11 @@ def test_wrong_arguments_change_nothing():
         (ValueError, "stands in the list twice", lambda: _cpu.sgd([w, m, w], [g, g, g], None, lr)),
         (TypeError, "lr must be float64", lambda: _cpu.sgd([w], [g], None, np.array(0.1, "float32"))),
         (ValueError, "lr must be one number", lambda: _cpu.sgd([w], [g], None, np.ones(2))),
+        (
+            ValueError,
+            "nesterov is without dampening.*0.5",
+            lambda: _cpu.sgd([w], [g], [m], lr, momentum=0.9, nesterov=True, dampening=0.5),
+        ),
         (TypeError, "step must be int64", lambda: _cpu.adam([w], [g], [m], [m.copy()], None, lr, np.array(0.0))),
         (ValueError, "status must be", lambda: _cpu.sgd([w], [g], None, lr, status=np.zeros(3, int))),
     ]:
@@ -365,6 +401,43 @@ def test_trajectory_of_sgd(momentum, nesterov, isa, rng):
         w = w + (momentum * m - lr * g if nesterov and momentum else m)
         _cpu.sgd([mine], [g], [mine_m] if momentum else None, np.array(lr), momentum=momentum, nesterov=nesterov)
     np.testing.assert_allclose(mine, w, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["sgd", "nesterov", "rmsprop", "adam", "adagrad"])
+def test_trajectory_of_pytorchs_rule(name, isa, rng):
+    """L2 in the gradient, epsilon outside the root, and momentum of gradients, as the rate falls."""
+    gs, w = gradients(rng)
+    mine, m, v, mean = w.copy(), *(np.zeros_like(w) for _ in range(3))
+    states = [np.zeros_like(w) for _ in range(3)]
+    common = {"l2": 0.3, "pytorch": True}
+    for t, g in enumerate(gs):
+        lr = 0.1 / (1 + t)
+        rate = np.array(lr)
+        loss_g = g + 0.3 * w
+        if name == "sgd":
+            m = 0.9 * m + 0.75 * loss_g
+            w = w - lr * m
+            _cpu.sgd([mine], [g], states[:1], rate, momentum=0.9, dampening=0.25, **common)
+        elif name == "nesterov":
+            m = 0.9 * m + loss_g
+            w = w - lr * (loss_g + 0.9 * m)
+            _cpu.sgd([mine], [g], states[:1], rate, momentum=0.9, nesterov=True, **common)
+        elif name == "rmsprop":
+            v, mean = 0.8 * v + 0.2 * loss_g**2, 0.8 * mean + 0.2 * loss_g
+            m = 0.9 * m + loss_g / (np.sqrt(v - mean**2) + 0.1)
+            w = w - lr * m
+            lists = [[s] for s in states]
+            _cpu.rmsprop([mine], [g], *lists, rate, rho=0.8, momentum=0.9, epsilon=0.1, **common)
+        elif name == "adam":
+            m, v = 0.9 * m + 0.1 * loss_g, 0.99 * v + 0.01 * loss_g**2
+            w = w - lr * m / (1 - 0.9 ** (t + 1)) / (np.sqrt(v / (1 - 0.99 ** (t + 1))) + 0.1)
+            lists = [states[0]], [states[1]], None
+            _cpu.adam([mine], [g], *lists, rate, np.array(t), beta_2=0.99, epsilon=0.1, **common)
+        else:
+            v = v + loss_g**2
+            w = w - lr * loss_g / (np.sqrt(v) + 0.1)
+            _cpu.adagrad([mine], [g], states[:1], rate, epsilon=0.1, **common)
+    np.testing.assert_allclose(mine, w, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.parametrize("centered", [False, True])

@@ -55,13 +55,21 @@ OPTIMIZERS = {
     "adamw": ("AdamW", {"lr": 0.02, "weight_decay": 0.1}),
     "rmsprop": ("RMSprop", {"lr": 0.01}),
     "rmsprop, centered": ("RMSprop", {"lr": 0.005, "momentum": 0.5, "centered": True, "alpha": 0.9, "eps": 1e-3}),
+    "rmsprop, decay": ("RMSprop", {"lr": 0.005, "weight_decay": 0.05, "momentum": 0.9}),
+    "rmsprop, maximize": ("RMSprop", {"lr": 0.001, "maximize": True}),
     "adagrad": ("Adagrad", {"lr": 0.1}),
+    "adagrad, begun": ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5}),
     "adagrad, decays": ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.01, "eps": 1e-3}),
 }
 
 
 def train(torch, name, scheduler=None):
     """The loss of 20 steps."""
+    return trained(torch, name, scheduler)[0]
+
+
+def trained(torch, name, scheduler=None):
+    """The loss of 20 steps, and the optimizer."""
     kind, options = OPTIMIZERS[name]
     net, (x, y) = mlp(torch), data(torch)
     optimizer = getattr(torch.optim, kind)(net.parameters(), **options)
@@ -75,7 +83,7 @@ def train(torch, name, scheduler=None):
         if schedule is not None:
             schedule.step()
         losses.append(loss.item())
-    return losses
+    return losses, optimizer
 
 
 SCHEDULERS = {
@@ -244,6 +252,7 @@ def everything(torch):
     return {
         **{f"train: {n}": train(torch, n) for n in OPTIMIZERS},
         "train: sgd with a schedule": train(torch, "sgd, momentum", SCHEDULERS["exponential"]),
+        "train: rmsprop with a schedule": train(torch, "rmsprop, decay", SCHEDULERS["exponential"]),
         **{f"rates: {n}": rates(torch, n) for n in SCHEDULERS},
         "rates: plateau": plateau(torch),
         **{f"loss: {n}": loss_and_gradient(torch, n) for n in LOSSES},

@@ -132,18 +132,21 @@ const int64_t* count_in(Call& call, py::handle count, const char* name) {
 const Status* status_in(Call& call, py::handle status) { return status.is_none() ? nullptr : call.status(status); }
 
 void sgd_(const Arrays& ws, const Arrays& gs, const std::optional<Arrays>& ms, py::handle lr_, double momentum,
-          bool nesterov, double weight_decay, py::handle status_) {
+          double dampening, bool nesterov, double weight_decay, double l2, bool pytorch, py::handle status_) {
   Call call("sgd");
   Lists lists(call, ws, gs);
   lists.state(0, ms, "ms");
   const double* lr = rate_in(call, lr_);
   const Status* status = status_in(call, status_);
-  lists.run([=](const OptimizerList& list) { sgd(list, lr, momentum, nesterov, weight_decay, status); });
+  call.require(!nesterov || dampening == 0, "nesterov is without dampening. Received: dampening=", dampening);
+  lists.run([=](const OptimizerList& list) {
+    sgd(list, lr, momentum, dampening, nesterov, weight_decay, l2, pytorch, status);
+  });
 }
 
 void rmsprop_(const Arrays& ws, const Arrays& gs, const Arrays& vs, const std::optional<Arrays>& ms,
               const std::optional<Arrays>& means, py::handle lr_, double rho, double momentum, double epsilon,
-              double weight_decay, py::handle status_) {
+              double weight_decay, double l2, bool pytorch, py::handle status_) {
   Call call("rmsprop");
   Lists lists(call, ws, gs);
   lists.state(0, vs, "vs");
@@ -151,12 +154,13 @@ void rmsprop_(const Arrays& ws, const Arrays& gs, const Arrays& vs, const std::o
   lists.state(2, means, "means");
   const double* lr = rate_in(call, lr_);
   const Status* status = status_in(call, status_);
-  lists.run([=](const OptimizerList& list) { rmsprop(list, lr, rho, momentum, epsilon, weight_decay, status); });
+  lists.run(
+      [=](const OptimizerList& list) { rmsprop(list, lr, rho, momentum, epsilon, weight_decay, l2, pytorch, status); });
 }
 
 void adam_(const Arrays& ws, const Arrays& gs, const Arrays& ms, const Arrays& vs, const std::optional<Arrays>& vhats,
            py::handle lr_, py::handle step_, double beta_1, double beta_2, double epsilon, double weight_decay,
-           py::handle status_) {
+           double l2, bool pytorch, py::handle status_) {
   Call call("adam");
   Lists lists(call, ws, gs);
   lists.state(0, ms, "ms");
@@ -165,17 +169,19 @@ void adam_(const Arrays& ws, const Arrays& gs, const Arrays& ms, const Arrays& v
   const double* lr = rate_in(call, lr_);
   const int64_t* step = count_in(call, step_, "step");
   const Status* status = status_in(call, status_);
-  lists.run([=](const OptimizerList& list) { adam(list, lr, step, beta_1, beta_2, epsilon, weight_decay, status); });
+  lists.run([=](const OptimizerList& list) {
+    adam(list, lr, step, beta_1, beta_2, epsilon, weight_decay, l2, pytorch, status);
+  });
 }
 
 void adagrad_(const Arrays& ws, const Arrays& gs, const Arrays& sums, py::handle lr_, double epsilon,
-              double weight_decay, py::handle status_) {
+              double weight_decay, double l2, bool pytorch, py::handle status_) {
   Call call("adagrad");
   Lists lists(call, ws, gs);
   lists.state(0, sums, "sums");
   const double* lr = rate_in(call, lr_);
   const Status* status = status_in(call, status_);
-  lists.run([=](const OptimizerList& list) { adagrad(list, lr, epsilon, weight_decay, status); });
+  lists.run([=](const OptimizerList& list) { adagrad(list, lr, epsilon, weight_decay, l2, pytorch, status); });
 }
 
 void adadelta_(const Arrays& ws, const Arrays& gs, const Arrays& vs, const Arrays& moves, py::handle lr_, double rho,
@@ -365,18 +371,17 @@ void average_weights_(const Arrays& ws, const Arrays& averages, py::handle step_
 
 void bind_optimizer(py::module_& m) {
   const auto ws = py::arg("ws"), gs = py::arg("gs"), ms = py::arg("ms"), vs = py::arg("vs"), lr = py::arg("lr");
-  m.def("sgd", sgd_, ws, gs, ms, lr, py::kw_only(), py::arg("momentum") = 0.0, py::arg("nesterov") = false,
-        py::arg("weight_decay") = 0.0, py::arg("status") = py::none());
-  m.def("rmsprop", rmsprop_, ws, gs, vs, ms, py::arg("means"), lr, py::kw_only(), py::arg("rho") = 0.9,
-        py::arg("momentum") = 0.0, py::arg("epsilon") = 1e-7, py::arg("weight_decay") = 0.0,
-        py::arg("status") = py::none());
-  m.def("adam", adam_, ws, gs, ms, vs, py::arg("vhats"), lr, py::arg("step"), py::kw_only(), py::arg("beta_1") = 0.9,
-        py::arg("beta_2") = 0.999, py::arg("epsilon") = 1e-7, py::arg("weight_decay") = 0.0,
-        py::arg("status") = py::none());
   const auto step = py::arg("step");
   const auto decay = py::arg("weight_decay") = 0.0, status = py::arg("status") = py::none();
   const auto beta_1 = py::arg("beta_1") = 0.9, beta_2 = py::arg("beta_2") = 0.999, epsilon = py::arg("epsilon") = 1e-7;
-  m.def("adagrad", adagrad_, ws, gs, py::arg("sums"), lr, py::kw_only(), epsilon, decay, status);
+  const auto momentum = py::arg("momentum") = 0.0, l2 = py::arg("l2") = 0.0, pytorch = py::arg("pytorch") = false;
+  m.def("sgd", sgd_, ws, gs, ms, lr, py::kw_only(), momentum, py::arg("dampening") = 0.0, py::arg("nesterov") = false,
+        decay, l2, pytorch, status);
+  m.def("rmsprop", rmsprop_, ws, gs, vs, ms, py::arg("means"), lr, py::kw_only(), py::arg("rho") = 0.9, momentum,
+        epsilon, decay, l2, pytorch, status);
+  m.def("adam", adam_, ws, gs, ms, vs, py::arg("vhats"), lr, step, py::kw_only(), beta_1, beta_2, epsilon, decay, l2,
+        pytorch, status);
+  m.def("adagrad", adagrad_, ws, gs, py::arg("sums"), lr, py::kw_only(), epsilon, decay, l2, pytorch, status);
   m.def("adadelta", adadelta_, ws, gs, vs, py::arg("moves"), lr, py::kw_only(), py::arg("rho") = 0.95, epsilon, decay,
         status);
   m.def("adamax", adamax_, ws, gs, ms, py::arg("us"), lr, step, py::kw_only(), beta_1, beta_2, epsilon, decay, status);

@@ -156,23 +156,24 @@ struct OptimizerArrays {
   const T* g;
   T* state[3];  // as in OptimizerPart of ops.h
 };
-// decay: weight_decay * rate.
+// decay: weight_decay * rate. l2: the gradient is g + l2 * w. Steps enter the momentum times `in` and leave it times
+// `out`: one of the two holds the rate. Roots are sqrt(v + inside) + outside.
 template <class T>
 struct SgdRates {
-  T rate, momentum, decay;
+  T in, out, momentum, decay, l2;
   bool nesterov;
 };
 template <class T>
 struct RmspropRates {
-  T rate, rho, rest, momentum, epsilon, decay;  // rest: 1 - rho
+  T in, out, rho, rest, momentum, inside, outside, decay, l2;  // rest: 1 - rho
 };
 template <class T>
 struct AdamRates {
-  T rate, rest_1, rest_2, epsilon, decay;  // the rate with its corrections; 1 - beta_1, 1 - beta_2
+  T rate, rest_1, rest_2, epsilon, decay, l2;  // the rate with its corrections; 1 - beta_1, 1 - beta_2
 };
 template <class T>
 struct AdagradRates {
-  T rate, epsilon, decay;
+  T in, out, inside, outside, decay, l2;
 };
 template <class T>
 struct AdadeltaRates {

@@ -48,43 +48,51 @@ void for_variables(const OptimizerList& list, Kernel kernel, const Rates& rates)
 
 }  // namespace
 
-void sgd(const OptimizerList& list, const double* lr, double momentum, bool nesterov, double weight_decay,
-         const Status* status) {
+void sgd(const OptimizerList& list, const double* lr, double momentum, double dampening, bool nesterov,
+         double weight_decay, double l2, bool pytorch, const Status* status) {
   if (stopped(status)) return;
+  const double taken = 1 - dampening;
   visit_float(list.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const SgdRates<T> rates{T(*lr), T(momentum), T(weight_decay * *lr), nesterov};
+    const SgdRates<T> rates{
+        T(pytorch ? taken : -*lr * taken), T(pytorch ? -*lr : 1), T(momentum), T(weight_decay * *lr), T(l2), nesterov};
     for_variables<T>(list, kernels().optimizer.get<T>().sgd, rates);
   });
 }
 
 void rmsprop(const OptimizerList& list, const double* lr, double rho, double momentum, double epsilon,
-             double weight_decay, const Status* status) {
+             double weight_decay, double l2, bool pytorch, const Status* status) {
   if (stopped(status)) return;
   visit_float(list.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const RmspropRates<T> rates{T(*lr), T(rho), T(1 - rho), T(momentum), T(epsilon), T(weight_decay * *lr)};
+    const RmspropRates<T> rates{
+        T(pytorch ? 1 : *lr),     T(pytorch ? *lr : 1),  T(rho), T(1 - rho), T(momentum), T(pytorch ? 0 : epsilon),
+        T(pytorch ? epsilon : 0), T(weight_decay * *lr), T(l2)};
     for_variables<T>(list, kernels().optimizer.get<T>().rmsprop, rates);
   });
 }
 
 void adam(const OptimizerList& list, const double* lr, const int64_t* step, double beta_1, double beta_2,
-          double epsilon, double weight_decay, const Status* status) {
+          double epsilon, double weight_decay, double l2, bool pytorch, const Status* status) {
   if (stopped(status)) return;
-  const double t = static_cast<double>(*step) + 1;
-  const double rate = *lr * std::sqrt(1 - std::pow(beta_2, t)) / (1 - std::pow(beta_1, t));
+  const double t = static_cast<double>(*step) + 1, root = std::sqrt(1 - std::pow(beta_2, t));
+  const double rate = *lr * root / (1 - std::pow(beta_1, t));
+  // m / (sqrt(v) / root + epsilon) = root * m / (sqrt(v) + root * epsilon)
+  const double added = pytorch ? root * epsilon : epsilon;
   visit_float(list.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const AdamRates<T> rates{T(rate), T(1 - beta_1), T(1 - beta_2), T(epsilon), T(weight_decay * *lr)};
+    const AdamRates<T> rates{T(rate), T(1 - beta_1), T(1 - beta_2), T(added), T(weight_decay * *lr), T(l2)};
     for_variables<T>(list, kernels().optimizer.get<T>().adam, rates);
   });
 }
 
-void adagrad(const OptimizerList& list, const double* lr, double epsilon, double weight_decay, const Status* status) {
+void adagrad(const OptimizerList& list, const double* lr, double epsilon, double weight_decay, double l2, bool pytorch,
+             const Status* status) {
   if (stopped(status)) return;
   visit_float(list.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const AdagradRates<T> rates{T(*lr), T(epsilon), T(weight_decay * *lr)};
+    const AdagradRates<T> rates{T(pytorch ? 1 : *lr),     T(pytorch ? *lr : 1),  T(pytorch ? 0 : epsilon),
+                                T(pytorch ? epsilon : 0), T(weight_decay * *lr), T(l2)};
     for_variables<T>(list, kernels().optimizer.get<T>().adagrad, rates);
   });
 }

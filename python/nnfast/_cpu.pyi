@@ -56,9 +56,11 @@ def adagrad(
     *,
     epsilon: float = 1e-07,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: np.ndarray | None = None,
 ) -> None:
-    """sum += g^2; w -= lr g / sqrt(sum + epsilon)."""
+    """g += l2 w; sum += g^2; w -= lr g / sqrt(sum + epsilon), with pytorch w -= lr (g / (sqrt(sum) + epsilon))."""
 
 def adam(
     ws: list[np.ndarray],
@@ -73,9 +75,11 @@ def adam(
     beta_2: float = 0.999,
     epsilon: float = 1e-07,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: np.ndarray | None = None,
 ) -> None:
-    """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon)."""
+    """g += l2 w; m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon)."""
 
 def adamax(
     ws: list[np.ndarray],
@@ -616,9 +620,11 @@ def rmsprop(
     momentum: float = 0.0,
     epsilon: float = 1e-07,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: np.ndarray | None = None,
 ) -> None:
-    """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step."""
+    """g += l2 w; v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step."""
 
 def rsqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def rsqrt_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
@@ -632,11 +638,14 @@ def sgd(
     lr: np.ndarray,
     *,
     momentum: float = 0.0,
+    dampening: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: np.ndarray | None = None,
 ) -> None:
-    """m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g. Without momentum ms is None."""
+    """g += l2 w; m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g."""
 
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def sigmoid_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...

@@ -1235,6 +1235,11 @@ def _stopped(status: Array | None) -> bool:
     return status is not None and bool(status[0])
 
 
+def _with_l2(g: Array, w: Array, l2: float) -> Array:
+    """The gradient with that of an L2 penalty."""
+    return g + w.dtype.type(l2) * w if l2 else g
+
+
 def sgd(
     ws: list[Array],
     gs: list[Array],
@@ -1242,21 +1247,31 @@ def sgd(
     lr: Array,
     *,
     momentum: float = 0.0,
+    dampening: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Array | None = None,
 ) -> None:
-    """m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g. Without momentum ms is None."""
+    """g += l2 w; m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g.
+
+    ms: None without momentum.
+    dampening: the step takes (1 - dampening) g; not with nesterov.
+    pytorch: the rate stands outside, m = momentum m + g; w -= lr m, or with nesterov w -= lr (g + momentum m).
+    """
     if _stopped(status):
         return
     for i, (w, g) in enumerate(zip(ws, gs)):
-        rate = w.dtype.type(lr)
-        w -= w * w.dtype.type(weight_decay) * rate
-        if ms is None:
-            w -= rate * g
-        else:
-            ms[i][...] = w.dtype.type(momentum) * ms[i] - rate * g
-            w += w.dtype.type(momentum) * ms[i] - rate * g if nesterov else ms[i]
+        t = w.dtype.type
+        taken = 1.0 - dampening
+        enters, leaves = (taken, -float(lr)) if pytorch else (-float(lr) * taken, 1.0)
+        move = t(enters) * _with_l2(g, w, l2)
+        w -= w * t(weight_decay * float(lr))
+        if ms is not None:
+            ms[i][...] = t(momentum) * ms[i] + move
+            move = t(momentum) * ms[i] + move if nesterov else ms[i]
+        w += t(leaves) * move
         _written(w)
 
 
@@ -1272,28 +1287,32 @@ def rmsprop(
     momentum: float = 0.0,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Array | None = None,
 ) -> None:
-    """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step.
+    """g += l2 w; v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step.
 
     ms (momentum): m = momentum m + step; w -= m.
     means (centered): mean = rho mean + (1 - rho) g; v - mean^2 takes v's place under the root.
+    pytorch: step = g / (sqrt(v) + epsilon); w -= lr step, or with momentum w -= lr m.
     """
     if _stopped(status):
         return
     for i, (w, g, v) in enumerate(zip(ws, gs, vs)):
         t = w.dtype.type
-        w -= w * t(weight_decay) * t(lr)
+        g = _with_l2(g, w, l2)
+        w -= w * t(weight_decay * float(lr))
         v[...] = t(rho) * v + t(1 - rho) * g * g
         spread = v
         if means is not None:
             means[i][...] = t(rho) * means[i] + t(1 - rho) * g
             spread = v - means[i] * means[i]
-        move = t(lr) * g / np.sqrt(spread + t(epsilon))
+        move = g / (np.sqrt(spread) + t(epsilon)) if pytorch else t(lr) * g / np.sqrt(spread + t(epsilon))
         if ms is not None:
             ms[i][...] = t(momentum) * ms[i] + move
             move = ms[i]
-        w -= move
+        w -= t(lr) * move if pytorch else move
         _written(w)
 
 
@@ -1310,20 +1329,27 @@ def adam(
     beta_2: float = 0.999,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Array | None = None,
 ) -> None:
-    """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon).
+    """g += l2 w; m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= rate m / (sqrt(v) + epsilon).
 
     rate = lr sqrt(1 - b2^t) / (1 - b1^t), where t = step + 1.
     vhats (amsgrad): the largest v so far takes v's place.
+    pytorch: epsilon is added after the correction of v, so epsilon sqrt(1 - b2^t) takes its place here.
     """
     if _stopped(status):
         return
     count = int(step) + 1
-    alpha = float(lr) * math.sqrt(1 - beta_2**count) / (1 - beta_1**count)
+    root = math.sqrt(1 - beta_2**count)
+    alpha = float(lr) * root / (1 - beta_1**count)
+    if pytorch:
+        epsilon = root * epsilon
     for i, (w, g, m, v) in enumerate(zip(ws, gs, ms, vs)):
         t = w.dtype.type
-        w -= w * t(weight_decay) * t(lr)
+        g = _with_l2(g, w, l2)
+        w -= w * t(weight_decay * float(lr))
         m += t(1 - beta_1) * (g - m)
         v += t(1 - beta_2) * (g * g - v)
         spread = v
@@ -1342,16 +1368,22 @@ def adagrad(
     *,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Array | None = None,
 ) -> None:
-    """sum += g^2; w -= lr g / sqrt(sum + epsilon)."""
+    """g += l2 w; sum += g^2; w -= lr g / sqrt(sum + epsilon), with pytorch w -= lr (g / (sqrt(sum) + epsilon))."""
     if _stopped(status):
         return
     for w, g, total in zip(ws, gs, sums):
         t = w.dtype.type
+        g = _with_l2(g, w, l2)
         w -= w * t(weight_decay * float(lr))
         total += g * g
-        w -= t(lr) * g / np.sqrt(total + t(epsilon))
+        if pytorch:
+            w -= t(lr) * (g / (np.sqrt(total) + t(epsilon)))
+        else:
+            w -= t(lr) * g / np.sqrt(total + t(epsilon))
         _written(w, total)
 
 

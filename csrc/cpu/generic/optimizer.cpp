@@ -24,17 +24,23 @@ INLINE void put(T* p, Vec<T> v, ptrdiff_t count) {
     store_some(p, v, count);
 }
 
+// The gradient with that of an L2 penalty. Without one it stays as it is, whatever w is.
+template <class T>
+INLINE Vec<T> with_l2(Vec<T> g, Vec<T> w, T l2) {
+  return l2 == T(0) ? g : g + l2 * w;
+}
+
 template <class T, bool MOMENTUM, bool NESTEROV>
 static void sgd_of(const OptimizerArrays<T>& a, ptrdiff_t n, const SgdRates<T>& r) {
   for_vectors<T>(n, [&](ptrdiff_t i, ptrdiff_t count) __attribute__((always_inline)) {
-    const Vec<T> w = get(a.w + i, count), step = r.rate * get(a.g + i, count);
+    const Vec<T> w = get(a.w + i, count), step = r.in * with_l2(get(a.g + i, count), w, r.l2);
     const Vec<T> shrunk = w - w * r.decay;
     if constexpr (MOMENTUM) {
-      const Vec<T> m = r.momentum * get(a.state[0] + i, count) - step;
+      const Vec<T> m = r.momentum * get(a.state[0] + i, count) + step;
       put(a.state[0] + i, m, count);
-      put(a.w + i, NESTEROV ? shrunk + (r.momentum * m - step) : shrunk + m, count);
+      put(a.w + i, shrunk + r.out * (NESTEROV ? r.momentum * m + step : m), count);
     } else {
-      put(a.w + i, shrunk - step, count);
+      put(a.w + i, shrunk + r.out * step, count);
     }
   });
 }
@@ -47,7 +53,7 @@ static void sgd(const OptimizerArrays<T>& a, ptrdiff_t n, const SgdRates<T>& r) 
 template <class T, bool MOMENTUM, bool CENTERED>
 static void rmsprop_of(const OptimizerArrays<T>& a, ptrdiff_t n, const RmspropRates<T>& r) {
   for_vectors<T>(n, [&](ptrdiff_t i, ptrdiff_t count) __attribute__((always_inline)) {
-    const Vec<T> w = get(a.w + i, count), g = get(a.g + i, count);
+    const Vec<T> w = get(a.w + i, count), g = with_l2(get(a.g + i, count), w, r.l2);
     const Vec<T> v = r.rho * get(a.state[0] + i, count) + r.rest * g * g;
     put(a.state[0] + i, v, count);
     Vec<T> spread = v;
@@ -56,12 +62,12 @@ static void rmsprop_of(const OptimizerArrays<T>& a, ptrdiff_t n, const RmspropRa
       put(a.state[2] + i, mean, count);
       spread = v - mean * mean;
     }
-    Vec<T> step = r.rate * g / sqrt(spread + r.epsilon);
+    Vec<T> step = r.in * g / (sqrt(spread + r.inside) + r.outside);
     if constexpr (MOMENTUM) {
       step = r.momentum * get(a.state[1] + i, count) + step;
       put(a.state[1] + i, step, count);
     }
-    put(a.w + i, w - w * r.decay - step, count);
+    put(a.w + i, w - w * r.decay - r.out * step, count);
   });
 }
 template <class T>
@@ -73,7 +79,7 @@ static void rmsprop(const OptimizerArrays<T>& a, ptrdiff_t n, const RmspropRates
 template <class T, bool AMSGRAD>
 static void adam_of(const OptimizerArrays<T>& a, ptrdiff_t n, const AdamRates<T>& r) {
   for_vectors<T>(n, [&](ptrdiff_t i, ptrdiff_t count) __attribute__((always_inline)) {
-    const Vec<T> w = get(a.w + i, count), g = get(a.g + i, count);
+    const Vec<T> w = get(a.w + i, count), g = with_l2(get(a.g + i, count), w, r.l2);
     const Vec<T> m = get(a.state[0] + i, count), v = get(a.state[1] + i, count);
     const Vec<T> new_m = m + r.rest_1 * (g - m), new_v = v + r.rest_2 * (g * g - v);
     put(a.state[0] + i, new_m, count);
@@ -94,10 +100,10 @@ static void adam(const OptimizerArrays<T>& a, ptrdiff_t n, const AdamRates<T>& r
 template <class T>
 static void adagrad(const OptimizerArrays<T>& a, ptrdiff_t n, const AdagradRates<T>& r) {
   for_vectors<T>(n, [&](ptrdiff_t i, ptrdiff_t count) __attribute__((always_inline)) {
-    const Vec<T> w = get(a.w + i, count), g = get(a.g + i, count);
+    const Vec<T> w = get(a.w + i, count), g = with_l2(get(a.g + i, count), w, r.l2);
     const Vec<T> sum = get(a.state[0] + i, count) + g * g;
     put(a.state[0] + i, sum, count);
-    put(a.w + i, w - w * r.decay - r.rate * g / sqrt(sum + r.epsilon), count);
+    put(a.w + i, w - w * r.decay - r.out * (r.in * g / (sqrt(sum + r.inside) + r.outside)), count);
   });
 }
 

@@ -25,18 +25,23 @@ def sgd(
     lr: Any,
     *,
     momentum: float = 0.0,
+    dampening: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Any = None,
 ) -> None:
     """m = momentum m - lr g; w += m, or with nesterov w += momentum m - lr g, for each variable.
 
     Args:
         ws: the variables; each w -= w * weight_decay * lr first.
-        gs: their gradients, of the same shapes and dtypes.
+        gs: their gradients, of the same shapes and dtypes; l2 * w is added to each.
         ms: their momenta; None without momentum.
         lr: float64 (), read when the step runs.
-        momentum, nesterov, weight_decay: see above.
+        momentum, nesterov, weight_decay, l2: see above.
+        dampening: the step takes (1 - dampening) g; not with nesterov.
+        pytorch: the momenta are without the rate, as in PyTorch: m = momentum m + g; w -= lr m.
         status: once set, nothing happens.
 
     >>> import numpy as np, nnfast
@@ -51,8 +56,11 @@ def sgd(
         _list(ms),
         _data(lr),
         momentum=momentum,
+        dampening=dampening,
         nesterov=nesterov,
         weight_decay=weight_decay,
+        l2=l2,
+        pytorch=pytorch,
         status=status,
     )
 
@@ -69,18 +77,21 @@ def rmsprop(
     momentum: float = 0.0,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Any = None,
 ) -> None:
     """v = rho v + (1 - rho) g^2; step = lr g / sqrt(v + epsilon); w -= step, for each variable, as in Keras.
 
     Args:
-        ws, gs, lr, weight_decay, status: as in `sgd`.
+        ws, gs, lr, weight_decay, l2, status: as in `sgd`.
         vs: the averages of g^2.
         ms: None, or momenta: m = momentum m + step; w -= m.
         means: None, or the averages of g, whose squares are subtracted from v.
         rho: how slowly the averages forget.
         momentum: see ms.
         epsilon: keeps the root away from 0.
+        pytorch: step = g / (sqrt(v) + epsilon), and the rate after the momentum: w -= lr m.
     """
     device.kernels.rmsprop(
         _list(ws),
@@ -93,6 +104,8 @@ def rmsprop(
         momentum=momentum,
         epsilon=epsilon,
         weight_decay=weight_decay,
+        l2=l2,
+        pytorch=pytorch,
         status=status,
     )
 
@@ -110,17 +123,20 @@ def adam(
     beta_2: float = 0.999,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Any = None,
 ) -> None:
     """m += (1 - b1)(g - m); v += (1 - b2)(g^2 - v); w -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon).
 
     Args:
-        ws, gs, lr, weight_decay, status: as in `sgd`.
+        ws, gs, lr, weight_decay, l2, status: as in `sgd`.
         ms, vs: the averages of g and g^2.
         vhats: None, or the largest v so far, which takes v's place (amsgrad).
         step: int64 (), the steps done before this one: t = step + 1.
         beta_1, beta_2: how slowly the averages forget.
         epsilon: keeps the division away from 0.
+        pytorch: epsilon is added to sqrt(v) after its correction, as in PyTorch.
     """
     device.kernels.adam(
         _list(ws),
@@ -134,6 +150,8 @@ def adam(
         beta_2=beta_2,
         epsilon=epsilon,
         weight_decay=weight_decay,
+        l2=l2,
+        pytorch=pytorch,
         status=status,
     )
 
@@ -146,14 +164,17 @@ def adagrad(
     *,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    l2: float = 0.0,
+    pytorch: bool = False,
     status: Any = None,
 ) -> None:
     """sum += g^2; w -= lr g / sqrt(sum + epsilon), for each variable.
 
     Args:
-        ws, gs, lr, weight_decay, status: as in `sgd`.
+        ws, gs, lr, weight_decay, l2, status: as in `sgd`.
         sums: the sums of g^2.
         epsilon: keeps the root away from 0.
+        pytorch: epsilon is added to the root.
     """
     device.kernels.adagrad(
         _list(ws),
@@ -162,6 +183,8 @@ def adagrad(
         _data(lr),
         epsilon=epsilon,
         weight_decay=weight_decay,
+        l2=l2,
+        pytorch=pytorch,
         status=status,
     )
 

@@ -68,13 +68,14 @@ class Optimizer:
                         state = self.state.setdefault(p, {"step": 0})
                         by_count.setdefault(state["step"], []).append(p)
                 for count, params in by_count.items():
-                    self._update(group, params, [p.grad for p in params], count)
+                    grads = [-p.grad if group.get("maximize") else p.grad for p in params]
+                    self._update(group, params, grads, count)
                     for p in params:
                         self.state[p]["step"] = count + 1
         return loss
 
     def _update(self, group: dict[str, Any], params: list[Any], grads: list[Any], count: int) -> None:
-        """One step of parameters that have done `count` steps before."""
+        """One step of parameters that have done `count` steps before, downhill: with maximize the grads are turned."""
         raise NotImplementedError(f"[{type(self).__name__}] an optimizer must define _update")
 
     def _buffers(self, name: str, params: Iterable[Any], value: float = 0.0) -> list[Variable]:
@@ -129,15 +130,6 @@ def _rate(group: dict[str, Any]) -> np.ndarray:
     return np.array(float(group["lr"]))
 
 
-def _decayed(group: dict[str, Any], params: list[Any], grads: list[Any]) -> list[Any]:
-    """g + weight_decay * w, the gradient of an L2 penalty; with maximize of -g."""
-    if group.get("maximize"):
-        grads = [-g for g in grads]
-    if not group["weight_decay"]:
-        return grads
-    return [g + p * group["weight_decay"] for g, p in zip(grads, params)]
-
-
 class SGD(Optimizer):
     """g += weight_decay * w; b = momentum * b + (1 - dampening) * g; w -= lr * b (nesterov: lr * (g + momentum * b)).
 
@@ -178,20 +170,17 @@ class SGD(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Any], grads: list[Any], count: int) -> None:
-        grads = _decayed(group, params, grads)
-        if not group["momentum"]:
-            ops.sgd(params, grads, None, _rate(group))
-            return
-        # The kernel's momentum is -lr * b, so a new lr rescales it.
-        moments = self._buffers("momentum", params)
-        for p, m in zip(params, moments):
-            before = self.state[p].get("lr", group["lr"])
-            if before != group["lr"]:
-                m.assign(m * (group["lr"] / before) if before else m * 0.0)
-            self.state[p]["lr"] = group["lr"]
-        if group["dampening"] and count:
-            grads = [g * (1.0 - group["dampening"]) for g in grads]
-        ops.sgd(params, grads, moments, _rate(group), momentum=group["momentum"], nesterov=group["nesterov"])
+        ops.sgd(
+            params,
+            grads,
+            self._buffers("momentum_buffer", params) if group["momentum"] else None,
+            _rate(group),
+            momentum=group["momentum"],
+            dampening=group["dampening"] if group["momentum"] and count else 0.0,
+            nesterov=group["nesterov"],
+            l2=group["weight_decay"],
+            pytorch=True,
+        )
 
 
 class Adam(Optimizer):
@@ -236,8 +225,6 @@ class Adam(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Any], grads: list[Any], count: int) -> None:
-        decay = group["weight_decay"] if self.decoupled else 0.0
-        grads = _decayed({**group, "weight_decay": 0} if self.decoupled else group, params, grads)
         beta_1, beta_2 = group["betas"]
         ops.adam(
             params,
@@ -249,9 +236,10 @@ class Adam(Optimizer):
             np.array(count),
             beta_1=beta_1,
             beta_2=beta_2,
-            # The kernel divides by sqrt(v) + epsilon before the correction: the same step for this epsilon.
-            epsilon=group["eps"] * (1 - beta_2 ** (count + 1)) ** 0.5,
-            weight_decay=decay,
+            epsilon=group["eps"],
+            weight_decay=group["weight_decay"] if self.decoupled else 0.0,
+            l2=0.0 if self.decoupled else group["weight_decay"],
+            pytorch=True,
         )
 
 
@@ -314,20 +302,19 @@ class RMSprop(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Any], grads: list[Any], count: int) -> None:
-        alpha, steps = group["alpha"], []
-        means = self._buffers("grad_avg", params) if group["centered"] else [None for _ in params]
-        for g, v, mean in zip(_decayed(group, params, grads), self._buffers("square_avg", params), means):
-            v.assign(v * alpha + ops.square(g) * (1 - alpha))
-            spread: Tensor = v
-            if mean is not None:
-                mean.assign(mean + (g - mean) * (1 - alpha))
-                spread = v - ops.square(mean)
-            steps.append(g / (ops.sqrt(spread) + group["eps"]))
-        if group["momentum"]:
-            for b, s in zip(self._buffers("momentum_buffer", params), steps):
-                b.assign(b * group["momentum"] + s)
-            steps = self._buffers("momentum_buffer", params)
-        ops.sgd(params, steps, None, _rate(group))
+        ops.rmsprop(
+            params,
+            grads,
+            self._buffers("square_avg", params),
+            self._buffers("momentum_buffer", params) if group["momentum"] else None,
+            self._buffers("grad_avg", params) if group["centered"] else None,
+            _rate(group),
+            rho=group["alpha"],
+            momentum=group["momentum"],
+            epsilon=group["eps"],
+            l2=group["weight_decay"],
+            pytorch=True,
+        )
 
 
 class Adagrad(Optimizer):
@@ -367,9 +354,12 @@ class Adagrad(Optimizer):
         )
 
     def _update(self, group: dict[str, Any], params: list[Any], grads: list[Any], count: int) -> None:
-        sums = self._buffers("sum", params, group["initial_accumulator_value"])
-        steps = []
-        for g, s in zip(_decayed(group, params, grads), sums):
-            s.assign(s + ops.square(g))
-            steps.append(g / (ops.sqrt(s) + group["eps"]))
-        ops.sgd(params, steps, None, np.array(group["lr"] / (1 + count * group["lr_decay"])))
+        ops.adagrad(
+            params,
+            grads,
+            self._buffers("sum", params, group["initial_accumulator_value"]),
+            np.array(group["lr"] / (1 + count * group["lr_decay"])),
+            epsilon=group["eps"],
+            l2=group["weight_decay"],
+            pytorch=True,
+        )
