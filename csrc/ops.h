@@ -41,7 +41,8 @@ void cast(const View& x, double scale, const View& y);  // y = x * scale, in y's
 void full(double value, const View& y);                 // y, contiguous, = value
 // y[indices..., ...] = scale * x[index, ...], in y's dtype. An index outside [0, rows) is reported and gives zeros.
 void take_rows(const View& x, const View& indices, double scale, const View& y, Status* status);
-// dx[rows, ...] = the sum of the dy[indices..., ...] that were taken from each row, in the order of the indices.
+// dx[rows, ...] = the sum of the dy[indices..., ...] that were taken from each row, in the order of the indices. An
+// index outside [0, rows) is reported, and its dy left out.
 void take_rows_gradient(const View& dy, const View& indices, const View& dx, Status* status);
 struct Before {
   int64_t cells[MAX_DIMS];

@@ -66,3 +66,25 @@ def test_padding_may_be_left_out():
     words, lstm = layers.Embedding(9, 4, mask_zero=True), layers.LSTM(5)
     padded = np.array([[3, 5, 0, 0]])
     near(lstm(words(padded), mask=words.compute_mask(padded)), lstm(words(padded[:, :2])))
+
+
+def test_a_bad_number_in_fit_changes_nothing(device):
+    """The weights before the bad batch stay, in evaluate and for a loss of one's own the message is about an index."""
+    model = nnfast.Sequential([layers.Embedding(3, 2, name="words"), layers.Flatten(), layers.Dense(1)])
+    model.compile("adam", "mse")
+    x, y = np.zeros((6, 2), "int64"), np.ones(6)
+    model.fit(x, y, batch_size=2, verbose=0)
+    before = [v.numpy() for v in model.weights + model.optimizer.variables]
+    x[1, 1] = 3
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(IndexError, match=r"\[words\].*Received: 3 in sample 1, position 1.*row 1 of the data"):
+            call(x[:2], y[:2], verbose=0, **({"shuffle": False} if call == model.fit else {}))
+    assert all((a == v.numpy()).all() for a, v in zip(before, model.weights + model.optimizer.variables))
+
+    def loss(y, p):
+        return ops.mean((ops.one_hot(ops.cast(y, "int64"), 2) - p) ** 2)
+
+    model = nnfast.Sequential([layers.Dense(2)])
+    model.compile("sgd", loss)
+    with pytest.raises(IndexError, match=r"\[fit\] an index is out of range. Received: 2 \(batch 0 of epoch 1\)"):
+        model.fit(np.ones((3, 4)), [0, 1, 2], verbose=0)

@@ -31,6 +31,12 @@ def cnn(*last):
     return Sequential([layers.Conv2D(4, 3, input_shape=(28, 28, 1), name="conv"), *last])
 
 
+def words(count):
+    return Sequential(
+        [layers.Embedding(count, 4, name="words"), layers.GlobalAveragePooling1D(), layers.Dense(10, "softmax")]
+    )
+
+
 def fit(model, x, y, loss="sparse_categorical_crossentropy", **options):
     model.compile("sgd", loss, metrics=["accuracy"])
     model.fit(x, y, verbose=0, **options)
@@ -85,6 +91,18 @@ ERRORS = {
         lambda: fit(mlp(3, None), ROWS, RNG.random(40), "mse"),
         ["scores", "(32,)", "(32, 3)", "does not broadcast", "one unit"],
     ),
+    "word numbers beyond the Embedding": (
+        lambda: fit(words(20), RNG.integers(0, 50, (40, 12)), LABELS),
+        ["words", "Embedding", "from 0 to 19", "in sample", "input_dim=", "or more", "batch 0 of epoch 1, row "],
+    ),
+    "negative word numbers": (
+        lambda: fit(words(20), -np.ones((40, 12), "int64"), LABELS),
+        ["words", "Embedding", "Received: -1 in sample 0, position 0", "Negative numbers", "weights are those before"],
+    ),
+    "word numbers of the validation data beyond the Embedding": (
+        lambda: fit(words(20), np.ones((40, 12)), LABELS, validation_data=(np.full((9, 12), 20), LABELS[:9])),
+        ["words", "Received: 20", "input_dim=21", "(batch 0, row 0 of the data)", "validation_data"],
+    ),
     "text as data": (lambda: fit(mlp(), np.array([["a", "b"]] * 40), LABELS), ["numbers", "<U1", "text"]),
     "text as labels": (
         lambda: fit(mlp(), ROWS, np.array(["cat", "dog"] * 20)),
@@ -137,7 +155,7 @@ ERRORS = {
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_message_has_what_helps(name):
     mistake, words = ERRORS[name]
-    with pytest.raises((ValueError, TypeError, AttributeError)) as caught:
+    with pytest.raises((ValueError, TypeError, IndexError, AttributeError)) as caught:
         mistake()
     text = str(caught.value)
     assert text.startswith("["), f"no [op] tag: {text}"

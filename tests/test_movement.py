@@ -237,6 +237,10 @@ def test_a_bad_index_is_named_and_reads_nothing(bad, threads, rng):
             f()
     with pytest.raises(IndexError, match=rf"\[take_rows_gradient\] index {bad} at position 321"):
         _cpu.take_rows_gradient(np.ones(5000), indices, 6)
+    for module in (_cpu, reference):
+        status = np.zeros(5, np.int64)
+        dx = module.take_rows_gradient(np.ones(5000), indices, 6, status=status)
+        assert status[[0, 2, 3]].tolist() == [4, 321, bad] and dx.sum() == ((indices >= 0) & (indices < 6)).sum()
     for op, args in (("take_rows", (x, indices)), ("one_hot", (indices, 6, "float32"))):
         got, status = status_of(_cpu, op, *args)
         want, expected = status_of(reference, op, *args)

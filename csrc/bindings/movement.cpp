@@ -83,7 +83,7 @@ py::array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype
 }
 
 // Reads dy densely: a strided one is copied first.
-py::array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t rows) {
+py::array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t rows, py::handle status_) {
   Call call("take_rows_gradient");
   const py::array dense = contiguous_(dy_);
   const View dy = call.in_float(dense, "dy"), indices = indices_in(call, indices_);
@@ -95,7 +95,7 @@ py::array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t r
   shape.insert(shape.end(), dy.shape + indices.ndim, dy.shape + dy.ndim);
   View dx;
   py::array out = call.out(py::none(), shape, dy.dtype, dx);
-  Status* status = call.status(py::none());
+  Status* status = call.status(status_);
   call.run([=] { take_rows_gradient(dy, indices, dx, status); });
   return out;
 }
@@ -187,7 +187,8 @@ void bind_movement(py::module_& m) {
   m.def("cast", cast_, py::arg("x"), py::arg("dtype"), py::arg("scale") = 1.0);
   m.def("take_rows", take_rows_, py::arg("x"), py::arg("indices"), py::kw_only(), py::arg("dtype") = py::none(),
         py::arg("scale") = 1.0, py::arg("status") = py::none());
-  m.def("take_rows_gradient", take_rows_gradient_, py::arg("dy"), py::arg("indices"), py::arg("rows"));
+  m.def("take_rows_gradient", take_rows_gradient_, py::arg("dy"), py::arg("indices"), py::arg("rows"), py::kw_only(),
+        py::arg("status") = py::none());
   m.def("concat", concat_, py::arg("arrays"), py::arg("axis"));
   m.def("pad", pad_, py::arg("x"), py::arg("widths"), py::arg("value") = 0.0);
   m.def("one_hot", one_hot_, py::arg("indices"), py::arg("classes"), py::arg("dtype"), py::kw_only(),

@@ -725,8 +725,10 @@ def take_rows(
 ) -> np.ndarray:
     """y[i] = scale * x[indices[i]], converted to dtype, for indices of any shape. An index outside [0, rows) is an"""
 
-def take_rows_gradient(dy: np.ndarray, indices: np.ndarray, rows: int) -> np.ndarray:
-    """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices."""
+def take_rows_gradient(
+    dy: np.ndarray, indices: np.ndarray, rows: int, *, status: np.ndarray | None = None
+) -> np.ndarray:
+    """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices. An index outside"""
 
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def tanh_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...

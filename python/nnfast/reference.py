@@ -1845,14 +1845,15 @@ def take_rows(x: Array, indices: Array, *, dtype: Any = None, scale: float = 1.0
     return cast(taken, dtype or x.dtype, scale)
 
 
-def take_rows_gradient(dy: Array, indices: Array, rows: int) -> Array:
-    """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices."""
+def take_rows_gradient(dy: Array, indices: Array, rows: int, *, status: Array | None = None) -> Array:
+    """dx (rows, ...): the sum of the dy that were taken from each row, in the order of the indices. An index outside
+    [0, rows) is an error."""
     bad = (indices < 0) | (indices >= rows)
     if bad.any():
         i = int(np.argmax(bad))
-        _report("take_rows_gradient", None, BAD_INDEX, i, indices.ravel()[i], IndexError)
+        _report("take_rows_gradient", status, BAD_INDEX, i, indices.ravel()[i], IndexError)
     dx = np.zeros((rows, *dy.shape[indices.ndim :]), dy.dtype)
-    np.add.at(dx, indices, dy)
+    np.add.at(dx, indices[~bad], dy[~bad])
     return dx
 
 

@@ -69,21 +69,26 @@ class Embedding(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.dtype.kind not in "iu":
             inputs = ops.cast(inputs, "int32")
+        status = ops.current_status()
+        if status is not None and status[0] == ops.BAD_INDEX:  # a bad batch is looked at again
+            self._check_numbers(inputs.data)
         try:
             return ops.take_rows(self.embeddings, inputs)
         except IndexError:
-            numbers = np.asarray(inputs)
-            at = tuple(np.argwhere((numbers < 0) | (numbers >= self.input_dim))[0].tolist())
-            where = f"sample {at[0]}" + (f", position {', '.join(map(str, at[1:]))}" if at[1:] else "")
-            raise IndexError(
-                f"[{self.name}] Embedding has numbers from 0 to {self.input_dim - 1}. "
-                f"Received: {numbers[at]} in {where}. "
-                + (
-                    "Negative numbers have no vector"
-                    if numbers[at] < 0
-                    else f"Give input_dim={int(numbers.max()) + 1} or more"
-                )
-            ) from None
+            self._check_numbers(inputs.data)
+            raise
+
+    def _check_numbers(self, numbers: np.ndarray) -> None:
+        bad = np.argwhere((numbers < 0) | (numbers >= self.input_dim))
+        if not len(bad):
+            return
+        at = tuple(bad[0].tolist())
+        where = f"sample {at[0]}" + (f", position {', '.join(map(str, at[1:]))}" if at[1:] else "")
+        fix = f"Give input_dim={int(numbers.max()) + 1} or more"
+        raise IndexError(
+            f"[{self.name}] Embedding has numbers from 0 to {self.input_dim - 1}. Received: {numbers[at]} in {where}. "
+            + ("Negative numbers have no vector" if numbers[at] < 0 else fix)
+        ) from None
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """With mask_zero: where the input is not 0."""

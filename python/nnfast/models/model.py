@@ -686,8 +686,10 @@ class Model(Layer):
         code, sample = int(found[0]), int(found[2])
         rows = None if stream is None else stream.data.rows_of(stream.at)
         where = f"batch {step}" if epoch is None else f"batch {step} of epoch {epoch + 1}"
-        whole = code in (ops.BAD_LABEL, ops.BAD_INDEX)
+        whole = code == ops.BAD_LABEL
         value = int(found[3]) if whole else float(found[3:4].view(np.float64)[0])
+        if code == ops.BAD_INDEX:
+            self._raise_index(found, batch, name, where, epoch, rows)
         if code == ops.NON_FINITE_LOSS:
             raise ValueError(
                 f"[{name}] the loss is {value} at {where}: {self._first_non_finite(batch, found, rows)} "
@@ -709,6 +711,22 @@ class Model(Layer):
             f"[{name}] the target of sample {sample}{row} in {where} {rule}"
             + ("" if epoch is None else ". The weights are those before this batch")
         )
+
+    def _raise_index(self, found: np.ndarray, batch: Any, name: str, where: str, epoch: int | None, rows: Any) -> None:
+        """Looks at a batch with an index out of range again, so that the layer that takes it raises; else says what is
+        known of it."""
+        x = unpack_x_y_sample_weight(batch)[0]
+        sample = int(found[2]) // math.prod(x.shape[1:]) if isinstance(x, Tensor) else -1
+        row = "" if rows is None or not 0 <= sample < len(rows) else f", row {int(rows[sample])} of the data"
+        kept = "" if epoch is None else ". The weights are those before this batch"
+        end = f" ({where}{row}){kept}"
+        try:
+            with no_grad(), ops.use_status(found):
+                self(x, training=False)
+        except IndexError as e:
+            _reword(e, lambda text: text.replace("\n", end + "\n", 1) if "\n" in text else text + end)
+            raise
+        raise IndexError(f"[{name}] an index is out of range. Received: {int(found[3])} ({where}){kept}")
 
     def _first_non_finite(self, batch: Any, found: np.ndarray, rows: Any) -> str:
         """Runs the batch again, layer by layer, and says where the first NaN or Inf appears. With the status that the
@@ -1001,7 +1019,7 @@ def _about_validation():
     """Inside, what is wrong is wrong with the validation data, and the message says so."""
     try:
         yield
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, IndexError) as e:
         _reword(e, lambda text: text.replace("[fit] ", "[fit] validation_data: ", 1))
         _reword(e, lambda text: text if "validation_data" in text else f"{text}\nThis came up with validation_data.")
         raise

@@ -41,7 +41,7 @@ class TakeRows(Op):
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         indices, rows, dtype, scale = saved
         k = device.kernels
-        dx = k.take_rows_gradient(dy, indices, rows)
+        dx = k.take_rows_gradient(dy, indices, rows, status=current_status())
         return (dx if scale == 1 and dx.dtype == dtype else k.cast(dx, dtype.name, scale)), None
 
     def output_shape(self, x: Any, indices: Any, *_: Any, **__: Any) -> Shape:
