@@ -1,6 +1,7 @@
 """The face of PyTorch: modules, losses, optimizers and schedulers against PyTorch's stored numbers; tensors, states,
 loaders; what it says to mistakes. `-m peers` compares with PyTorch itself and exchanges states with it."""
 
+import copy
 import json
 
 import numpy as np
@@ -527,3 +528,15 @@ def test_vision_data_sets(tmp_path):
         _ = mnist[:500]
     with pytest.raises(FileNotFoundError, match="download=True"):
         data.vision.MNIST(root=str(tmp_path / "nowhere"))
+
+
+def test_a_deep_copy_has_gradients_of_its_own():
+    one = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    two = copy.deepcopy(one)
+    x = torch.ones(4, 3)
+    two(x).sum().backward()
+    assert all(p.grad is None for p in one.parameters()) and all(p.grad is not None for p in two.parameters())
+    before = [p.numpy() for p in one.parameters()]
+    optim.SGD(two.parameters(), lr=0.1).step()
+    assert all((a == p.numpy()).all() for a, p in zip(before, one.parameters()))
+    assert all((a != p.numpy()).any() for a, p in zip(before, two.parameters()))

@@ -1,7 +1,9 @@
 """Sequential: building early or late, adding and removing, summary, configs, and errors that say where."""
 
+import copy
 import io
 import json
+import pickle
 import sys
 
 import numpy as np
@@ -629,3 +631,29 @@ def test_input_dim_and_input_shape_agree():
     with pytest.raises(ValueError, match=r"input_dim=4, input_shape=\(5,\)"):
         layers.Dense(1, input_dim=4, input_shape=(5,))
     assert layers.Dense(1, input_dim=4, input_shape=(4,))._declared_shape == (None, 4)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_copies_and_pickles_train_on_their_own(duplicate, fitted, rng):
+    x, y = rng.normal(size=(64, 3)).astype(np.float32), rng.integers(0, 2, 64)
+    frozen = layers.Dense(5, activation="tanh")
+    model = Sequential([Input((3,)), frozen, layers.BatchNormalization(), layers.Dense(2)])
+    frozen.trainable = False
+    adam = nnfast.optimizers.AdamW(0.01, gradient_accumulation_steps=2)
+    adam.exclude_from_weight_decay([model.trainable_variables[0]])
+    model.compile(adam, nnfast.losses.SparseCategoricalCrossentropy(from_logits=True))
+    if fitted:
+        model.fit(x, y, verbose=0, shuffle=False)
+    twin = duplicate(model)
+    before = model.get_weights()
+    twin.fit(x, y, verbose=0, shuffle=False, epochs=2)
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    model.fit(x, y, verbose=0, shuffle=False, epochs=2)
+    for a, b in zip(model.get_weights(), twin.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights()))
+    for m in (model, twin):
+        m.layers[0].trainable = True
+        assert len(m.trainable_variables) == 6

@@ -1,7 +1,9 @@
 """Tensor and Variable: operators, indices, protocols, errors; and the laws of the tape."""
 
+import copy
 import gc
 import operator
+import pickle
 import resource
 import sys
 import threading
@@ -625,3 +627,169 @@ def test_a_tensor_made_of_a_variable_keeps_its_values(alias):
         loss = ops.sum(w * kept)
     v.assign([100.0])
     assert kept.tolist() == [2.0] and tape.gradient(loss, w).tolist() == [2.0]
+
+
+def test_two_tapes_of_one_forward():
+    """A generator and its discriminator, as tutorials write it: the first step comes between the two gradients."""
+    g, d = Variable([2.0], name="g"), Variable([3.0], name="d")
+    for _ in range(2):
+        with GradientTape() as first, GradientTape() as second:
+            fake = ops.tanh(g * 0.5)
+            score = fake * d
+            g_loss, d_loss = ops.sum(score), ops.sum(score * score)
+        t, dv = np.tanh(g.item() * 0.5), d.item()
+        dg = first.gradient(g_loss, g)
+        g.assign_sub(dg)  # d's gradient does not pass through g
+        np.testing.assert_allclose(dg.item(), dv * 0.5 * (1 - t * t), rtol=1e-5)
+        np.testing.assert_allclose(second.gradient(d_loss, d).item(), 2 * t * t * dv, rtol=1e-5)
+    assert score.node.saved is None  # the last tape has let go of it
+    with pytest.raises(RuntimeError, match="once"):
+        first.gradient(g_loss, g)
+
+
+def test_an_outer_tape_goes_through_what_an_inner_one_has_used():
+    x = Variable(3.0)
+    with GradientTape() as outer:
+        with GradientTape() as inner:
+            y = x * x
+        assert inner.gradient(y, x).item() == 6.0
+        z = y * x
+    assert outer.gradient(z, x).item() == 27.0
+    with GradientTape(persistent=True) as outer:
+        with GradientTape() as inner:
+            y = x * x
+        inner.gradient(y, x)
+    assert [outer.gradient(y, x).item() for _ in range(2)] == [6.0, 6.0]
+
+
+def test_only_what_lies_on_the_way_is_visited():
+    v, w, calls = Variable([2.0]), Variable([3.0]), []
+
+    class Noting(type(ops.elementwise._exp)):
+        def gradient(self, dy, saved, needs):
+            calls.append(needs)
+            return super().gradient(dy, saved, needs)
+
+    exp = Noting("exp", from_result=True)
+    with GradientTape(persistent=True) as tape:
+        y = exp(v) * exp(w)
+    v.assign([9.0])
+    np.testing.assert_allclose(tape.gradient(y, w).item(), np.exp(5.0), rtol=1e-6)
+    assert calls == [[True]]
+    with pytest.raises(RuntimeError, match="was changed"):
+        tape.gradient(y, [v, w])
+
+
+def test_watching_a_frozen_variable_leaves_it_frozen():
+    v = Variable([3.0], trainable=False)
+    with GradientTape() as tape:
+        tape.watch(v)
+        y = v * v
+    assert not v.trainable and (v * v).node is None and tape.gradient(y, v).item() == 6.0
+
+
+def test_watched_probabilities():
+    """A loss computes from the logits that probabilities remember: not past those that are watched."""
+    x = Variable([[1.0, 2.0, 0.5]])
+    for f, loss in (
+        (ops.softmax, lambda p: nnfast.losses.CategoricalCrossentropy()([[1.0, 0.0, 0.0]], p)),
+        (ops.sigmoid, lambda p: nnfast.losses.BinaryCrossentropy()([[1.0, 0.0, 0.0]], p)),
+    ):
+        with GradientTape() as tape:
+            p = f(x)
+            tape.watch(p)
+            y = loss(p)
+        dp, dx = tape.gradient(y, [p, x])
+        with GradientTape() as tape:
+            p = f(x)
+        np.testing.assert_allclose(dx.numpy(), tape.gradient(p, x, dp).numpy(), rtol=1e-4, atol=1e-6)
+        with GradientTape() as tape:
+            y = loss(f(x))
+        np.testing.assert_allclose(dx.numpy(), tape.gradient(y, x).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_call_that_raises_uses_nothing_up():
+    x = Variable([2.0, 3.0])
+    with GradientTape() as tape:
+        y = x * x
+    for wrong in (lambda: tape.gradient(y, "x"), lambda: tape.gradient(1.0, x), lambda: tape.gradient(y, x, [1.0])):
+        with pytest.raises((TypeError, ValueError)):
+            wrong()
+    assert tape.gradient(y, x).tolist() == [4.0, 6.0]
+
+
+_ones = np.ones((2, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda v: ops.batch_norm(_ones, mean=v[0], variance=_ones[0]),
+        lambda v: ops.batch_norm(_ones, mean=_ones[0], variance=v[0]),
+        lambda v: ops.simple_rnn(_ones[None], _ones, _ones, drop=v[:1]),
+        lambda v: ops.softmax_xent(_ones, [0, 1], sample_weight=v[0]),
+        lambda v: ops.softmax_xent(_ones, [0, 1], class_weight=v[0]),
+        lambda v: ops.softmax_xent(_ones, v),
+    ],
+)
+def test_operands_without_a_gradient_say_so(f):
+    v = Variable(np.full((2, 2), 0.5, np.float32))
+    with pytest.raises(NotImplementedError, match="constant"), GradientTape() as tape:
+        tape.gradient(ops.sum(f(v)), v)
+    with nnfast.no_grad():
+        f(v)
+
+
+def test_output_gradients_may_change_later():
+    x, weights = Variable([1.0, 2.0]), np.ones(2, np.float32)
+    with GradientTape() as tape:
+        y = x + 1.0
+    g = tape.gradient(y, x, output_gradients=weights)
+    weights[:] = 9
+    assert g.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: x * 2.0,
+        lambda x: x[:, 1:3],
+        lambda x: ops.conv2d(x, np.ones((3, 3, 1, 2), np.float32)),
+        lambda x: ops.max_pool2d(x, 2),
+        lambda x: ops.softmax_xent(ops.reshape(x, (4, 4)), [0, 1, 2, 3]),
+        lambda x: ops.batch_norm(x),
+        lambda x: ops.layer_norm(x),
+        lambda x: ops.lstm(x[..., 0], np.ones((4, 8), np.float32), np.ones((2, 8), np.float32)),
+        lambda x: ops.attention(x, x, x),
+    ],
+)
+def test_second_derivatives_raise_for_every_kind_of_op(f):
+    x = Variable(np.ones((1, 4, 4, 1), np.float32))
+    with GradientTape(persistent=True) as outer:
+        with GradientTape() as inner:
+            y = ops.sum(f(x))
+        g = inner.gradient(y, x)
+        z = ops.sum(g * g)
+    assert outer.gradient(z, g) is not None  # by the gradient itself there is a derivative
+    with pytest.raises(NotImplementedError, match="second derivatives"):
+        outer.gradient(z, x)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles(duplicate):
+    v = Variable([1.0, 2.0], name="w")
+    v.path, v.constraint = "layer/w", nnfast.constraints.NonNeg()
+    c = duplicate(v)
+    assert (c.name, c.path, c.trainable, type(c.constraint)) == ("w", "layer/w", True, nnfast.constraints.NonNeg)
+    assert not duplicate(Variable([1.0], trainable=False)).trainable
+    ops.sum(c * c).backward()
+    assert c.grad.tolist() == [2.0, 4.0] and getattr(v, "grad", None) is None
+    assert duplicate(c).grad.tolist() == [2.0, 4.0]
+    with GradientTape() as tape:
+        y = c * c
+    c.assign([3.0, 4.0])
+    assert v.tolist() == [1.0, 2.0]
+    with pytest.raises(RuntimeError, match="was changed"):
+        tape.gradient(y, c)
+    t = duplicate(v * 2.0)  # values, without history
+    assert t.tolist() == [2.0, 4.0] and t.node is None

@@ -5,8 +5,8 @@ saved. Nodes are numbered as they are made, so walking them by falling number vi
 Nothing global holds a node: drop the result and its history is gone.
 """
 
-import heapq
 import itertools
+import operator
 import threading
 import weakref
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nnfast.tensor import Tensor
 
 _numbers = itertools.count()
+_number = operator.attrgetter("number")
 
 
 class Node:
@@ -67,7 +68,7 @@ _second_derivative = _SecondDerivative()
 class _Local(threading.local):
     def __init__(self) -> None:
         self.recording = True
-        self.tapes = 0  # open GradientTapes of this thread
+        self.tapes: list[GradientTape] = []  # the open ones of this thread
 
 
 local = _Local()
@@ -92,52 +93,84 @@ def no_grad():
 
 
 def walk(
-    target: "Tensor", seed: Any, wanted: Sequence[Node], keep: bool, first: int = -1, last: int | None = None
+    target: "Tensor", seed: Any, wanted: Sequence[Node] | None, keep: bool, first: int = -1, last: int | None = None
 ) -> dict[Node, Any]:
-    """Gradients of sum(seed * target) for the nodes in `wanted`, by node; absent where target does not depend on it.
+    """Gradients of sum(seed * target) for the nodes in `wanted` (None: all leaves), by node; absent where target does
+    not depend on it.
 
-    Nodes numbered outside [first, last) count as constants. Unless `keep`, what each node saved is dropped on the way.
+    Nodes numbered outside [first, last) count as constants. Only what lies between target and `wanted` is visited;
+    unless `keep`, what those nodes saved is dropped on the way.
     """
-    if target.node is None:
+    root = target.node
+    if root is None:
         return {}
+    want = None if wanted is None else set(wanted)
+    if want:
+        first = max(first, 1 + min(n.number for n in want))  # what is older depends on none of them
+    last = root.number + 1 if last is None else last
+    ways = _ways(root, want, first, last)
+    between = set(ways)
     found: dict[Node, Any] = {}
-    want = set(wanted)
-    oldest = min((n.number for n in want), default=0)
-    pending: dict[Node, Any] = {target.node: seed}
-    todo = [(-target.node.number, target.node)]
+    pending: dict[Node, Any] = {root: seed}
     k = device.kernels
-    while todo:
-        number, node = heapq.heappop(todo)
+    for node in ways:
         dy = pending.pop(node)
-        if node in want:
+        if node.op is None if want is None else node in want:
             found[node] = dy
-        if node.op is None or -number < first or (last is not None and -number >= last) or -number < oldest:
+        if node.op is None or not first <= node.number < last:
             continue
         if node.inputs is None:
             raise RuntimeError(
                 f"[gradient] the history of '{node.op.name}' was used up by an earlier backward pass. "
                 "Use GradientTape(persistent=True), or backward(persistent=True), to go back more than once."
             )
+        needs = [x in between for x in node.inputs]
+        if node.inputs and True not in needs:
+            continue  # it is wanted itself
         for variable, version in node.versions:
             if k.version(variable.data) != version:
                 raise RuntimeError(
                     f"[gradient] the Variable {variable.name!r} was changed between the forward and the backward pass "
                     f"of '{node.op.name}', so its gradient would be wrong. Take the gradient before changing it."
                 )
-        needs = [x is not None for x in node.inputs]
         grads = node.op.gradient(dy, node.saved, needs)
-        for x, g in zip(node.inputs, grads):
-            if x is None or g is None:
+        for i, (x, need, g) in enumerate(zip(node.inputs, needs, grads)):
+            if x is None or not need:
                 continue
-            if x in pending:
-                pending[x] = k.add(pending[x], g)
-            else:
-                pending[x] = g
-                heapq.heappush(todo, (-x.number, x))
+            if g is None:
+                raise NotImplementedError(
+                    f"[gradient] '{node.op.name}' takes its operand {i} as a constant: it has no gradient by it. "
+                    "Received: an operand that depends on what is differentiated by. Give it as x.detach()"
+                )
+            pending[x] = k.add(pending[x], g) if x in pending else g
         if not keep:
             node.inputs = node.saved = None
         del grads, dy
     return found
+
+
+def _ways(root: Node, want: set[Node] | None, first: int, last: int) -> list[Node]:
+    """The nodes through which root depends on the wanted ones (None: on any), by falling number: consumers first."""
+    seen, todo, ends = {root}, [root], []
+    for node in todo:
+        if node.op is None or not first <= node.number < last:
+            ends.append(node)
+            continue
+        for x in node.inputs or ():
+            if x is not None and x not in seen:
+                seen.add(x)
+                todo.append(x)
+    todo.sort(key=_number)
+    if want is not None and not want.issuperset(ends):
+        useful: set[Node] = set()
+        blind = set(ends)
+        for node in todo:
+            # Of a used-up node (None), and of a gradient (), nobody knows what they depend on.
+            if node in want or (node not in blind and (not node.inputs or not useful.isdisjoint(node.inputs))):
+                useful.add(node)
+        todo = [node for node in todo if node in useful]
+    todo.reverse()
+    return todo
 
 
 def backward(target: "Tensor", gradient: Any = None, persistent: bool = False) -> None:
@@ -152,31 +185,12 @@ def backward(target: "Tensor", gradient: Any = None, persistent: bool = False) -
             f"[backward] without gradient= the tensor must be a scalar. Received: shape {target.shape}. "
             "Reduce it first, e.g. loss.mean().backward()"
         )
-    leaves = _leaves(target.node)
-    found = walk(target, _seed(target, gradient), leaves, persistent)
-    for node in leaves:
-        owner = node.saved() if node in found else None
+    for node, grad in walk(target, _seed(target, gradient), None, persistent).items():
+        owner = node.saved()
         if owner is not None:
-            owner._accumulate_grad(found[node])
+            owner._accumulate_grad(grad)
             if local.tapes and local.recording:
                 owner.grad.node = Node(_second_derivative)
-
-
-def _leaves(root: Node) -> list[Node]:
-    """The leaf nodes below root."""
-    leaves: list[Node] = []
-    seen, stack = {root}, [root]
-    while stack:
-        node = stack.pop()
-        for x in node.inputs or ():
-            if x is None or x in seen:
-                continue
-            seen.add(x)
-            if x.op is None:
-                leaves.append(x)
-            else:
-                stack.append(x)
-    return leaves
 
 
 _units: dict[Any, Any] = {}
@@ -201,7 +215,9 @@ def _seed(target: "Tensor", gradient: Any) -> Any:
         return unit(target.dtype)
     if gradient is None:
         return np.ones(target.shape, target.dtype)
-    data = np.asarray(getattr(gradient, "data", gradient), target.dtype)
+    data = np.array(
+        gradient.data if hasattr(gradient, "node") else gradient, target.dtype
+    )  # a copy: it may be a result
     if data.shape != target.shape:
         raise ValueError(
             "[gradient] the output gradient must have the shape of the target. "
@@ -229,17 +245,25 @@ class GradientTape:
         self.persistent, self.watch_accessed_variables = persistent, watch_accessed_variables
         self._watched: set[Node] = set()
         self._first, self._last, self._used, self._open = 0, 0, False, False
+        self._frozen: list[Any] = []  # Variables that are not trainable, and watched
+        self._others: list[weakref.ref[GradientTape]] = []  # that recorded some of the same nodes
 
     def __enter__(self) -> "GradientTape":
         if self._open:
             raise RuntimeError("[GradientTape] this tape is already open")
         self._first, self._used, self._open = next(_numbers), False, True
-        local.tapes += 1
+        for other in local.tapes:
+            other._others.append(weakref.ref(self))
+        self._others = [weakref.ref(other) for other in local.tapes]
+        local.tapes.append(self)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._last, self._open = next(_numbers), False
-        local.tapes -= 1
+        local.tapes.remove(self)
+        for variable in self._frozen:
+            variable.trainable = False
+        self._frozen.clear()
 
     def watch(self, tensor: Any) -> None:
         """Makes a tensor (or a list of them) something to differentiate by."""
@@ -254,7 +278,11 @@ class GradientTape:
                     f"[GradientTape.watch] only float tensors can be differentiated by. Received: {x.dtype}"
                 )
             if x.node is None:
+                if hasattr(x, "leaf"):  # a Variable: it is trainable again only until the tape closes
+                    self._frozen.append(x)
                 x.make_leaf()
+            if hasattr(x, "logits"):
+                del x.logits  # a loss would compute from them, past x
             self._watched.add(x.node)
 
     @contextmanager
@@ -283,7 +311,6 @@ class GradientTape:
                 "[GradientTape.gradient] a tape that is not persistent gives its gradients once. "
                 "Use GradientTape(persistent=True) to ask again."
             )
-        self._used = True
         flat = (
             list(sources.values())
             if isinstance(sources, dict)
@@ -315,17 +342,22 @@ class GradientTape:
                 "[GradientTape.gradient] output_gradients must have one entry per target. "
                 f"Received: {len(seeds)} for {len(targets)}"
             )
+        weights = [_seed(t, g) for t, g in zip(targets, seeds)]
+        self._used = True
+        keep = self.persistent or any(tape is not None and tape._waits() for tape in (r() for r in self._others))
+        last = None if self._open else self._last
         total: dict[Node, Any] = {}
-        for i, (t, g) in enumerate(zip(targets, seeds)):
-            keep = self.persistent or i + 1 < len(targets)
-            for node, grad in walk(
-                t, _seed(t, g), wanted, keep, self._first, None if self._open else self._last
-            ).items():
+        for i, (t, seed) in enumerate(zip(targets, weights)):
+            for node, grad in walk(t, seed, wanted, keep or i + 1 < len(targets), self._first, last).items():
                 total[node] = device.kernels.add(total[node], grad) if node in total else grad
         grads = [self._result(total.get(n)) if ok and n is not None else None for n, ok in zip(nodes, usable)]
         if isinstance(sources, dict):
             return dict(zip(sources, grads))
         return grads if isinstance(sources, (list, tuple)) else grads[0]
+
+    def _waits(self) -> bool:
+        """May `gradient` still be called?"""
+        return self.persistent or not self._used
 
     def _result(self, grad: Any) -> Any:
         from nnfast.tensor import wrap

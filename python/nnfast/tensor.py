@@ -145,6 +145,11 @@ class Tensor:
         old = getattr(self, "grad", None)
         self.grad = wrap(g if old is None else device.kernels.add(old.data, g))
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles have values of their own, and no history."""
+        more = {k: getattr(self, k) for k in ("grad", "_keras_mask") if getattr(self, k, None) is not None}
+        return _restored, (type(self), self.numpy(), more)
+
     # ---- protocols ----
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if dtype is not None and np.dtype(dtype) != self.dtype:
@@ -313,6 +318,11 @@ class Variable(Tensor):
         """Itself (Keras's spelling)."""
         return self
 
+    def __reduce__(self) -> Any:
+        restored, (cls, values, more) = super().__reduce__()
+        more |= {k: getattr(self, k) for k in ("trainable", "path", "regularizer", "constraint")}
+        return restored, (cls, values, more, self.name)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return super().__array__(dtype, True if copy is None else copy)  # it will change: share only if asked to
 
@@ -321,6 +331,18 @@ class Variable(Tensor):
         return (
             f"<Variable name={self.name!r} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>\n{values}"
         )
+
+
+def _restored(cls: Any, values: np.ndarray, more: dict[str, Any], name: str | None = None) -> Any:
+    """What `__reduce__` took apart. A Variable gets memory for life, which has a version."""
+    t = cls.__new__(cls)
+    if issubclass(cls, Variable):
+        Variable.__init__(t, values, trainable=False, name=name)
+    else:
+        t.data, t.node = values, None
+    for key, value in more.items():
+        setattr(t, key, value)
+    return t
 
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:

@@ -244,6 +244,11 @@ class Layer:
             hint = f" It is called {_RENAMED[key]} now." if key in _RENAMED else _near(key, type(self))
             raise TypeError(f"[{type(self).__name__}] unknown argument. Received: {key}={value!r}.{hint}")
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of copies and pickles: their Variables are others."""
+        vars(self).update(state)
+        self._frozen = {id(v): v for v in self._frozen.values()}
+
     # ---- to be overridden ----
     @_built_by
     def build(self, input_shape: Any) -> None:

@@ -221,10 +221,7 @@ def _labels(logits: Any, labels: Any) -> Any:
         raise TypeError("[softmax_xent] labels must be class numbers or rows of probabilities. Received: labels=None")
     if logits.ndim == 0:
         raise ValueError("[softmax_xent] logits must be (..., classes). Received: logits.shape=()")
-    if isinstance(labels, Tensor) and labels.node is not None:
-        raise NotImplementedError(
-            "[softmax_xent] labels are constants: there is no gradient by them. Use labels.detach()"
-        )
+    _constant("labels", labels)
     operand, labels = labels, as_array(labels, name="softmax_xent")
     if labels.shape == logits.shape:
         return as_array(float_operands("softmax_xent", logits, operand)[1])
@@ -239,7 +236,19 @@ def _labels(logits: Any, labels: Any) -> Any:
     )
 
 
+def _constant(name: str, x: Any) -> None:
+    if local.recording and isinstance(x, Tensor) and x.node is not None:
+        how = f"{name}.detach()"
+        if name == "sample_weight":
+            how += ', or multiply: softmax_xent(..., reduction="none") * sample_weight'
+        raise NotImplementedError(
+            f"[softmax_xent] {name} must be a constant: there is no gradient by it. Received: a tensor that is "
+            f"differentiated. Use {how}"
+        )
+
+
 def _weights(name: str, w: Any, shape: tuple[int, ...], logits: Any) -> Any:
+    _constant(name, w)
     w = as_array(float_operands("softmax_xent", logits, w)[1])
     if w.shape != shape:
         raise ValueError(

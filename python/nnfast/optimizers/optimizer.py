@@ -112,11 +112,9 @@ class Optimizer:
         self._own: list[Variable] = []  # the state, in the order in which it was made
         self._state: dict[str, list[Variable]] = {}
         self._trainable: list[Variable] = []
-        self._weights: list[Any] = []  # their arrays: a Variable keeps one address for life
-        self._state_arrays: dict[str, list[Any]] = {}
         self._all: list[int] = []  # the places of all variables
-        self._places: dict[int, int] = {}
-        self._no_decay: set[int] | None = None
+        self._index_state()
+        self._no_decay: list[Variable] | None = None
         self._no_decay_names: re.Pattern[str] | None = None
         self._turns = self._iterations  # the step count that the rules see
         self._gate: Any = None  # a status array that opens in the last step of an accumulation
@@ -143,6 +141,20 @@ class Optimizer:
             stacklevel=4,
         )
         return schedules.InverseTimeDecay(_rate(tag, learning_rate), 1, decay)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: without what `_index_state` makes."""
+        return {k: v for k, v in vars(self).items() if k not in ("_weights", "_state_arrays", "_places")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._index_state()
+
+    def _index_state(self) -> None:
+        """The arrays of the variables, which keep one address for life, and their places."""
+        self._weights = [v.data for v in self._trainable]
+        self._state_arrays = {name: [v.data for v in made] for name, made in self._state.items()}
+        self._places = {id(v): i for i, v in enumerate(self._trainable)}
 
     # ---- learning rate and counters ----
     @property
@@ -191,9 +203,8 @@ class Optimizer:
         if self.built:
             return
         self._trainable = list(variables)
-        self._weights = [v.data for v in self._trainable]
         self._all = list(range(len(self._trainable)))
-        self._places = {id(v): i for i, v in enumerate(self._trainable)}
+        self._index_state()
         if len(self._places) != len(self._trainable):
             raise ValueError(f"[{type(self).__name__}] a variable is given twice: {[v.path for v in variables]}")
         self.built = True
@@ -301,14 +312,14 @@ class Optimizer:
         """Variables that do not shrink: these, and those whose name holds one of these strings, e.g. ["bias"]."""
         if self.built:
             raise ValueError("[exclude_from_weight_decay] must be called before the optimizer is built")
-        self._no_decay = {id(v) for v in var_list or []}
+        self._no_decay = list(var_list or [])
         self._no_decay_names = re.compile("|".join(var_names)) if var_names else None
 
     def _decays(self, v: Variable) -> bool:
         if self._no_decay is None:
             return True
         named = self._no_decay_names is not None and self._no_decay_names.search(v.name) is not None
-        return id(v) not in self._no_decay and not named
+        return not named and all(v is not other for other in self._no_decay)
 
     # ---- a step ----
     def scale_loss(self, loss: Any) -> Any:
