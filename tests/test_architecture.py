@@ -20,6 +20,7 @@ CSRC = ROOT / "csrc"
 # A module may import from rooms of a lower number, and from its own.
 RANK = {
     "_cpu": 0,
+    "_ladder": 0,
     "config": 0,
     "reference": 0,
     "device": 1,
@@ -46,6 +47,7 @@ RANK = {
     "layers": 6,
     "callbacks": 6,
     "models": 7,
+    "ladder": 7.5,
     "cli": 8,
     "compat": 8,
     "plot": 8,
@@ -95,6 +97,15 @@ def test_only_device_imports_a_device_module():
         if path.name in ("device.py", "_cpu.pyi"):
             continue
         assert not imports(path) & {"_cpu", "_cuda", "reference"}, path
+
+
+def test_only_the_ladder_imports_its_module():
+    """The teaching room is apart: nothing that ships uses a rung, and one file loads them."""
+    users = [p.relative_to(PACKAGE).as_posix() for p in sources if "_ladder" in imports(p)]
+    assert users == ["ladder/rungs.py"]
+    assert {room(p) for p in sources if "ladder" in imports(p)} <= {"cli", "ladder"}
+    for path in [*(CSRC / "cpu").rglob("*"), *(CSRC / "bindings").rglob("*")]:
+        assert path.is_dir() or "ladder" not in path.read_text(encoding="utf-8"), path
 
 
 def test_only_ops_calls_kernels():
@@ -253,11 +264,42 @@ def test_isa_isolation_by_nm():
             assert inside or kind.islower(), f"{path.name} of {isa} exports {name}"
 
 
+def test_rungs_are_short_and_say_what_they_are():
+    """At most 80 lines, a head of four, and no code that another instruction set's build could pick up."""
+    files = [p for p in (CSRC / "ladder").glob("*/*") if p.suffix in (".cpp", ".py")]
+    assert len(files) >= 9
+    for path in files:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 80, path
+        number = path.name.split("_")[0]
+        for line, key in zip(lines, (f"Rung {number}:", "Idea:", "Changed:", "Removes:")):
+            assert re.match(rf"(//|#) {key} +\S.*\.$", line), (path, line)
+        assert path.suffix == ".py" or "std::" not in re.sub(r"//.*", "", "\n".join(lines)), path
+
+
+def test_ladder_isolation_by_nm():
+    """What a rung's object exports has its instruction set in its name; nothing in it is weak."""
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("nm is not installed")
+    objects = list((ROOT / "build").glob("*/csrc/ladder/CMakeFiles/ladder_*.dir/**/*.o"))
+    if not objects:
+        pytest.skip("no build folder with objects beside the sources")
+    for path in objects:
+        isa = re.search(r"ladder_(\w+)\.dir", str(path)).group(1)
+        listing = subprocess.run([nm, "--defined-only", path], capture_output=True, text=True, check=True).stdout
+        for line in listing.splitlines():
+            kind, name = line.split()[-2:]
+            if name.startswith(("__odr_asan", "_sub_", "__asan", "DW.ref.__gxx_personality")):  # of sanitizers
+                continue
+            assert kind not in "WVu" and (kind.islower() or name.endswith(f"_{isa}")), f"{path.name} of {isa}: {name}"
+
+
 def test_import_is_quiet_and_small():
     """`import nnfast` prints nothing and pulls in neither h5py nor anything heavy."""
     code = (
-        "import sys, nnfast; bad = [m for m in ('h5py', 'matplotlib', 'torch', 'pandas', 'urllib.request', 'lzma') "
-        "if m in sys.modules]; print(bad)"
+        "import sys, nnfast; bad = [m for m in ('h5py', 'matplotlib', 'torch', 'pandas', 'urllib.request', 'lzma', "
+        "'nnfast._ladder') if m in sys.modules]; print(bad)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout

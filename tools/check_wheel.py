@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
+RUNGS = PurePosixPath("nnfast/ladder/rungs")
 LICENSES = {"LICENSE", "DIGITS_NOTICE.md"}
 IN_WHEEL = {".py", ".pyi", ".typed", ".so", ".pyd", ".npz", ".md"}
 IN_SDIST = (
@@ -42,21 +43,25 @@ def main(wheel: str, sdist: str) -> None:
 
 
 def check_wheel(path: Path) -> None:
-    """All of the Python package, one compiled module, the licences; no sources of C++ and nothing of the build."""
+    """All of the Python package, two compiled modules, the licences; of C++ the rungs alone; nothing of the build."""
     with zipfile.ZipFile(path) as z:
         names = [PurePosixPath(n) for n in z.namelist()]
     package = {n for n in names if n.parts[0] == "nnfast"}
+    rungs = {n for n in package if n.is_relative_to(RUNGS)}
     info = {n for n in names if n.parts[0].endswith(".dist-info")}
     expect(set(names) == package | info, "files outside the package", set(names) - package - info)
     expect(
-        all(n.suffix in IN_WHEEL for n in package),
+        all(n.suffix in IN_WHEEL for n in package - rungs),
         "files of the build",
-        {n for n in package if n.suffix not in IN_WHEEL},
+        {n for n in package - rungs if n.suffix not in IN_WHEEL},
     )
+    lessons = {PurePosixPath(p.relative_to(ROOT / "csrc/ladder")) for p in (ROOT / "csrc/ladder").glob("*/[0-9]*")}
+    lessons |= {PurePosixPath("nnfast_ladder.h"), PurePosixPath("tiles.h")}
+    expect({n.relative_to(RUNGS) for n in rungs} == lessons, "not the rungs of the ladder", rungs)
     sources = {PurePosixPath(p.relative_to(ROOT / "python")) for p in (ROOT / "python" / "nnfast").rglob("*.py*")}
     expected = {p for p in sources if p.suffix in (".py", ".pyi")} | {PurePosixPath("nnfast/py.typed")}
     expect(expected <= package, "missing files", expected - package)
-    expect(sum(n.suffix in (".so", ".pyd") for n in package) == 1, "not one compiled module", package)
+    expect(sum(n.suffix in (".so", ".pyd") for n in package) == 2, "not two compiled modules", package)
     found = {n.name for n in info}
     expect(found >= LICENSES, "missing licences", LICENSES - found)
     size = path.stat().st_size

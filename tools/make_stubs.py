@@ -1,7 +1,7 @@
-"""Writes python/nnfast/_cpu.pyi, the types of the compiled module.
+"""Writes python/nnfast/_cpu.pyi and _ladder.pyi, the types of the compiled modules.
 
     python tools/make_stubs.py            write it (build the module first)
-    python tools/make_stubs.py --check    exit with 1 if it is not what would be written
+    python tools/make_stubs.py --check    exit with 1 if one is not what would be written
 
 Names, order and defaults of the arguments are those of the built module; types and the first line of the docstring come
 from the twin in reference.py, or from pybind11 for the functions that have none. No instruction set shows in it.
@@ -14,21 +14,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nnfast import _cpu, reference
+from nnfast import _cpu, _ladder, reference
 
-STUB = Path(__file__).parents[1] / "python" / "nnfast" / "_cpu.pyi"
+PACKAGE = Path(__file__).parents[1] / "python" / "nnfast"
+STUBS = {PACKAGE / "_cpu.pyi": _cpu, PACKAGE / "_ladder.pyi": _ladder}
 HEADER = '''"""{doc} Written by tools/make_stubs.py."""
 
 from typing import Any
-
-import numpy as np
-
+{numpy}
 '''
 # What pybind11 says, and what it means to a caller.
 PLAIN = (
     (r"typing\.SupportsFloat \| typing\.SupportsIndex", "float"),
     (r"typing\.SupportsInt \| typing\.SupportsIndex", "int"),
     (r"numpy\.", "np."),
+    (r"(typing_extensions|collections\.abc)\.Buffer", "Any"),
     (r"\bobject\b", "Any"),
     (r"\bdict\b(?!\[)", "dict[str, Any]"),
     (r"\btuple\b(?!\[)", "tuple[Any, ...]"),
@@ -36,21 +36,28 @@ PLAIN = (
 
 
 def main() -> int:
-    text = stub()
+    stale = [p for p, module in STUBS.items() if not p.exists() or parsed(p.read_text()) != parsed(stub(module))]
     if "--check" in sys.argv[1:]:
-        if STUB.exists() and ast.dump(ast.parse(STUB.read_text())) == ast.dump(ast.parse(text)):
-            return 0
-        print(f"{STUB.name} is not what the module offers. Run: python tools/make_stubs.py", file=sys.stderr)
-        return 1
-    ruff = ["ruff", "format", "--stdin-filename", str(STUB), "-"]
-    STUB.write_text(subprocess.run(ruff, input=text, capture_output=True, text=True, check=True).stdout)
+        for path in stale:
+            print(f"{path.name} is not what the module offers. Run: python tools/make_stubs.py", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        ruff = ["ruff", "format", "--stdin-filename", str(path), "-"]
+        text = subprocess.run(ruff, input=stub(STUBS[path]), capture_output=True, text=True, check=True).stdout
+        path.write_text(text)
     return 0
 
 
-def stub() -> str:
-    """The text of the stub, unformatted."""
-    functions = [f for name, f in sorted(vars(_cpu).items()) if callable(f) and not name.startswith("_")]
-    return HEADER.format(doc=_cpu.__doc__) + "\n".join(declaration(f) for f in functions) + "\n"
+def parsed(text: str) -> str:
+    """The same for the same declarations, however they are laid out."""
+    return ast.dump(ast.parse(text))
+
+
+def stub(module) -> str:
+    """The text of a stub, unformatted."""
+    functions = [f for name, f in sorted(vars(module).items()) if callable(f) and not name.startswith("_")]
+    text = "\n".join(declaration(f) for f in functions) + "\n"
+    return HEADER.format(doc=module.__doc__, numpy="\nimport numpy as np\n" if "np." in text else "") + text
 
 
 def declaration(function) -> str:

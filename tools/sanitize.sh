@@ -10,7 +10,7 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNNFAST_SANIT
 cmake --build "$build" -j 2 | tail -1
 mkdir -p "$build/site"
 rm -rf "$build/site/nnfast" && cp -r python/nnfast "$build/site/nnfast"
-rm -f "$build"/site/nnfast/_cpu*.so  # the development build: of the same second, it would pass for up to date
+rm -f "$build"/site/nnfast/_*.so  # the development build: of the same second, it would pass for up to date
 cmake --install "$build" --prefix "$build/site" >/dev/null
 compiler=${CXX:-c++}
 export LD_PRELOAD="$($compiler -print-file-name=libasan.so) $($compiler -print-file-name=libubsan.so)"

@@ -1,6 +1,8 @@
-"""The command `nnfast`: `demo` trains two networks on real digits, `info` says what runs here."""
+"""The command `nnfast`: `demo` trains two networks on real digits, `ladder` climbs from the naive loop to the shipped
+kernel, `info` says what runs here."""
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -19,11 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--mlp-epochs", type=_count, default=10, metavar="N", help="passes of the MLP (default 10)")
     demo.add_argument("--cnn-epochs", type=_count, default=5, metavar="N", help="passes of the CNN (default 5)")
     demo.add_argument("--seed", type=_seed, metavar="N", default=1, help="makes the run repeatable (default 1)")
+    _add_ladder(commands)
     commands.add_parser("info", help="versions, CPU features, instruction set, threads, memory, CUDA")
     args = parser.parse_args(arguments)
     try:
         if args.command == "info":
             return info()
+        if args.command == "ladder":
+            return run_ladder(args)
         return run_demo(args.data, args.mlp_epochs, args.cnn_epochs, args.seed)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -48,6 +53,73 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expects a number from 1 up. Received: {text!r}")
     return int(text)
+
+
+# ---- ladder ----
+
+
+def _add_ladder(commands: Any) -> None:
+    ladder = commands.add_parser(
+        "ladder",
+        help="an op from the naive loop to the shipped kernel: checked, timed, explained",
+        description="Checks and times every rung of an op against this machine's limits. Without an op: lists them.",
+    )
+    ladder.add_argument("op", nargs="?", help="gemm, conv2d, softmax, reduce or elementwise")
+    ladder.add_argument("--size", type=_sizes, metavar="N[,N...]", help="one size of the op, or all of them")
+    ladder.add_argument(
+        "--threads", type=_count, metavar="N", help="of the rungs that use several (default: all cores)"
+    )
+    ladder.add_argument("--show", type=int, metavar="RUNG", help="print the source of a rung, and what it changed")
+    ladder.add_argument("--mine", metavar="FILE", help="check your own .cpp or .py file and place it among the rungs")
+    ladder.add_argument("--limit", type=float, default=30.0, metavar="S", help="seconds for a step of it (default 30)")
+    ladder.add_argument("--plot", metavar="FILE", help="draw the ladder on this machine's roofline (needs matplotlib)")
+    ladder.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write the results as JSON (without FILE: instead of the table)",
+    )
+
+
+def _sizes(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")]
+
+
+def run_ladder(args: Any) -> int:
+    """`nnfast ladder`: see `nnfast.ladder`."""
+    from nnfast import ladder
+
+    if args.op is None:
+        print(ladder.listing())
+        return 0
+    if args.show is not None:
+        print(ladder.show(args.op, args.show))
+        return 0
+    width = 100
+    live = sys.stderr.isatty()
+
+    def tell(text: str) -> None:
+        if live:
+            print(f"\r{text[:width]:{width}}", end="", file=sys.stderr, flush=True)
+
+    try:
+        result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, tell)
+    finally:
+        if live:
+            print(f"\r{'':{width}}\r", end="", file=sys.stderr)
+    if args.json == "-":
+        print(json.dumps(result.json(), indent=1))
+    else:
+        print(f"{args.op}: {ladder.table(result)}")
+        if args.mine:
+            print(f"\n{ladder.place(result)}")
+    if args.json and args.json != "-":
+        with open(args.json, "w", encoding="utf-8") as f:
+            f.write(json.dumps(result.json(), indent=1) + "\n")
+    if args.plot:
+        ladder.roofline(result, args.plot)
+    return 0
 
 
 # ---- info ----

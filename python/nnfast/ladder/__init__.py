@@ -1,0 +1,104 @@
+"""The ladder: from the loop of the formula to the kernel that nnfast ships, one idea at a time.
+
+The command `nnfast ladder gemm` checks, times and explains every rung; this is what it calls. Ladders: gemm, conv2d,
+softmax, reduce, elementwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nnfast.ladder import mine as _mine
+from nnfast.ladder import rungs as _rungs
+from nnfast.ladder.problems import PROBLEMS, Problem
+from nnfast.ladder.timing import Race, race, table
+
+__all__ = ["OPS", "Race", "climb", "listing", "roofline", "show", "table"]
+
+OPS = tuple(PROBLEMS)
+
+
+def climb(
+    op: str,
+    size: list[int] | None = None,
+    threads: int | None = None,
+    mine: str | Path | None = None,
+    limit: float = 30.0,
+    tell: Callable[[str], None] = lambda text: None,
+    budget: float | None = None,
+) -> Race:
+    """Checks every rung of a ladder against the exact answer and times it.
+
+    Args:
+        op: "gemm", "conv2d", "softmax", "reduce" or "elementwise".
+        size: one number, or all sizes of the op; default: those of the lesson.
+        threads: of the rungs that use several; default: all cores that this process may use.
+        mine: your own file, .cpp or .py, which takes part: `table(...)` shows it beside the rungs.
+        limit: seconds that one step of your file may last.
+        tell: is told what happens.
+        budget: seconds for each rung (default 1).
+
+    Returns:
+        A Race: results with seconds, share of the machine's limit, error; the limits; `json()`.
+
+    Raises:
+        ValueError: an unknown op or size; your file does not compile, crashes, hangs or is wrong.
+
+    >>> result = climb("reduce", [1000], threads=1, budget=0.01)
+    >>> [r.title for r in result.results][0]
+    'serial'
+    """
+    problem = _problem(op)
+    sizes = problem.default if size is None else problem.sizes(size)
+    if min(sizes) < 1:
+        raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
+    threads = threads or _rungs.device.get_num_threads()
+    if mine is None:
+        return race(problem, sizes, threads, None, tell, budget)
+    return _mine.run(Path(mine), problem, sizes, threads, limit, tell, budget)
+
+
+place = _mine.place
+
+
+def show(op: str, number: int) -> str:
+    """The source of a rung, and what was changed since the one before.
+
+    >>> print(show("gemm", 2).splitlines()[0])
+    // Rung 2: loop order. The same sums, with the loop over columns inside.
+    """
+    ladder = _rungs.ladder(_problem(op).name)
+    at = next((i for i, rung in enumerate(ladder) if rung.number == number), None)
+    if at is None:
+        have = ", ".join(str(rung.number) for rung in ladder)
+        raise ValueError(f"[ladder] {op} has no such rung. Rungs: {have}. Received: {number}")
+    text = ladder[at].source.rstrip()
+    if at == 0:
+        return text
+    before = ladder[at - 1]
+    return (
+        f"{text}\n\nWhat changed since rung {before.number}, {before.title}:\n\n{_rungs.difference(ladder[at], before)}"
+    )
+
+
+def listing() -> str:
+    """All ladders with their rungs and ideas."""
+    parts = []
+    for op, problem in PROBLEMS.items():
+        parts.append(f"{op}: {problem.formula}")
+        parts += [f"  {r.number} {r.title:<18} {r.about['idea']}" for r in _rungs.ladder(op)]
+    return "\n".join(parts)
+
+
+def roofline(result: Race, path: str | Path) -> None:
+    """Draws a Race into a file. Needs matplotlib."""
+    from nnfast.ladder.picture import roofline as draw
+
+    draw(result).savefig(path, dpi=150)
+
+
+def _problem(op: str) -> Problem:
+    if op not in PROBLEMS:
+        raise ValueError(f"[ladder] unknown ladder. Known: {', '.join(OPS)}. Received: {op!r}")
+    return PROBLEMS[op]

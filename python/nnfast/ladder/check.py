@@ -1,0 +1,155 @@
+"""Is it right? Runs a function on the awkward shapes and says, in words, what is wrong where.
+
+Outputs begin as NaN, so what is not written shows. Around each array lies a fence of a known pattern, so a write
+outside of it shows. A second pass puts each array at the edge of a page that may not be touched: there a read outside
+of it is a fault of the process, which only a process of its own survives.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+
+from nnfast.ladder.problems import Array, Edge, Problem
+from nnfast.ladder.rungs import Function
+
+FENCE = 1024  # floats on either side
+PATTERN = 0x7FA5C3B1  # a NaN that no arithmetic makes
+
+
+def check_edges(function: Function, rounding: float = 0.0, most: float = math.inf) -> str | None:
+    """The awkward shapes of a ladder with at most so many operations; the first failure in words, or None."""
+    for edge in function.problem.edges:
+        if function.problem.operations(edge.sizes) <= most and (wrong := check_edge(function, edge, rounding)):
+            return wrong
+    return None
+
+
+def check_edge(function: Function, edge: Edge, rounding: float = 0.0) -> str | None:
+    """One awkward shape, with fences around the arrays."""
+    problem = function.problem
+    inputs = problem.make(edge.sizes, edge.data, np.random.default_rng(sum(edge.sizes)))
+    output = np.full(problem.shapes(edge.sizes)[-1], np.nan, np.float32)
+    rooms = [_fenced(x) for x in (*inputs, output)]
+    *inner, result = [view for _, view in rooms]
+    answer = function.bind(edge.sizes, inner, result)()
+    where = f"{problem.name} of {described(problem, edge.sizes)}"
+    wrong = _outside(problem, rooms) or _changed(problem, inner, inputs) or compare(problem, answer, inputs, rounding)
+    return f"{where}: {wrong}\nWhy this shape: {edge.why}." if wrong else None
+
+
+def described(problem: Problem, sizes: tuple[int, ...]) -> str:
+    """M=1, N=37, K=64"""
+    return ", ".join(f"{d}={n}" for d, n in zip(problem.dimensions, sizes))
+
+
+def compare(problem: Problem, answer: Array, inputs: list[Array], rounding: float) -> str | None:
+    """What is wrong with the answer, or None."""
+    name, exact = problem.arguments[-1], problem.exact(inputs)
+    if answer.dtype.kind not in "fiu" or answer.size != exact.size:
+        return f"{name} has shape {answer.shape} of {answer.dtype}, expected {exact.shape} of float32."
+    got = answer.reshape(exact.shape).astype(np.float64)
+    whole = all(np.array_equal(x, np.rint(x)) for x in inputs) and problem.name in ("gemm", "conv2d", "reduce")
+    allowed = np.broadcast_to(0.0 if whole else problem.allowed(inputs, rounding), exact.shape)
+    bad = ~(np.abs(got - exact) <= allowed)  # written so that NaN is bad
+    if not bad.any():
+        return None
+    first = tuple(int(i) for i in np.argwhere(bad)[0])
+    element = f"{name}[{','.join(map(str, first))}]"
+    text = f"{element} is {got[first]:.9g}, expected {exact[first]:.9g}."
+    if bad.size > 1:
+        text += f" {bad.sum()} of {bad.size} elements are wrong{_region(bad)}."
+    if np.isnan(got[bad]).all():
+        text += f" NaN lay there before: it was never written, or {name} was added to without being set first."
+    elif whole and not np.array_equal(got[bad], np.rint(got[bad])):
+        text += " The inputs are small integers, so the answer is one: something else was read."
+    return text
+
+
+def _region(bad: Array) -> str:
+    """, all in columns 16 to 18"""
+    parts = []
+    for axis, length in enumerate(bad.shape):
+        hit = np.flatnonzero(bad.any(axis=tuple(i for i in range(bad.ndim) if i != axis)))
+        low, high = int(hit[0]), int(hit[-1])
+        if high - low + 1 < length:
+            kind = {(0, 2): "rows", (1, 2): "columns"}.get((axis, bad.ndim), f"indices of axis {axis}")
+            parts.append(f"{kind} {low} to {high}" if high > low else f"{kind.rstrip('s')} {low}")
+    return ", all in " + " and ".join(parts) if parts else ""
+
+
+# ---- fences ----
+
+
+def _fenced(array: Array) -> tuple[Array, Array]:
+    room = np.full(array.size + 2 * FENCE, PATTERN, np.uint32).view(np.float32)
+    view = room[FENCE : FENCE + array.size].reshape(array.shape)
+    view[...] = array
+    return room, view
+
+
+def _outside(problem: Problem, rooms: list[tuple[Array, Array]]) -> str | None:
+    for name, (room, view) in zip(problem.arguments, rooms):
+        hit = np.flatnonzero(room.view(np.uint32) != PATTERN) - FENCE
+        before, after = hit[hit < 0], hit[hit >= view.size]
+        if before.size:
+            return (
+                f"it writes before the beginning of {name}: {before.size} numbers, the farthest {-before[0]} before it."
+            )
+        if after.size:
+            last = after[-1] - view.size + 1
+            return f"it writes past the end of {name}: {after.size} numbers, the farthest {last} past it."
+    return None
+
+
+def _changed(problem: Problem, inner: list[Array], inputs: list[Array]) -> str | None:
+    for name, now, before in zip(problem.arguments, inner, inputs):
+        if not np.array_equal(now, before):
+            at = tuple(int(i) for i in np.argwhere(now != before)[0])
+            return f"it changes its input: {name}[{','.join(map(str, at))}] was {before[at]:.9g}, is {now[at]:.9g}."
+    return None
+
+
+# ---- pages that may not be touched ----
+
+
+class Guarded:
+    """A copy of an array that ends, or begins, at a page that may not be touched. Posix alone."""
+
+    possible = os.name == "posix"
+
+    def __init__(self, array: Array, at_end: bool):
+        page = mmap.PAGESIZE
+        size = -(-array.nbytes // page) * page
+        self._map: Any = mmap.mmap(-1, size + 2 * page)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        libc = ctypes.CDLL(None, use_errno=True)
+        for forbidden in (start, start + page + size):
+            if libc.mprotect(ctypes.c_void_p(forbidden), ctypes.c_size_t(page), 0) != 0:
+                raise OSError(ctypes.get_errno(), "[ladder] a page could not be protected")
+        offset = page + (size - array.nbytes if at_end else 0)
+        self.array = np.frombuffer(self._map, np.float32, array.size, offset).reshape(array.shape)
+        self.array[...] = array
+
+
+def check_reads(function: Function, edge: Edge, argument: int, at_end: bool) -> None:
+    """Runs one shape with one of its arrays at a forbidden page. Returns if the function touches none."""
+    problem = function.problem
+    arrays = problem.make(edge.sizes, edge.data, np.random.default_rng(0))
+    arrays.append(np.full(problem.shapes(edge.sizes)[-1], np.nan, np.float32))
+    guarded = Guarded(arrays[argument], at_end)
+    arrays[argument] = guarded.array
+    function.bind(edge.sizes, arrays[:-1], arrays[-1])()
+
+
+def guards(problem: Problem) -> list[tuple[Edge, int, bool]]:
+    """What check_reads is run on: each array, at each end, at the shapes that are small but not empty."""
+    if not Guarded.possible:
+        return []
+    shapes = {edge.sizes: edge for edge in problem.edges if 0 < math.prod(edge.sizes) < 2_000_000}
+    return [(edge, i, end) for edge in shapes.values() for i in range(len(problem.arguments)) for end in (True, False)]

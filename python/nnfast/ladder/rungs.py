@@ -1,0 +1,219 @@
+"""The rungs: their sources, their heads, and how one is called. The only file that imports the module `_ladder`."""
+
+from __future__ import annotations
+
+import ctypes
+import difflib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nnfast import _ladder, device
+from nnfast.ladder.problems import PROBLEMS, Array, Problem
+
+HEADER = "nnfast_ladder.h"
+Run = Callable[[], Any]
+
+
+def sources() -> Path:
+    """The folder of the rungs: beside the compiled module, or in the tree that it was built from."""
+    beside = Path(_ladder.__file__).parent / "ladder" / "rungs"
+    return beside if beside.exists() else Path(__file__).parents[3] / "csrc" / "ladder"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a ladder: a short file. Its first four lines say what it is about."""
+
+    op: str
+    number: int | None  # None: not a rung of ours
+    title: str
+    path: Path
+    about: dict[str, str]  # summary, idea, changed, removes, ...
+
+    @property
+    def source(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+    @property
+    def threaded(self) -> bool:
+        """Whether it uses several threads."""
+        several = (
+            r"parallel_for|from nnfast import|std::thread|#pragma omp|numpy\.|np\.(dot|matmul|einsum|tensordot)| @ "
+        )
+        return bool(re.search(several, self.source))
+
+    @property
+    def rounding(self) -> float:
+        """How far it may round its factors, relative; 0 for float32. A line of its head says so."""
+        return 2.0**-8 if self.about.get("rounds", "").startswith("bfloat16") else 0.0
+
+
+def ladder(op: str) -> list[Rung]:
+    """The rungs of an op, lowest first."""
+    files = [p for p in (sources() / op).iterdir() if re.match(r"\d+_\w+\.(cpp|py)$", p.name)]
+    return sorted((_rung(op, p) for p in files), key=lambda rung: rung.number or 0)
+
+
+def _rung(op: str, path: Path) -> Rung:
+    about = _head(path)
+    title, _, about["summary"] = about.pop("rung").partition(". ")
+    return Rung(op, int(path.name.split("_")[0]), title, path, about)
+
+
+def student(op: str, path: Path) -> Rung:
+    """Somebody's own file."""
+    return Rung(op, None, path.name, path, {**_head(path), "changed": "yours"})
+
+
+def _head(path: Path) -> dict[str, str]:
+    head = re.findall(r"^(?://|#) (\w+)(?: \d+)?:\s+(.*)$", path.read_text(encoding="utf-8", errors="replace"), re.M)
+    return {key.lower(): text for key, text in head}
+
+
+def difference(rung: Rung, before: Rung) -> str:
+    """What was changed, line by line."""
+    lines = difflib.unified_diff(
+        before.source.splitlines(), rung.source.splitlines(), before.path.name, rung.path.name, lineterm="", n=2
+    )
+    return "\n".join(lines)
+
+
+# ---- calling one ----
+
+
+class Function:
+    """A rung, or a student's function, that can be bound to arrays and then run without further ado."""
+
+    def __init__(self, problem: Problem, call: Callable[..., Any], compiled: bool):
+        self.problem, self._call, self.compiled = problem, call, compiled
+
+    def bind(self, sizes: tuple[int, ...], inputs: list[Array], output: Array) -> Run:
+        """A function without arguments that computes and returns the output. Compiled ones write it into `output`."""
+        if self.compiled:
+            pointers = [ctypes.c_void_p(x.ctypes.data) for x in (*inputs, output)]
+            call, arguments = self._call, [*map(ctypes.c_int64, sizes), *pointers]
+
+            def run() -> Array:
+                call(*arguments)
+                return output
+        else:
+            python = self._call
+
+            def run() -> Array:
+                return np.asarray(python(*inputs))
+
+        return run
+
+
+def at_address(problem: Problem, address: int) -> Function:
+    """A compiled function with the signature of the header."""
+    kinds = [*[ctypes.c_int64] * len(problem.dimensions), *[ctypes.c_void_p] * len(problem.arguments)]
+    return Function(problem, ctypes.CFUNCTYPE(None, *kinds)(address), True)
+
+
+def from_python(problem: Problem, path: Path) -> Function:
+    """The function of the op's name that a Python file defines."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
+    call = getattr(module, problem.name, None)
+    if not callable(call):
+        inputs = ", ".join(problem.arguments[:-1])
+        raise ValueError(
+            f"[ladder] {path.name} defines no function {problem.name}. Write: def {problem.name}({inputs}), "
+            f"which returns {problem.arguments[-1]}"
+        )
+    return Function(problem, call, False)
+
+
+def from_library(problem: Problem, path: Path) -> Function:
+    """The function of the op's name in a student's compiled file."""
+    library = ctypes.CDLL(str(path))
+    try:
+        threads = ctypes.c_void_p.in_dll(library, "nnfast_parallel")
+        threads.value = _ladder.parallel()
+    except ValueError:  # it uses no threads of ours
+        pass
+    address = ctypes.cast(getattr(library, problem.name), ctypes.c_void_p).value
+    function = at_address(problem, address or 0)
+    function.library = library  # type: ignore[attr-defined]  # stays loaded
+    return function
+
+
+def function_of(rung: Rung, isa: str | None = None) -> Function:
+    """The rung as it runs here; `isa` forces an instruction set. AMX's own build is taken where there is one."""
+    problem = PROBLEMS[rung.op]
+    if rung.path.suffix == ".py":
+        return from_python(problem, rung.path)
+    built = {i: address for op, n, i, address in _ladder.rungs() if (op, n) == (rung.op, rung.number)}
+    return at_address(problem, built[isa or ("amx" if "amx" in built else instruction_set())])
+
+
+def stands_in(rung: Rung) -> bool:
+    """Whether loops stand in for instructions that this CPU lacks: right, but no measure of anything."""
+    return "tiles.h" in rung.source and not _ladder.has_amx()
+
+
+def instruction_set() -> str:
+    """The one in use by nnfast's kernels, or the best if the rungs are not built for it."""
+    here: list[str] = _ladder.isas()
+    wanted = str(device.runtime_info()["isa"])
+    return wanted if wanted in here else here[0]
+
+
+def instruction_sets() -> list[str]:
+    """All that this CPU runs, best first."""
+    return list(_ladder.isas())
+
+
+def set_num_threads(count: int) -> None:
+    """For the rungs, for nnfast, and for NumPy's OpenBLAS where it is that."""
+    _ladder.set_num_threads(count)
+    device.set_num_threads(count)
+    for path in _openblas():
+        library = ctypes.CDLL(path)
+        for symbol in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_", "openblas_set_num_threads"):
+            if hasattr(library, symbol):
+                getattr(library, symbol)(ctypes.c_int(count))
+                break
+
+
+def _openblas() -> list[str]:
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return sorted({line.split()[-1] for line in maps.splitlines() if "openblas" in line})
+
+
+# ---- the limits of this machine ----
+
+
+def multiply_adds(threads: int) -> float:
+    """Some milliseconds of multiplications and additions in registers; returns how many operations."""
+    return _ladder.multiply_add(instruction_set(), threads, 1 << 15)
+
+
+def mover(problem: Problem, sizes: tuple[int, ...]) -> tuple[Run, float]:
+    """A function that moves as many bytes as the problem must, and nothing else; and how many those are."""
+    count = max(int(problem.traffic(sizes)) // 8 * 2, 1 << 14) // 2
+    if problem.bound_by == "reading":
+        x = aligned((2 * count,))
+        return lambda: _ladder.read_bytes(instruction_set(), x), 8.0 * count
+    x, y = aligned((count,)), aligned((count,))
+    return lambda: _ladder.copy_bytes(x, y), 8.0 * count
+
+
+def aligned(shape: tuple[int, ...]) -> Array:
+    """A float32 array at a multiple of 64 bytes, each of its pages touched."""
+    count = math.prod(shape)
+    room = np.full(count + 16, 0.5, np.float32)
+    start = -(room.ctypes.data // 4) % 16
+    return room[start : start + count].reshape(shape)

@@ -1,0 +1,280 @@
+"""The ladder: every rung gives the right answer on every awkward shape, and `--mine` has a word for every file."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from nnfast import cli, ladder
+from nnfast.ladder import check, mine, rungs, timing
+from nnfast.ladder.problems import PROBLEMS
+
+RUNGS = [rung for op in PROBLEMS for rung in rungs.ladder(op)]
+# Python is no matter of the instruction set.
+BUILT = [(r, s) for r in RUNGS for s in (rungs.instruction_sets() if r.path.suffix == ".cpp" else ["any"])]
+COMPILER = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+
+
+def named(rung):
+    return f"{rung.op}-{rung.number}-{rung.path.stem.partition('_')[2]}"
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    yield
+    rungs.set_num_threads(2)
+
+
+# ---- the rungs ----
+
+
+@pytest.mark.parametrize("rung, set_", BUILT, ids=lambda v: v if isinstance(v, str) else named(v))
+def test_every_rung_on_every_awkward_shape(rung, set_):
+    function = rungs.function_of(rung, set_)
+    most = 6e5 if rung.number == 0 else np.inf  # Python loops take their time
+    assert check.check_edges(function, rung.rounding, most) is None
+    problem = PROBLEMS[rung.op]
+    for edge in problem.edges:  # with numbers that must be rounded
+        if problem.operations(edge.sizes) < most / 10:
+            assert check.check_edge(function, edge._replace(data="normal"), rung.rounding) is None
+
+
+@pytest.mark.parametrize("rung", [r for r in RUNGS if r.path.suffix == ".cpp"], ids=named)
+def test_no_rung_reads_outside_of_its_arrays(rung):
+    """A read outside of an array would end this process."""
+    for set_ in rungs.instruction_sets():
+        function = rungs.function_of(rung, set_)
+        for edge, argument, at_end in check.guards(PROBLEMS[rung.op]):
+            check.check_reads(function, edge, argument, at_end)
+
+
+@pytest.mark.parametrize("rung", [r for r in RUNGS if r.threaded and r.path.suffix == ".cpp"], ids=named)
+def test_threads_do_not_change_the_bits(rung):
+    problem = PROBLEMS[rung.op]
+    sizes = {"gemm": (150, 70, 300), "reduce": (1 << 18,)}[rung.op]
+    inputs = problem.make(sizes, "normal", np.random.default_rng(0))
+    results = []
+    for count in (1, 2, 5):
+        rungs.set_num_threads(count)
+        output = np.empty(problem.shapes(sizes)[-1], np.float32)
+        rungs.function_of(rung).bind(sizes, inputs, output)()
+        results.append(output)
+    assert all(np.array_equal(results[0], r) for r in results[1:])
+
+
+def test_ladders_begin_at_the_bottom_and_end_at_the_product():
+    for op in PROBLEMS:
+        steps = rungs.ladder(op)
+        numbers = [r.number for r in steps]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) and numbers[0] in (0, 1)
+        assert steps[-1].title == "shipped" and "from nnfast import ops" in steps[-1].source
+        assert all({"summary", "idea", "changed", "removes"} <= set(r.about) for r in steps)
+
+
+def test_the_checks_find_what_is_wrong():
+    """A function that is wrong in one way each."""
+    problem = PROBLEMS["gemm"]
+
+    def says(python, edges=problem.edges):
+        function = rungs.Function(problem, python, False)
+        return next((w for e in edges if (w := check.check_edge(function, e))), None)
+
+    assert says(lambda a, b: a @ b) is None
+    assert "expected" in says(lambda a, b: a @ b + (b.shape[1] > 1))
+    last = says(lambda a, b: np.concatenate([(a @ b)[:, :-1], 0 * (a @ b)[:, -1:]], 1), problem.edges[8:])
+    assert "M=17, N=19, K=23" in last and "all in column 18." in last and "Why this shape: primes" in last
+    assert "NaN lay there before" in says(lambda a, b: a @ b * np.nan)
+    assert "something else was read" in says(lambda a, b: a @ b + np.float32(0.25))
+    assert "c has shape" in says(lambda a, b: (a @ b).ravel()[:-1])
+
+    def changes(a, b):
+        a *= 2
+        return a @ b / 2
+
+    assert re.search(r"it changes its input: a\[.*\] was", says(changes))
+
+
+def test_timed_shapes_are_checked():
+    """A rung that is right on the awkward shapes and wrong on the one that is timed is no rung."""
+    problem = PROBLEMS["reduce"]
+    wrong = rungs.Function(problem, lambda x: x.sum() if len(x) != 5000 else x[:-50].sum(), False)
+    own = rungs.Rung("reduce", None, "mine", rungs.sources() / rungs.HEADER, {})
+    with pytest.raises(ValueError, match="timed shape"):
+        timing.race(problem, (5000,), 1, (own, wrong), budget=0.01)
+
+
+# ---- the command ----
+
+
+def test_listing(capsys):
+    assert cli.main(["ladder"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{op}: " in out for op in PROBLEMS) and "4 register tile" in out
+
+
+def test_show(capsys):
+    assert cli.main(["ladder", "gemm", "--show", "3"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("// Rung 3: cache blocks.")
+    assert "What changed since rung 2, loop order:" in out and "\n+  for (int64_t jc = 0;" in out
+    assert cli.main(["ladder", "gemm", "--show", "0"]) == 0
+    assert "What changed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["gem"], "unknown ladder. Known: gemm,"),
+        (["gemm", "--show", "99"], "no such rung"),
+        (["gemm", "--size", "1,2"], "expects one number, or M,N,K"),
+        (["gemm", "--mine", "nowhere.cpp"], "no such file"),
+        (["gemm", "--mine", __file__ + "c"], "no such file"),
+    ],
+)
+def test_wrong_arguments(arguments, message, capsys):
+    assert cli.main(["ladder", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Short samples of each rung."""
+    monkeypatch.setattr(timing, "BUDGET", 0.01)
+
+
+def test_climbing(quick, capsys, tmp_path):
+    file = tmp_path / "gemm.json"
+    assert cli.main(["ladder", "gemm", "--size", "48", "--threads", "2", "--json", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^measured limits, 2 threads: [\d.]+ GFLOP/s in registers, [\d.]+ GB/s", out, re.M)
+    for rung in rungs.ladder("gemm"):
+        timed = rf"^{rung.number} {re.escape(rung.title)} +\d ~?.* ±.*%.*x"
+        assert rung.number == 0 or re.search(timed, out, re.M) or rungs.stands_in(rung)
+    if rungs.stands_in(rungs.ladder("gemm")[7]):
+        assert "rung 7, amx: this CPU has no AMX; checked with simulated tiles, not timed" in out
+    result = json.loads(file.read_text())
+    assert result["sizes"] == [48, 48, 48] and result["operations"] == 2 * 48**3
+    assert all(0 < r["seconds"] < 10 and r["error"] < 1e-2 and 0 < r["share"] < 2 for r in result["results"])
+    assert {r["title"]: r["threads"] for r in result["results"]}["threaded"] == 2
+
+
+@pytest.mark.parametrize("op", [op for op in PROBLEMS if op != "gemm"])
+def test_climbing_the_others(op, quick, capsys):
+    size = {"conv2d": "1,6,6,3,5", "softmax": "20,50", "reduce": "3000", "elementwise": "3000"}[op]
+    assert cli.main(["ladder", op, "--size", size, "--threads", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [r["number"] for r in result["results"] if r["number"] is not None] == [r.number for r in rungs.ladder(op)]
+
+
+def test_plot(quick, tmp_path):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "ladder.png"
+    assert cli.main(["ladder", "reduce", "--size", "2000", "--plot", str(file)]) == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+# ---- a student's file ----
+
+GOOD = """
+void gemm(int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c) {
+  for (int64_t i = 0; i < M; ++i)
+    for (int64_t j = 0; j < N; ++j) {
+      float sum = 0;
+      for (int64_t k = 0; k < K; ++k) sum += a[i * K + k] * b[k * N + j];
+      c[i * N + j] = sum;
+    }
+}
+"""
+TO_EIGHTS = GOOD.replace("j < N", "j < N / 8 * 8")
+FILES = {
+    "good": (GOOD, None),
+    "forgets the rest": (TO_EIGHTS, r"of M=1, N=1, K=1: c\[0,0\] is nan, .*\n?.*Why this shape: the smallest"),
+    "wrong": (GOOD.replace("k < K", "k + 1 < K || k == 0"), r"of M=2, N=3, K=4: c\[0,\d\] is .* elements are wrong"),
+    "crashes": (GOOD.replace("float sum = 0;", "float sum = 0; if (K == 23) sum = *(volatile float*)8;"),
+        r"crashed \(SIGSEGV\).*M=17, N=19, K=23, primes",
+    ),
+    "is endless": (GOOD.replace("float sum = 0;", "float sum = 0; while (N == 19) asm volatile(\"\");"), r"within 2 s"),
+    "writes outside": (GOOD.replace("j < N", "j <= N"), r"writes past the end of c: 1 num"),
+    "reads outside": (
+        GOOD.replace("float sum = 0;", "float sum = 0; if (!i) (void)*(volatile float*)(b + K * N);"),
+        r"crashed \(SIG(SEGV|BUS)\).*just past the end of b",
+    ),
+    "does not compile": (GOOD.replace("float sum = 0;", "float sum = nothing;"), r"does not compile:\n.*nothing"),
+    "lacks the function": ("float other(float x) { return x; }", r"defines no function gemm"),
+    "aborts": (GOOD.replace("float sum = 0;", "float sum = 0; if (K == 0) abort();"), r"crashed \(SIGABRT\).*K=0"),
+    "leaves": (GOOD.replace("float sum = 0;", "float sum = 0; if (K == 1) _Exit(3);"), r"with status 3.*M=1, N=1, K=1"),
+}  # fmt: skip
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", FILES)
+def test_mine(kind, tmp_path):
+    source, message = FILES[kind]
+    file = tmp_path / "my_gemm.cpp"
+    file.write_text(source)
+    if message is None:
+        result = ladder.climb("gemm", [40], 1, file, budget=0.01)
+        assert result.results[-1].title == "my_gemm.cpp"
+        assert re.match(r"my_gemm.cpp is right: [\d.]+ times as fast as rung \d", ladder.place(result))
+        assert "my_gemm.cpp" in ladder.table(result)
+        return
+    with pytest.raises(ValueError, match=r"\[ladder\] my_gemm.cpp") as raised:
+        ladder.climb("gemm", [40], 1, file, limit=2.0, budget=0.01)
+    assert re.search(message, str(raised.value), re.S), str(raised.value)
+
+
+@needs_compiler
+def test_a_rung_is_a_file_that_a_student_may_start_from(tmp_path):
+    """The threads are nnfast's, and the header is the same."""
+    file = tmp_path / "my_gemm.cpp"
+    shutil.copy(next((rungs.sources() / "gemm").glob("6_*")), file)
+    result = ladder.climb("gemm", [64], 2, file, budget=0.01)
+    assert result.results[-1].threads == 2
+
+
+def test_mine_in_python(tmp_path):
+    file = tmp_path / "my_softmax.py"
+    file.write_text(
+        "import numpy as np\n\ndef softmax(x):\n    e = np.exp(x)\n    return e / e.sum(1, keepdims=True)\n"
+    )
+    with pytest.raises(ValueError, match="exp overflows unless the largest is taken away first"):
+        ladder.climb("softmax", [4], 1, file, budget=0.01)
+    file.write_text("def reduce(x):\n    return max(x)\n")
+    with pytest.raises(ValueError, match=r"it raised ValueError: max\(\).*\n  line 2, in reduce: return max\(x\)"):
+        ladder.climb("reduce", [4], 1, file, budget=0.01)
+    with pytest.raises(ValueError, match=r"defines no function softmax. Write: def softmax\(x\), which returns y"):
+        ladder.climb("softmax", [4], 1, file, budget=0.01)
+    file.write_text("def reduce(x):\n    return x.sum(dtype='float64')\n")
+    assert ladder.climb("reduce", [100], 1, file, budget=0.01).results[-1].title == "my_softmax.py"
+
+
+def test_no_compiler_is_no_traceback(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "my_gemm.cpp"
+    file.write_text(GOOD)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["ladder", "gemm", "--mine", str(file)]) == 1
+    assert "no C++ compiler was found. Install one" in capsys.readouterr().err
+    monkeypatch.setenv("CXX", str(tmp_path / "nowhere"))
+    assert cli.main(["ladder", "gemm", "--mine", str(file)]) == 1
+    assert "could not be started" in capsys.readouterr().err
+
+
+def test_place_by_hand():
+    def result(number, seconds):
+        return timing.Result(number, f"r{number}", 1, seconds, 0.0, 0.0)
+
+    def placed(seconds):
+        own = timing.Result(None, "my.cpp", 1, seconds, 0.0, 0.0)
+        others = [result(0, 8.0), result(1, 2.0), result(2, 1.0), result(None, 0.1)]
+        return mine.place(timing.Race("gemm", (1,), "x", "x", 1, "x", 1, 1, "copying", {}, [*others, own]))
+
+    assert placed(4.0).startswith(
+        "my.cpp is right: 2.00 times as fast as rung 0 (r0), 50% of the speed of rung 1 (r1)."
+    )
+    assert placed(4.0).endswith("nnfast ladder gemm --show 1")
+    assert placed(16.0).startswith("my.cpp is right: 50% of the speed of rung 0 (r0).")
+    assert placed(0.5) == "my.cpp is right: 2.00 times as fast as rung 2 (r2), and no rung is faster."
