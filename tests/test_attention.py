@@ -109,6 +109,18 @@ def test_attention_layer(options, device):
     assert layers.Attention.from_config(layer.get_config()).score_mode == layer.score_mode
 
 
+def test_weights_as_outputs_of_a_functional_model():
+    a, b = nnfast.Input((3, 4)), nnfast.Input((5, 4))
+    outputs = [
+        *layers.Attention()([a, b], return_attention_scores=True),
+        *layers.MultiHeadAttention(2, 3)(a, b, return_attention_scores=True),
+    ]
+    assert [t.shape for t in outputs] == [(None, 3, 4), (None, 3, 5), (None, 3, 4), (None, 2, 3, 5)]
+    found = nnfast.Model([a, b], outputs).predict([x32(2, 3, 4), x32(2, 5, 4, seed=1)], verbose=0)
+    assert [v.shape for v in found] == [(2, 3, 4), (2, 3, 5), (2, 3, 4), (2, 2, 3, 5)]
+    near(found[3].sum(-1), np.ones((2, 2, 3), "float32"))
+
+
 def test_multi_head_attention_by_hand(device):
     x, memory = x32(2, 3, 4), x32(2, 5, 6, seed=1)
     layer = layers.MultiHeadAttention(2, 3, value_dim=5, bias_initializer="ones")

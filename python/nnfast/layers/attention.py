@@ -137,10 +137,19 @@ class Attention(Layer):
         """The mask of the queries."""
         return None if previous_mask is None else previous_mask[0]
 
+    def _symbolic_outputs(self, args: Any, kwargs: Any) -> Any:
+        return _with_scores(self, args, kwargs) or super()._symbolic_outputs(args, kwargs)
+
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shapes = standardize_shape(input_shape)
         self._check(shapes, "input shape")
         return (*shapes[0][:-1], shapes[1][-1])
+
+
+def _with_scores(layer: Layer, args: Any, kwargs: Any) -> Any:
+    """The symbolic outputs, found by a trial, of a call that asks for the weights too; None for other calls."""
+    asked = {**dict(zip(layer._call_names, args)), **kwargs}.get("return_attention_scores")
+    return layer._infer(args, kwargs) if asked else None
 
 
 def _causal(queries: int, keys: int) -> np.ndarray:
@@ -447,6 +456,9 @@ class MultiHeadAttention(Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """The mask of the query."""
         return previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask
+
+    def _symbolic_outputs(self, args: Any, kwargs: Any) -> Any:
+        return _with_scores(self, args, kwargs) or super()._symbolic_outputs(args, kwargs)
 
     def compute_output_shape(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> Shape:
         shape = standardize_shape(query_shape)
