@@ -31,7 +31,10 @@ model.add(Activation("softmax"))
 model.compile(loss="mse", optimizer=SGD(learning_rate=0.008), metrics=["accuracy"])
 model.summary()
 print(f"parameters: course 325,282, here {model.count_params():,}")
-model.fit(train_data, train_rows, batch_size=50, epochs=1 if quick else 20, verbose=2)
+epochs = 1 if quick else 20
+model.fit(train_data, train_rows, batch_size=50, epochs=epochs, verbose=2)
+steps = int(model.optimizer.iterations) // epochs
+print(f"steps an epoch: course 1,200 for 60,000 images, here {steps:,} for {len(train_data):,}")
 score = model.evaluate(test_data, test_rows, verbose=0)
 print("loss : ", score[0])
 print("acc : ", score[1])

@@ -26,7 +26,10 @@ model.add(Activation("softmax"))
 model.compile(loss="mse", optimizer=SGD(learning_rate=0.1), metrics=["accuracy"])
 model.summary()
 print(f"parameters: course 1,276,810, here {model.count_params():,}")
-model.fit(train_data, train_ans, batch_size=50, epochs=1 if quick else 40, verbose=2)
+epochs = 1 if quick else 40
+model.fit(train_data, train_ans, batch_size=50, epochs=epochs, verbose=2)
+steps = int(model.optimizer.iterations) // epochs
+print(f"steps an epoch: course 1,200 for 60,000 images, here {steps:,} for {len(train_data):,}")
 score = model.evaluate(test_data, test_ans, verbose=0)
 print("loss : ", score[0])
 print("acc : ", score[1])

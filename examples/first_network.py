@@ -22,5 +22,6 @@ test = test_images.reshape((len(test_images), 28 * 28)).astype("float32") / 255
 history = network.fit(train, to_categorical(train_labels), epochs=1 if quick else 5, batch_size=128, verbose=2)
 test_loss, test_acc = network.evaluate(test, to_categorical(test_labels), verbose=0)
 print(f"parameters: course 407,050, here {network.count_params():,}")
-print(f"gradient updates: course 2,345, here {int(network.optimizer.iterations):,}")
-print("test_acc:", test_acc, "train:", history.history["accuracy"][-1])
+updates = int(network.optimizer.iterations)
+print(f"gradient updates: course 2,345 for 60,000 images, here {updates:,} for {len(train):,}")
+print("test_acc:", test_acc, "train:", history.history["accuracy"][-1], "course: about 0.98, with 60,000 images")
