@@ -42,7 +42,7 @@ FUNCTIONS = {
     "log1p": (np.log1p, 1.0),
     "tanh": (np.tanh, 2.7),
     "sigmoid": (_sigmoid, 2.4),
-    "erf": (_erf, 1.2),
+    "erf": (_erf, 1.3),
     "sqrt": (np.sqrt, 0.5),
 }
 extended = np.finfo(LONG).nmant > 60
