@@ -12,6 +12,18 @@ from nnfast import _cpu, ops, reference
 
 NONE = ((0, 0), (0, 0))
 
+# What goes by winograd.h, in the form of CASES below: images of even and odd sizes, one block of tiles and several,
+# channels and filters around pieces and panels, padding without sense.
+WINOGRAD = [
+    (3, 9, 11, 70, 3, 3, 81, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (1, 17, 20, 16, 3, 3, 16, (1, 1), ((2, 0), (0, 1)), (1, 1), 1),
+    (2, 3, 3, 17, 3, 3, 67, (1, 1), NONE, (1, 1), 1),
+    (1, 1, 2, 130, 3, 3, 40, (1, 1), ((3, 3), (3, 4)), (1, 1), 1),
+    (65, 2, 2, 16, 3, 3, 33, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (2, 7, 8, 19, 5, 5, 37, (1, 1), ((2, 2), (2, 1)), (1, 1), 1),
+    (1, 9, 6, 70, 5, 6, 16, (1, 1), NONE, (1, 1), 1),
+]
+
 # N, H, W, C, R, S, F, strides, pads, dilation, groups: each value of each with each of the others at least once, tiles
 # and panels that are full, one more and one less, and geometry without sense but with an answer.
 CASES = [
@@ -42,6 +54,9 @@ CASES = [
     (2, 4, 0, 3, 1, 2, 6, (1, 1), ((0, 0), (1, 1)), (1, 1), 3),
     (2, 6, 5, 20, 3, 3, 60, (2, 1), ((1, 1), (1, 0)), (1, 1), 20),
     (1, 6, 6, 300, 2, 2, 40, (1, 1), NONE, (1, 1), 1),
+    (2, 11, 6, 2, 5, 5, 33, (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    (3, 9, 9, 1, 3, 3, 32, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    *WINOGRAD,
 ]
 
 
@@ -104,7 +119,7 @@ def test_floats_are_close(isa, dtype, rng, case):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[10], CASES[12]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[10], CASES[12], WINOGRAD[0]], ids=str)
 def test_any_layout(rng, dtype, case, layout):
     x, w, b, options = operands(rng, case, dtype, False)
     dz = rng.integers(-4, 5, reference.conv2d(x, w, **options).shape).astype(dtype)
@@ -141,7 +156,7 @@ def test_into_given_memory(rng, isa, step):
 
 
 @pytest.mark.parametrize("activation", range(9))
-@pytest.mark.parametrize("case", [CASES[0], CASES[12]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[12], WINOGRAD[2]], ids=str)
 def test_fused_activations(isa, dtype, rng, activation, case):
     x, w, b, options = operands(rng, case, dtype, False, whole=False)
     w = w / 4
@@ -155,7 +170,9 @@ def test_nan_propagates(isa, activation):
     assert np.isnan(_cpu.conv2d(x, np.ones((1, 1, 1, 1), "float32"), activation=activation, slope=0.1)).all()
 
 
-@pytest.mark.parametrize("case", [*CASES[:3], CASES[6], CASES[12], CASES[13], CASES[18], CASES[24]], ids=str)
+@pytest.mark.parametrize(
+    "case", [*CASES[:3], CASES[6], CASES[12], CASES[13], CASES[18], CASES[24], *WINOGRAD[:2]], ids=str
+)
 def test_any_number_of_threads_gives_the_same_bits(rng, case):
     x, w, b, options = operands(rng, (4, *case[1:]), "float32", False, whole=False)
     dz = rng.standard_normal(reference.conv2d(x, w, **options).shape).astype("float32")
@@ -164,6 +181,57 @@ def test_any_number_of_threads_gives_the_same_bits(rng, case):
         _cpu.set_num_threads(count)
         answers.append([a.tobytes() for a in forward_and_gradients(_cpu, x, w, b, dz, options)])
     assert all(a == answers[0] for a in answers)
+
+
+# ---- winograd.h ----
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["x", "w", "dz"])
+def test_what_is_not_finite_goes_no_further_than_its_products(isa, rng, value, where):
+    x, w, b, options = operands(rng, WINOGRAD[0], "float32", False)
+    dz = rng.integers(-4, 5, reference.conv2d(x, w, **options).shape).astype("float32")
+    {"x": x, "w": w, "dz": dz}[where].flat[1234] = value
+    with np.errstate(invalid="ignore"):
+        expected = forward_and_gradients(reference, x, w, b, dz, options)
+    assert not np.isfinite(expected[0]).all() or where == "dz"
+    for e, g in zip(expected, forward_and_gradients(_cpu, x, w, b, dz, options)):
+        np.testing.assert_array_equal(g, e)
+        if where == "w":  # its gradients go by products with padding, which the reference leaves out
+            break
+
+
+def test_the_largest_floats_do_not_overflow_on_the_way(isa):
+    """Sums of them, which a transform needs and the result does not."""
+    x = np.full((1, 8, 8, 16), np.finfo("float32").max, "float32")
+    w = np.zeros((3, 3, 16, 16), "float32")
+    w[1, 1] = np.eye(16)
+    same = {"pads": ((1, 1), (1, 1))}
+    np.testing.assert_array_equal(_cpu.conv2d(x, w, **same), x)
+    np.testing.assert_array_equal(_cpu.conv2d_input_gradient(x, w, x.shape, **same), x)
+
+
+@pytest.mark.parametrize("data", ["normal", "one-sided", "badly scaled"])
+@pytest.mark.parametrize("channels", [16, 512])
+def test_errors_stay_in_the_stated_bound(isa, dtype, rng, channels, data):
+    """The bound of winograd.h: 4 epsilon times the sum over channels and taps of the largest cell of the tile's window
+    times the largest weight."""
+    n, h, w_, f = 1, 6, 6, 16
+    x, w = rng.standard_normal((n, h, w_, channels)), rng.standard_normal((3, 3, channels, f))
+    if data == "one-sided":
+        x, w = np.abs(x) + 1, np.abs(w) + 1
+    if data == "badly scaled":
+        x, w = x * 10 ** rng.uniform(-6, 6, x.shape), w * 10 ** rng.uniform(-6, 6, w.shape)
+    x, w = x.astype(dtype), w.astype(dtype)
+    got = _cpu.conv2d(x, w)
+    wide = np.float64 if dtype == "float32" else np.longdouble
+    exact = reference.conv2d(x.astype(wide), w.astype(wide))
+    largest = np.abs(w).max((0, 1)).astype(float)
+    for i in range(0, h - 2, 2):
+        for j in range(0, w_ - 2, 2):
+            window = np.abs(x[0, i : i + 4, j : j + 4]).max((0, 1))
+            error = np.abs(got[0, i : i + 2, j : j + 2] - exact[0, i : i + 2, j : j + 2])
+            assert np.all(error <= 4 * 9 * np.finfo(dtype).eps * (window @ largest))
 
 
 def test_subnormals_are_flushed(isa):

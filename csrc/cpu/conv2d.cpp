@@ -2,10 +2,9 @@
 // copy of a block's window in cache; B, the filter, is packed into panels as in gemm. The gradient of the input is the
 // same loop over the gradient of the output; the gradient of the filter is A^T B, summed over blocks of pixels.
 #include "../ops.h"
-#include "kernels.h"
-#include "parallel.h"
-#include "patches.h"
+#include "conv_grid.h"
 #include "slots.h"
+#include "winograd.h"
 
 namespace nnfast {
 namespace {
@@ -16,74 +15,6 @@ constexpr int64_t PANEL_CACHE = 24 << 10;   // bytes of a panel of B between two
 constexpr int64_t TASKS = 24;  // enough to share among threads; below it, the columns of the result are shared too
 constexpr int64_t PARTIAL_BYTES = 2 << 20;  // most that the partial sums of a filter's gradient may take
 constexpr int64_t FEW_READS = 32;           // cells of a patch below which a gradient of pixels is read where it lies
-
-// In place, on n neighbouring values. (relu is part of the micro-kernel.)
-template <class T>
-void activate(T* y, int64_t n, Activation activation, T slope) {
-  constexpr Unary ops[] = {Unary::relu,    Unary::relu, Unary::leaky_relu, Unary::elu, Unary::selu,
-                           Unary::sigmoid, Unary::tanh, Unary::softplus,   Unary::exp};
-  if (activation == Activation::linear) return;
-  kernels().elementwise.get<T>().unary[static_cast<int>(ops[static_cast<int>(activation)])](n, y, y, slope, 0);
-}
-
-// The filter as B of a gemm: w[r, s, k, column], with the strides of whichever axes play k and column.
-template <class T>
-struct Filter {
-  const T* data;
-  int64_t r_stride, s_stride, k_stride, column_stride, group_stride;
-};
-
-// One grid of pixels: target[pixel, column] = activation(bias[column] + patch(pixel) * filter[:, column]).
-template <class T>
-struct Grid {
-  Patches patches;
-  Images<const T> source;
-  Images<T> target;
-  int64_t row0, row_step, column0, column_step;  // pixel (i, j) of the grid is cell (row0 + i * row_step, ...)
-  Filter<T> filter;
-  int64_t groups, columns;  // columns: of one group
-  const T* bias;            // [groups * columns], or nullptr
-  int64_t bias_stride;
-  Activation activation;
-  T slope;
-
-  int64_t panels(int64_t NR) const { return ceil_div(columns, NR); }
-  // What sums begin with, to[groups][width]: the bias or zeros.
-  void begin(T* to, int64_t width) const {
-    for (int64_t g = 0; g < groups; ++g)
-      for (int64_t c = 0; c < width; ++c) *to++ = bias && c < columns ? bias[(g * columns + c) * bias_stride] : T(0);
-  }
-  // Where the results of each pixel of a block go, from `column` on.
-  void place_rows(const Block& b, int64_t column, T** row) const {
-    for (int64_t n = 0; n < b.n; ++n)
-      for (int64_t i = 0; i < b.i; ++i) {
-        T* to = target.at(b.n0 + n, row0 + (b.i0 + i) * row_step, column0 + b.j0 * column_step, column);
-        for (int64_t j = 0; j < b.j; ++j, to += column_step * target.w_stride) *row++ = to;
-      }
-  }
-};
-
-// B of all groups: [group][panel][tap][channel][NR].
-template <class T>
-void pack_filter(const Grid<T>& g, int64_t NR, T* packed) {
-  const Patches& p = g.patches;
-  const int64_t panels = g.panels(NR), tap = p.channels * NR;
-  const auto pack = kernels().gemm.get<T>().pack_b;
-  parallel_for(
-      g.groups * panels * p.rows.taps, ceil_div(16384, std::max<int64_t>(1, p.columns.taps * tap)),
-      [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t r = i % p.rows.taps, panel = i / p.rows.taps % panels, group = i / p.rows.taps / panels;
-          const int64_t columns = std::min(NR, g.columns - panel * NR);
-          for (int64_t s = 0; s < p.columns.taps; ++s) {
-            const Filter<T>& f = g.filter;
-            const T* from = f.data + p.rows.index(r) * f.r_stride + p.columns.index(s) * f.s_stride +
-                            group * f.group_stride + panel * NR * f.column_stride;
-            pack(from, columns, f.column_stride, p.channels, f.k_stride, packed + (i * p.columns.taps + s) * tap);
-          }
-        }
-      });
-}
 
 // What a task of run_grid needs for itself.
 template <class T>
@@ -114,11 +45,13 @@ void multiply(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* o
               int64_t panel1, const Block& block, const Workspace<T>& space, const T* init) {
   const Patches& p = g.patches;
   const int64_t NR = kernel.nr, pixels = block.pixels();
-  const int64_t rows = ceil_div(pixels, ceil_div(pixels, kernel.mr));  // of a tile: an even share
   const int64_t most = std::max<int64_t>(1, PANEL_CACHE / NR / static_cast<int64_t>(sizeof(T)));
   const int64_t segments = std::max<int64_t>(1, most / std::max<int64_t>(p.length, 1));
   const int64_t pieces = ceil_div(std::max<int64_t>(p.length, 1), most), piece = ceil_div(p.length, pieces);
   ConvRows<T> t{};
+  t.rows = pixels;
+  t.a = space.patch;
+  t.c = space.row;
   for (int64_t s = 0; s < p.segments; s += segments)
     for (int64_t k = 0; k == 0 || k < p.length; k += std::max<int64_t>(piece, 1)) {
       const bool last = s + segments >= p.segments && k + piece >= p.length;
@@ -133,12 +66,7 @@ void multiply(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* o
         t.init = init + panel * NR;
         t.column = panel * NR;
         t.columns = std::min(NR, g.columns - panel * NR);
-        for (int64_t i = 0; i < pixels; i += rows) {
-          t.rows = std::min(rows, pixels - i);
-          t.a = space.patch + i;
-          t.c = space.row + i;
-          kernel.rows(t);
-        }
+        kernel.rows(t);
       }
     }
 }
@@ -189,16 +117,6 @@ void run_grid(const Grid<T>& g, int threads, Arena arena, size_t& used) {
       run_block(g, kernel, offsets, packed, init, group, share * panels / shares, (share + 1) * panels / shares,
                 p.block(i / shares / g.groups), space);
     }
-  });
-}
-
-// The sum of `count` partial results, in their order.
-template <class T>
-void add_up(const T* partial, int64_t count, int64_t size, T* to) {
-  parallel_for_flushed(size, 8192, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = partial[i];
-    for (int64_t s = 1; s < count; ++s)
-      for (int64_t i = begin; i < end; ++i) to[i] += partial[s * size + i];
   });
 }
 
@@ -458,6 +376,14 @@ void fold(const Images<T>& from, int64_t times, const Images<T>& to) {
 
 // ---- the ops ----
 
+template <class T>
+void run(const Grid<T>& g, int threads, Arena arena, size_t& used) {
+  const bool dense = g.target.c_stride == 1 && g.row_step == 1 && g.column_step == 1;
+  if (dense && winograd_pays(g.patches, g.source, g.groups, g.columns))
+    if (WinogradForward<T>{g}.run(threads, arena, used)) return;
+  run_grid(g, threads, arena, used);
+}
+
 // Filters for each channel of a depthwise convolution; 0 if it is none.
 int64_t multiplier(int64_t channels, const View& w, const Conv2d& how) {
   return how.groups == channels && channels > 1 ? w.shape[3] / channels : 0;
@@ -500,7 +426,7 @@ size_t forward(const View& x_, const View& w, const View& bias, const Conv2d& ho
             activation,
             T(slope)};
   size_t used = 0;
-  times ? run_depthwise(g, how.threads, arena, used) : run_grid(g, how.threads, arena, used);
+  times ? run_depthwise(g, how.threads, arena, used) : run(g, how.threads, arena, used);
   if (!direct && !arena.measuring()) fold(target, 1, y);
   return used;
 }
@@ -547,7 +473,7 @@ size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const V
           0,
           Activation::linear,
           T(0)};
-      times ? run_depthwise(g, how.threads, arena, used) : run_grid(g, how.threads, arena, used);
+      times ? run_depthwise(g, how.threads, arena, used) : run(g, how.threads, arena, used);
     }
   used = std::max(used, arena.used());
   if (!direct && !arena.measuring()) fold(target, times, dx);
@@ -562,11 +488,16 @@ size_t filter_gradient(const View& x_, const View& dz_, const Conv2d& how, const
   if (times) x = spread(x, times, arena), dz = spread(dz, 1, arena);
   const Patches p = make_patches(x, rows_of(x, dw, dz_, how), columns_of(x, dw, dz_, how), times ? x.c : how.groups,
                                  BLOCK_PIXELS, BLOCK_CACHE);
-  if (times)
+  if (times) {
     depthwise_filter_gradient(p, x, dz, dw.as<T>(), how.threads, arena);
-  else
-    FilterGradient<T>{p, x, dz, how.groups, dw.as<T>()}.run(how.threads, arena);
-  return arena.used();
+    return arena.used();
+  }
+  size_t used = 0;
+  if (dz.c_stride == 1 && winograd_pays(p, x, how.groups, dz.c) &&
+      WinogradFilterGradient<T>{p, x, dz, dw.as<T>()}.run(how.threads, arena, used, TASKS, PARTIAL_BYTES))
+    return used;
+  FilterGradient<T>{p, x, dz, how.groups, dw.as<T>()}.run(how.threads, arena);
+  return std::max(used, arena.used());
 }
 
 // fn(T{}) for the dtype of v.

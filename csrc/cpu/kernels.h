@@ -43,7 +43,7 @@ struct GemmKernels {
 // ---- conv2d ---- (generic/conv2d.cpp says what they compute)
 template <class T>
 struct ConvRows {
-  ptrdiff_t rows, columns;     // of c: at most mr and nr
+  ptrdiff_t rows, columns;     // of c: any number, at most nr
   ptrdiff_t segments, length;  // of a patch; length 1: single cells, which have a loop of their own
   const ptrdiff_t* offsets;    // [segments]
   ptrdiff_t shift;             // added to every offset
@@ -92,6 +92,16 @@ struct ConvKernels {
   void (*outer)(const ConvOuter<T>&);
   void (*depthwise)(const ConvDepthwise<T>&);
   void (*depthwise_outer)(const ConvDepthwiseOuter<T>&);
+};
+
+// ---- winograd ---- (generic/winograd.cpp says what they compute; `from` is added to every cell)
+template <class T>
+struct WinogradKernels {
+  void (*input)(const T* const* cells, ptrdiff_t from, ptrdiff_t n, T* to, ptrdiff_t plane);
+  void (*filter)(const T* const* taps, ptrdiff_t n, T* to, ptrdiff_t plane);
+  T (*output)(const T* from, ptrdiff_t plane, ptrdiff_t n, const T* init, bool relu, T* const* cells);
+  void (*gradient)(const T* const* cells, ptrdiff_t n, ptrdiff_t width, T* to, ptrdiff_t plane);
+  T (*filter_gradient)(const T* from, ptrdiff_t plane, ptrdiff_t n, T* const* taps);
 };
 
 // ---- movement ----
@@ -353,6 +363,7 @@ struct KernelTable {
   int vector_bytes;
   ByType<GemmKernels> gemm;
   ByType<ConvKernels> conv;
+  ByType<WinogradKernels> winograd;
   ByType<ElementwiseKernels> elementwise;
   ByType<MovementKernels> movement;
   ByType<OptimizerKernels> optimizer;

@@ -65,10 +65,23 @@ void interior(const Pool2d& how, int64_t n, int64_t windows, int64_t& first, int
   last = std::clamp<int64_t>(room < 0 ? 0 : room / step + 1, first, windows);
 }
 
-// The runs of windows of line p that have the same cells inside: fn(first, count, rows, cols).
+// The lines [begin, end) of windows in runs that have the same rows inside, or one by one: fn(first, count, rows).
 template <class F>
-void for_runs(const Pool2d& how, const View& x, const View& y, int64_t p, const F& fn) {
-  const Inside rows = inside(how, 0, x.shape[1], p);
+void for_lines(const Pool2d& how, const View& x, int64_t begin, int64_t end, bool one_by_one, const F& fn) {
+  while (begin < end) {
+    const Inside rows = inside(how, 0, x.shape[1], begin);
+    const int64_t count_rows = counted(how, 0, x.shape[1], begin);
+    int64_t p = begin + 1;
+    while (!one_by_one && p < end && inside(how, 0, x.shape[1], p) == rows &&
+           counted(how, 0, x.shape[1], p) == count_rows)
+      ++p;
+    fn(begin, p - begin, rows);
+    begin = p;
+  }
+}
+// The windows of a line in runs that have the same columns inside: fn(first, count, cols).
+template <class F>
+void for_runs(const Pool2d& how, const View& x, const View& y, const F& fn) {
   int64_t first, last;
   interior(how, x.shape[2], y.shape[2], first, last);
   for (int64_t q = 0; q < y.shape[2];) {
@@ -78,7 +91,7 @@ void for_runs(const Pool2d& how, const View& x, const View& y, int64_t p, const 
     while (end < y.shape[2] && inside(how, 1, x.shape[2], end) == cols &&
            counted(how, 1, x.shape[2], end) == count_cols)
       ++end;
-    fn(q, end - q, rows, cols);
+    fn(q, end - q, cols);
     q = end;
   }
 }
@@ -123,12 +136,14 @@ int64_t place(const View& v, int64_t n, int64_t h, int64_t w, int64_t c) {
 PoolCells cells_of(const Pool2d& how, const View& v, const Inside& rows, const Inside& cols) {
   return {rows.size(), cols.size(), how.dilation[0] * v.stride[1], how.dilation[1] * v.stride[2]};
 }
-// The line that begins at (n, h, w, c), with `stride` columns from one window to the next.
+// The kernels' lines from the window at (n, h, w, c) on, rows * columns cells from one window to the next: with
+// channels in the lanes the windows of one line, with windows in the lanes several lines.
 template <class T>
-PoolLine<T> line_of(const View& v, int64_t n, int64_t h, int64_t w, int64_t c, int64_t stride, bool channel_lanes) {
+PoolLine<T> line_of(const View& v, int64_t n, int64_t h, int64_t w, int64_t c, int64_t rows, int64_t columns,
+                    bool channel_lanes) {
   T* at = v.as<std::remove_const_t<T>>() + place(v, n, h, w, c);
-  const int64_t window = stride * v.stride[2], channel = v.stride[3];
-  return channel_lanes ? PoolLine<T>{at, window, channel} : PoolLine<T>{at, channel, window};
+  const int64_t window = columns * v.stride[2];
+  return channel_lanes ? PoolLine<T>{at, window, v.stride[3]} : PoolLine<T>{at, rows * v.stride[1], window};
 }
 
 // Row and column, counted in cells, of the winner of one window: the first of equals, NaN above all.
@@ -170,12 +185,14 @@ void max_pool2d(const View& x_, const Pool2d& how, const View& y_, const View& i
     using T = typename decltype(tag)::type;
     if (!indices_.given())
       return for_pieces(how, y, lanes, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-        for (int64_t p = line; p < end; ++p)
-          for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
-            kernels().pool.get<T>().max(line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes),
-                                        cells_of(how, x, rows, cols), line_of<T>(y, n, p, q, c, 1, lanes),
-                                        lanes ? count : channels, lanes ? channels : count);
+        for_lines(how, x, line, end, lanes, [&](int64_t p, int64_t height, const Inside& rows) {
+          for_runs(how, x, y, [&](int64_t q, int64_t count, const Inside& cols) {
+            kernels().pool.get<T>().max(
+                line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+                cells_of(how, x, rows, cols), line_of<T>(y, n, p, q, c, 1, 1, lanes), lanes ? count : height,
+                lanes ? channels : count);
           });
+        });
       });
     const View at = channels_last(indices_, how.channels_first);
     for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
@@ -196,13 +213,14 @@ void avg_pool2d(const View& x_, const Pool2d& how, const View& y_) {
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, y, lanes, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-      for (int64_t p = line; p < end; ++p)
-        for_runs(how, x, y, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
-          kernels().pool.get<T>().mean(line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes),
+      for_lines(how, x, line, end, lanes, [&](int64_t p, int64_t height, const Inside& rows) {
+        for_runs(how, x, y, [&](int64_t q, int64_t count, const Inside& cols) {
+          kernels().pool.get<T>().mean(line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
                                        cells_of(how, x, rows, cols), T(cells_counted(how, x, p, q)),
-                                       line_of<T>(y, n, p, q, c, 1, lanes), lanes ? count : channels,
+                                       line_of<T>(y, n, p, q, c, 1, 1, lanes), lanes ? count : height,
                                        lanes ? channels : count);
         });
+      });
     });
   });
 }
@@ -211,19 +229,22 @@ void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, con
   const View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
   const View dx = channels_last(dx_, how.channels_first);
   const bool lanes = by_channels(x, dy) && dx.stride[3] == 1;
-  const Spread spread = !lanes ? Spread::scatter : overlapping(how) ? Spread::add : Spread::set;
+  const bool shared = overlapping(how);
+  const Spread spread = !shared ? Spread::set : lanes ? Spread::add : Spread::scatter;
   const bool cleared = spread != Spread::set || !tiled(how, x, dy);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
       if (cleared) clear<T>(dx, n, c, channels);
-      for (int64_t p = line; p < end; ++p)
-        for_runs(how, x, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+      for_lines(how, x, line, end, lanes || shared, [&](int64_t p, int64_t height, const Inside& rows) {
+        for_runs(how, x, dy, [&](int64_t q, int64_t count, const Inside& cols) {
           kernels().pool.get<T>().max_gradient(
-              line_of<const T>(x, n, rows.at, cols.at, c, how.stride[1], lanes), cells_of(how, x, rows, cols),
-              line_of<const T>(dy, n, p, q, c, 1, lanes), line_of<T>(dx, n, rows.at, cols.at, c, how.stride[1], lanes),
-              cells_of(how, dx, rows, cols), spread, lanes ? count : channels, lanes ? channels : count);
+              line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+              cells_of(how, x, rows, cols), line_of<const T>(dy, n, p, q, c, 1, 1, lanes),
+              line_of<T>(dx, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+              cells_of(how, dx, rows, cols), spread, lanes ? count : height, lanes ? channels : count);
         });
+      });
     });
   });
 }
@@ -236,13 +257,14 @@ void avg_pool2d_gradient(const View& dy_, const Pool2d& how, const View& dx_) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
       if (cleared) clear<T>(dx, n, c, channels);
-      for (int64_t p = line; p < end; ++p)
-        for_runs(how, dx, dy, p, [&](int64_t q, int64_t count, const Inside& rows, const Inside& cols) {
+      for_lines(how, dx, line, end, lanes || add, [&](int64_t p, int64_t height, const Inside& rows) {
+        for_runs(how, dx, dy, [&](int64_t q, int64_t count, const Inside& cols) {
           kernels().pool.get<T>().mean_gradient(
-              line_of<const T>(dy, n, p, q, c, 1, lanes), T(cells_counted(how, dx, p, q)),
-              line_of<T>(dx, n, rows.at, cols.at, c, how.stride[1], lanes), cells_of(how, dx, rows, cols), add,
-              lanes ? count : channels, lanes ? channels : count);
+              line_of<const T>(dy, n, p, q, c, 1, 1, lanes), T(cells_counted(how, dx, p, q)),
+              line_of<T>(dx, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+              cells_of(how, dx, rows, cols), add, lanes ? count : height, lanes ? channels : count);
         });
+      });
     });
   });
 }

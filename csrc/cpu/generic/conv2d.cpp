@@ -13,13 +13,15 @@ static_assert(CONV_NV == GEMM_NV, "panels are packed by gemm's pack_b");
   _Pragma("GCC unroll 16") for (int i = 0; i < ROWS; ++i) _Pragma("GCC unroll 4") for (int v = 0; v < NV; ++v)
 
 // c[ROWS, NV vectors] = (init or c) + patches[ROWS, segments x length] * b[segments x length, NR packed], all of c in
-// registers. SINGLE: length is 1.
+// registers, for the rows from `row` on. SINGLE: length is 1.
 template <class T, int ROWS, int NV, bool SINGLE>
-static void conv_rows(const ConvRows<T>& t) {
+INLINE void conv_rows(const ConvRows<T>& t, ptrdiff_t row) {
   constexpr int L = LANES<T>, NR = CONV_NV * L;
+  const T* const* patch = t.a + row;
+  T* const* c = t.c + row;
   Vec<T> acc[ROWS][NV];
   if (t.accumulate) {
-    EACH_VECTOR acc[i][v] = load(t.c[i] + t.column + v * L);
+    EACH_VECTOR acc[i][v] = load(c[i] + t.column + v * L);
   } else {
     EACH_VECTOR acc[i][v] = load(t.init + v * L);
   }
@@ -27,7 +29,7 @@ static void conv_rows(const ConvRows<T>& t) {
   const T* a[ROWS];
   if constexpr (SINGLE) {
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) a[i] = t.a[i];
+    for (int i = 0; i < ROWS; ++i) a[i] = patch[i];
   }
   for (ptrdiff_t s = 0; SINGLE && s < t.segments; ++s, b += NR) {
     const ptrdiff_t k = t.offsets[s] + t.shift;
@@ -39,7 +41,7 @@ static void conv_rows(const ConvRows<T>& t) {
   for (ptrdiff_t s = 0; !SINGLE && s < t.segments; ++s) {
     const ptrdiff_t offset = t.offsets[s] + t.shift;
 #pragma GCC unroll 16
-    for (int i = 0; i < ROWS; ++i) a[i] = t.a[i] + offset;
+    for (int i = 0; i < ROWS; ++i) a[i] = patch[i] + offset;
     for (ptrdiff_t k = 0; k < t.length; ++k, b += NR) {
       Vec<T> bv[NV];
 #pragma GCC unroll 4
@@ -50,7 +52,7 @@ static void conv_rows(const ConvRows<T>& t) {
   if (t.relu) {
     EACH_VECTOR acc[i][v] = max_or_second(Vec<T>{}, acc[i][v]);  // NaN stays
   }
-  EACH_VECTOR store(t.c[i] + t.column + v * L, acc[i][v]);
+  EACH_VECTOR store(c[i] + t.column + v * L, acc[i][v]);
 }
 
 // c[ROWS, NV vectors] (+)= cells[pixels, ROWS]^T * b[pixels, NV vectors]: ROWS cells of each patch, NEIGHBOURS or not.
@@ -77,14 +79,18 @@ static void conv_outer(const ConvOuter<T>& t) {
 
 // The number of rows is a constant of each body, so that all of c stays in registers: one body per count.
 template <class T, int ROWS, int NV, bool SINGLE>
-static void conv_rows_of(const ConvRows<T>& t) {
+static void conv_rows_of(const ConvRows<T>& t, ptrdiff_t row, ptrdiff_t rows) {
   if constexpr (ROWS > 1)
-    if (t.rows != ROWS) return conv_rows_of<T, ROWS - 1, NV, SINGLE>(t);
-  conv_rows<T, ROWS, NV, SINGLE>(t);
+    if (rows != ROWS) return conv_rows_of<T, ROWS - 1, NV, SINGLE>(t, row, rows);
+  for (; row + ROWS <= t.rows; row += ROWS) conv_rows<T, ROWS, NV, SINGLE>(t, row);
 }
+// All rows of c, tile by tile, each an even share.
 template <class T, int NV>
 static void conv_rows_with(const ConvRows<T>& t) {
-  t.length == 1 ? conv_rows_of<T, CONV_MR, NV, true>(t) : conv_rows_of<T, CONV_MR, NV, false>(t);
+  const auto run = t.length == 1 ? conv_rows_of<T, CONV_MR, NV, true> : conv_rows_of<T, CONV_MR, NV, false>;
+  const ptrdiff_t tiles = (t.rows + CONV_MR - 1) / CONV_MR, rows = (t.rows + tiles - 1) / tiles, rest = t.rows % rows;
+  run(t, 0, rows);
+  if (rest > 0) run(t, t.rows - rest, rest);
 }
 template <class T, int ROWS, int NV, bool NEIGHBOURS>
 static void conv_outer_of(const ConvOuter<T>& t) {
@@ -101,20 +107,24 @@ static void conv_outer_with(const ConvOuter<T>& t) {
 template <class T>
 static void conv_rows_any(const ConvRows<T>& t) {
   constexpr int L = LANES<T>, NR = CONV_NV * L;
+  constexpr ptrdiff_t MR = CONV_MR;
   const auto run = t.columns > L ? conv_rows_with<T, CONV_NV> : conv_rows_with<T, 1>;
   if (t.columns % L == 0) return run(t);
   T tile[CONV_MR * NR];
   T* row[CONV_MR];
-  for (ptrdiff_t i = 0; i < t.rows; ++i) {
-    row[i] = tile + i * NR;
-    if (t.accumulate) __builtin_memcpy(row[i], t.c[i] + t.column, static_cast<size_t>(t.columns) * sizeof(T));
+  for (int i = 0; i < CONV_MR; ++i) row[i] = tile + i * NR;
+  ConvRows<T> some = t;
+  some.c = row;
+  some.column = 0;
+  const size_t bytes = static_cast<size_t>(t.columns) * sizeof(T);
+  for (ptrdiff_t first = 0; first < t.rows; first += CONV_MR) {
+    some.rows = t.rows - first < MR ? t.rows - first : MR;
+    some.a = t.a + first;
+    for (ptrdiff_t i = 0; i < some.rows && t.accumulate; ++i)
+      __builtin_memcpy(row[i], t.c[first + i] + t.column, bytes);
+    run(some);
+    for (ptrdiff_t i = 0; i < some.rows; ++i) __builtin_memcpy(t.c[first + i] + t.column, row[i], bytes);
   }
-  ConvRows<T> whole = t;
-  whole.c = row;
-  whole.column = 0;
-  run(whole);
-  for (ptrdiff_t i = 0; i < t.rows; ++i)
-    __builtin_memcpy(t.c[i] + t.column, row[i], static_cast<size_t>(t.columns) * sizeof(T));
 }
 template <class T>
 static void conv_outer_any(const ConvOuter<T>& t) {

@@ -43,6 +43,20 @@ INLINE Vec<T> get(const T* p, Step step, ptrdiff_t count) {
     for (int i = 0; i < count; ++i) lane[i] = p[i * step];
   return load(lane);
 }
+// p[2 * i] = even[i], p[2 * i + 1] = odd[i] for each lane i < count.
+template <class T, int... I>
+INLINE void put_pairs(T* p, Vec<T> even, Vec<T> odd, ptrdiff_t count, Numbers<I...>) {
+  constexpr int L = LANES<T>;
+  const Vec<T> low = __builtin_shufflevector(even, odd, (I / 2 + I % 2 * L)...);
+  const Vec<T> high = __builtin_shufflevector(even, odd, (L / 2 + I / 2 + I % 2 * L)...);
+  if (count >= L) {
+    store(p, low);
+    store(p + L, high);
+  } else {
+    store_some(p, low, 2 * count);
+    store_some(p + L, high, 2 * count - L);
+  }
+}
 template <class T, class Step>
 INLINE void put(T* p, Vec<T> v, Step step, ptrdiff_t count) {
   if (step == 1) {
@@ -105,32 +119,15 @@ static void mean_line(PoolLine<const T> x, PoolCells cells, T divisor, PoolLine<
   });
 }
 
-// Is every cell of a line finite? Then comparisons need no second thought.
-template <class T>
-static bool all_finite(PoolLine<const T> x, PoolCells cells, ptrdiff_t count, ptrdiff_t lanes) {
-  Vec<T> zero = {};  // x - x is 0, or NaN for NaN and Inf
-  with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
-    for (ptrdiff_t i = 0; i < count; ++i)
-      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>)
-        for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s) {
-            const Vec<T> v = get(x.at + i * x.step + c * lane + r * cells.row + s * cells.col, lane, lanes - c);
-            zero += v - v;
-          }
-  });
-  return reduce_add(zero) == 0;
-}
-
-// The number of the winning cell in each lane: the first of equals; with NANS the first NaN above all.
-template <bool NANS, class T, class Lane, class Rows, class Cols>
+// The number of the winning cell in each lane: the first of equals, the first NaN above all.
+template <class T, class Lane, class Rows, class Cols>
 INLINE Bits<T> winners(const T* window, const PoolCells& cells, Lane lane, Rows rows, Cols cols, ptrdiff_t count) {
   Vec<T> best = get(window, lane, count);
   Bits<T> winner = {}, number = {};
   for (ptrdiff_t r = 0; r < rows; ++r)
     for (ptrdiff_t s = 0; s < cols; ++s, number += 1) {
       const Vec<T> v = get(window + r * cells.row + s * cells.col, lane, count);
-      Bits<T> wins = v > best;
-      if constexpr (NANS) wins |= is_nan(v) & ~is_nan(best);
+      const Bits<T> wins = ~(v <= best) & (best == best);
       best = select(wins, v, best);
       winner = wins ? number : winner;
     }
@@ -142,53 +139,68 @@ INLINE Bits<T> winners(const T* window, const PoolCells& cells, Lane lane, Rows 
 template <class T, class Lane, class Rows, class Cols, class Part>
 INLINE void spread(T* window, const PoolCells& to, Lane lane, Rows rows, Cols cols, bool add, ptrdiff_t count,
                    const Part& part) {
-  for (ptrdiff_t r = 0; r < rows; ++r)
+  for (ptrdiff_t r = 0; r < rows; ++r) {
+    if (lane == 2 && cols == 2 && to.col == 1 && !add) {  // side by side: they fill the row
+      put_pairs(window + r * to.row, part(r * cols), part(r * cols + 1), count, typename CountTo<LANES<T>>::type());
+      continue;
+    }
     for (ptrdiff_t s = cols - 1; s >= 0; --s) {
       T* cell = window + r * to.row + s * to.col;
       const Vec<T> share = part(r * cols + s);
       put(cell, add ? get(cell, lane, count) + share : share, lane, count);
     }
+  }
 }
 
-// The same for max where windows lie in the lanes and may share cells: in their order, the winners' cells alone.
-template <class T, class Cols>
-INLINE void scatter(PoolLine<T> window, const PoolCells& to, Cols cols, Bits<T> winner, Vec<T> g, ptrdiff_t count) {
+// The same for max where windows lie in the lanes and may share cells: in their order, the winners' cells alone. place:
+// of each cell of a window.
+template <class T>
+INLINE void scatter(PoolLine<T> window, const ptrdiff_t* place, Bits<T> winner, Vec<T> g, ptrdiff_t count) {
+  Index<T> number[LANES<T>];
+  T lane[LANES<T>];
+  __builtin_memcpy(number, &winner, sizeof winner);
+  store(lane, g);
+  for (int i = 0; i < lanes_of<T>(count); ++i) window.at[i * window.lane + place[number[i]]] += lane[i];
+}
+// For windows of more cells than `place` has room for.
+template <class T>
+INLINE void scatter_far(PoolLine<T> window, const PoolCells& to, Bits<T> winner, Vec<T> g, ptrdiff_t count) {
   Index<T> number[LANES<T>];
   T lane[LANES<T>];
   __builtin_memcpy(number, &winner, sizeof winner);
   store(lane, g);
   for (int i = 0; i < lanes_of<T>(count); ++i)
-    window.at[i * window.lane + number[i] / cols * to.row + number[i] % cols * to.col] += lane[i];
+    window.at[i * window.lane + number[i] / to.cols * to.row + number[i] % to.cols * to.col] += lane[i];
 }
 
-template <class T, bool NANS>
-static void max_line_gradient_of(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx,
-                                 PoolCells to, Spread how, ptrdiff_t count, ptrdiff_t lanes) {
+// dx (+)= dy at the winner of each window.
+template <class T>
+static void max_line_gradient(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
+                              Spread how, ptrdiff_t count, ptrdiff_t lanes) {
+  constexpr ptrdiff_t FEW = 64;
+  ptrdiff_t place[FEW];
+  const bool few = to.rows * to.cols <= FEW;
+  for (ptrdiff_t i = 0; few && i < to.rows * to.cols; ++i) place[i] = i / to.cols * to.row + i % to.cols * to.col;
   with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
     for (ptrdiff_t i = 0; i < count; ++i)
       for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
-        const Bits<T> winner = winners<NANS>(x.at + i * x.step + c * lane, cells, lane, rows, cols, lanes - c);
+        const Bits<T> winner = winners(x.at + i * x.step + c * lane, cells, lane, rows, cols, lanes - c);
         const Vec<T> g = get(dy.at + i * dy.step + c * dy.lane, dy.lane, lanes - c);
         const auto part = [&](ptrdiff_t number) {
           return select(winner == Bits<T>{} + static_cast<decltype(Bits<T>{}[0] + 0)>(number), g, Vec<T>{});
         };
         T* window = dx.at + i * dx.step + c * dx.lane;
         const bool add = how == Spread::add;
-        if (how == Spread::scatter)
-          scatter(PoolLine<T>{window, 0, dx.lane}, to, cols, winner, g, lanes - c);
+        if (how == Spread::scatter && few)
+          scatter(PoolLine<T>{window, 0, dx.lane}, place, winner, g, lanes - c);
+        else if (how == Spread::scatter)
+          scatter_far(PoolLine<T>{window, 0, dx.lane}, to, winner, g, lanes - c);
         else if (dx.lane == lane)
           spread(window, to, lane, rows, cols, add, lanes - c, part);
         else
           spread(window, to, dx.lane, rows, cols, add, lanes - c, part);
       }
   });
-}
-// dx (+)= dy at the winner of each window.
-template <class T>
-static void max_line_gradient(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
-                              Spread how, ptrdiff_t count, ptrdiff_t lanes) {
-  return all_finite(x, cells, count, lanes) ? max_line_gradient_of<T, false>(x, cells, dy, dx, to, how, count, lanes)
-                                            : max_line_gradient_of<T, true>(x, cells, dy, dx, to, how, count, lanes);
 }
 
 // dx (+)= dy / divisor in every cell of each window.

@@ -10,6 +10,8 @@ extern const GemmKernels<float> gemm_f32;
 extern const GemmKernels<double> gemm_f64;
 extern const ConvKernels<float> conv_f32;
 extern const ConvKernels<double> conv_f64;
+extern const WinogradKernels<float> winograd_f32;
+extern const WinogradKernels<double> winograd_f64;
 extern const ElementwiseKernels<float> elementwise_f32;
 extern const ElementwiseKernels<double> elementwise_f64;
 extern const MovementKernels<float> movement_f32;
@@ -35,6 +37,7 @@ constinit const KernelTable table = {
     VECTOR_BYTES,
     {&gemm_f32, &gemm_f64},
     {&conv_f32, &conv_f64},
+    {&winograd_f32, &winograd_f64},
     {&elementwise_f32, &elementwise_f64},
     {&movement_f32, &movement_f64},
     {&optimizer_f32, &optimizer_f64},
