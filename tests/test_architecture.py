@@ -304,3 +304,14 @@ def test_import_is_quiet_and_small():
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout
     assert done.stderr == ""
+
+
+def test_import_waits_with_what_only_some_calls_need():
+    """Each of these takes longer to import than any room of the package, and few programs need it."""
+    later = {"hashlib", "logging", "csv", "difflib", "dataclasses", "random", "nnfast.preprocessing"}
+    code = (
+        "import sys, numpy; before = set(sys.modules); import nnfast; "
+        f"print(sorted({later} & (set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stdout

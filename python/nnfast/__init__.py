@@ -16,7 +16,6 @@ from nnfast import (
     models,
     ops,
     optimizers,
-    preprocessing,
     regularizers,
     saving,
     utils,

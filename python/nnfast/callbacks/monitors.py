@@ -1,6 +1,5 @@
 """Callbacks that watch a metric: stop, lower the learning rate, or keep a file when it improves."""
 
-import logging
 import numbers
 import os
 from typing import Any
@@ -41,6 +40,8 @@ class Monitor(Callback):
         if found is not None and np.ndim(found) == 0:
             return float(found)
         if not self._warned:
+            import logging  # slow to import
+
             logging.getLogger("nnfast").warning(
                 "[%s] there is no metric %r with one value, so it does nothing. Known: %s",
                 type(self).__name__,

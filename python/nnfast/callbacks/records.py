@@ -1,6 +1,5 @@
 """Callbacks that write down what happens: tables, TensorBoard's files, gradient norms, backups; and TerminateOnNaN."""
 
-import csv
 import json
 import math
 import os
@@ -64,6 +63,8 @@ class CSVLogger(Callback):
         self._file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        import csv
+
         logs = logs or {}
         assert self._file is not None
         writer = csv.writer(self._file, delimiter=self.separator)

@@ -1,6 +1,5 @@
 """Layers, by Keras's names."""
 
-import difflib
 from typing import Any
 
 from nnfast.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
@@ -166,6 +165,8 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> La
 
 
 def __getattr__(name: str) -> Any:
+    import difflib  # only mistakes need it
+
     close = difflib.get_close_matches(name.lower(), {n.lower(): n for n in CLASSES}, 1, 0.6)
     hint = f". Did you mean {next(n for n in CLASSES if n.lower() == close[0])!r}?" if close else ""
     raise AttributeError(f"[layers] there is no such layer. Received: layers.{name}{hint}")

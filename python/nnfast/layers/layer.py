@@ -1,6 +1,5 @@
 """Layer: what owns weights and turns inputs into outputs. Every layer and every model is one."""
 
-import difflib
 import functools
 import itertools
 import math
@@ -104,6 +103,8 @@ def standardize_dtype(dtype: Any) -> str:
 
 def _near(key: str, cls: type) -> str:
     """Which argument of a class may have been meant."""
+    import difflib  # only mistakes need it
+
     close = difflib.get_close_matches(key, _parameters(cls.__init__)[0], 1, 0.6)  # type: ignore[misc]
     return f" Did you mean {close[0]}=?" if close else ""
 

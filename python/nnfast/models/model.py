@@ -29,7 +29,6 @@ from nnfast.models.data import (
     unpack_x_y_sample_weight,
 )
 from nnfast.models.graph import Graph, from_config
-from nnfast.models.onnx_export import export_onnx
 from nnfast.models.summary import print_summary
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
@@ -445,6 +444,8 @@ class Model(Layer):
             ValueError: the shape of the input is not known.
             NotImplementedError: a layer has no ONNX form; the message names it.
         """
+        from nnfast.models.onnx_export import export_onnx
+
         export_onnx(self, filepath)
 
     def to_json(self, **kwargs: Any) -> str:

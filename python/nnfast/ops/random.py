@@ -4,10 +4,8 @@ A `Generator` is a seed and a count of draws. Each draw is named by a key, an in
 kernels compute every number on its own; so a draw can be repeated, and a replayed step draws anew each time.
 """
 
-import hashlib
 import itertools
 import os
-import random as _python_random
 import threading
 from typing import Any
 
@@ -103,6 +101,8 @@ def _numpy_state() -> bytes:
     The same seed twice leaves the same state twice, so the state gets a mark where NumPy does not look: the second
     normal of a pair, while there is none. `np.random.seed` sets it to 0.
     """
+    import hashlib  # slow to import
+
     state: Any = np.random.get_state(legacy=True)
     if isinstance(state, dict):  # another generator than NumPy's usual one was put in its place: it takes no mark
         return hashlib.blake2b(repr(state).encode(), digest_size=16).digest()
@@ -127,7 +127,9 @@ def set_random_seed(seed: int) -> None:
         raise TypeError(f"[set_random_seed] seed must be an integer. Received: seed={seed!r}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"[set_random_seed] seed must be in [0, 2**32). Received: seed={seed!r}")
-    _python_random.seed(seed)
+    import random as python_random
+
+    python_random.seed(seed)
     np.random.seed(seed)
     default_generator.seed(seed)
 
