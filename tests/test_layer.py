@@ -536,3 +536,76 @@ def test_input_layer():
     ):
         with pytest.raises(ValueError, match=r"\[Input\]"):
             nnfast.Input(**wrong)
+
+
+# ---- build for several inputs, as in Keras 3.15.1 (which has the size of the batch where None stands here) ----
+
+
+@nnfast.saving.register_keras_serializable("tests")
+class Bilinear(layers.Layer):
+    """a v b^T, for each pair of rows."""
+
+    def build(self, b_shape, a_shape):
+        self.shapes = a_shape, b_shape
+        self.v = self.add_weight((a_shape[-1], b_shape[-1]), "glorot_uniform", name="v")
+
+    def call(self, a, b):
+        return ops.matmul(ops.matmul(a, self.v), ops.swapaxes(b, 1, 2))
+
+    def compute_output_shape(self, a_shape, b_shape):
+        return (a_shape[0], a_shape[1], b_shape[1])
+
+
+def test_build_gets_the_shape_of_each_input(tmp_path):
+    a, b = np.ones((2, 5, 3)), np.ones((2, 6, 4))
+    for call in (lambda layer: layer(a, b), lambda layer: layer(a, b=b), lambda layer: layer(b=b, a=a)):
+        layer = Bilinear()
+        assert call(layer).shape == (2, 5, 6)
+        assert layer.shapes == ((None, 5, 3), (None, 6, 4)) and layer.v.shape == (3, 4)
+    x, y = nnfast.Input((5, 3)), nnfast.Input((6, 4))
+    model = nnfast.Model([x, y], Bilinear()(x, y))
+    assert model.layers[-1].get_build_config() == {
+        "shapes_dict": {"a_shape": (None, 5, 3), "b_shape": (None, 6, 4)}
+    }  # fmt: skip
+    model.save(tmp_path / "m.keras")
+    again = nnfast.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(again.predict([a, b], verbose=0), model.predict([a, b], verbose=0))
+
+
+def test_build_of_one_argument_or_of_lists():
+    a, b = np.ones((2, 3)), np.ones((2, 4))
+    seen = []
+
+    class First(layers.Layer):
+        def build(self, input_shape):
+            seen.append(input_shape)
+
+        def call(self, a, b):
+            return a
+
+    class Several(layers.Layer):
+        def build(self, xs_shape, y_shape=None):
+            seen.append((xs_shape, y_shape))
+
+        def call(self, xs, y=None, flag=False):
+            return xs[0]
+
+    First()(a, b)
+    Several()([a, b])
+    Several()([a, b], b, flag=True)
+    Several()([a, None], y=None)
+    pair = [(None, 3), (None, 4)]
+    assert seen == [(None, 3), (pair, None), (pair, (None, 4)), ([(None, 3), None], None)]
+
+
+@pytest.mark.parametrize("names", ["shape_a, shape_b", "c_shape, a_shape"])
+def test_build_whose_arguments_are_not_those_of_call(names):
+    class Wrong(layers.Layer):
+        exec(f"def build(self, {names}): pass")
+
+        def call(self, a, b):
+            return a
+
+    for inputs in ((np.ones((2, 3)), np.ones((2, 4))), (nnfast.Input((3,)), nnfast.Input((4,)))):
+        with pytest.raises(ValueError, match=rf"build\(self, a_shape, b_shape\).*with {names.split(',')[0]}, call"):
+            Wrong()(*inputs)

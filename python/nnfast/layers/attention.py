@@ -308,8 +308,8 @@ class MultiHeadAttention(Layer):
 
     def build(self, query_shape: Any, value_shape: Any = None, key_shape: Any = None) -> None:
         """Makes the projections. value_shape and key_shape: by default those of the query and of the value."""
-        value_shape = standardize_shape(query_shape if value_shape is None else value_shape)
-        key_shape = standardize_shape(value_shape if key_shape is None else key_shape)
+        value_shape = query_shape if value_shape is None else value_shape
+        key_shape = value_shape if key_shape is None else key_shape
         heads, value_heads = (self.num_heads, self.key_dim), (self.num_heads, self.value_dim)
         self.query_dense = self._projection("query", 1, heads)
         self.key_dense = self._projection("key", 1, heads)
@@ -323,19 +323,6 @@ class MultiHeadAttention(Layer):
             self._gate_dense.build(query_shape)
         self.value_dense.build(value_shape)
         self.output_dense.build((None, *value_heads))
-        self._shapes = {
-            "query_shape": standardize_shape(query_shape), "value_shape": value_shape, "key_shape": key_shape
-        }  # fmt: skip
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """The shapes that `build` takes; None before the layer is built."""
-        return {"shapes_dict": self._shapes} if self.built else None
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Makes the weights for the shapes in a file."""
-        shapes = config.get("shapes_dict", config)
-        if shapes.get("query_shape") is not None:
-            self.build(*(shapes.get(f"{part}_shape") for part in ("query", "value", "key")))
 
     def _saved_groups(self) -> dict[str, list[Variable]]:
         """Keras's names of the projections."""
@@ -361,9 +348,6 @@ class MultiHeadAttention(Layer):
             )
         query, value, key = (inputs.get(name) for name in names)
         query, value, key = (as_array(x) if isinstance(x, (list, tuple)) else x for x in (query, value, key))
-        if not self.built:
-            shapes = [(None, *x.shape[1:]) for x in (query, value, key) if x is not None]
-            self.build(*shapes)
         return super().__call__(query, value, key, *args[3:], training=training, **kwargs)
 
     def call(

@@ -70,7 +70,7 @@ def standardize_shape(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {k: standardize_shape(v) for k, v in shape.items()}
     if isinstance(shape, (list, tuple)) and any(isinstance(n, (list, tuple, dict)) for n in shape):
-        return [standardize_shape(s) for s in shape]
+        return [None if s is None else standardize_shape(s) for s in shape]
     if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
         shape = (shape,)
     try:
@@ -124,15 +124,19 @@ def _built_by(build: Any) -> Any:
     """A `build` that checks the shape, remembers it and marks the layer as built."""
 
     @functools.wraps(build)
-    def wrapper(self: "Layer", input_shape: Any = None, *others: Any) -> None:
-        shape = standardize_shape(input_shape) if input_shape is not None else None
+    def wrapper(self: "Layer", *args: Any, **kwargs: Any) -> None:
+        given = [None if s is None else standardize_shape(s) for s in args or ([] if kwargs else [None])]
+        named = {k: None if s is None else standardize_shape(s) for k, s in kwargs.items()}
+        shape = given[0] if given else next(iter(named.values()))
         if isinstance(shape, tuple):
             self.check_input(shape)
-        build(self, shape, *others)
+        build(self, *given, **named)
         if type(self).build.__wrapped__ is not build:
             return  # super().build(): what called it will say when it is done
         self.built = True
         self._build_shape = shape
+        if len(given) + len(named) > 1:
+            self._build_shapes = {**dict(zip(_parameters(build)[0], given)), **named}
         weights, self._initial_weights = self._initial_weights, None
         if weights is not None:
             self.set_weights(weights)
@@ -193,7 +197,9 @@ class Layer:
     _np_dtype: Any = None
     _features: Any = None  # shape of one sample of the last input: the same again needs no second look
     _initial_weights: Any = None
+    _build_names: tuple[str, ...] = ()  # the names of build's arguments
     _build_shape: Any = None
+    _build_shapes: dict[str, Any] | None = None  # by those names, where there are several
     _untracked = frozenset({"_frozen", "_losses", "_nodes"})  # attributes that hold no layers and variables of our own
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -208,6 +214,7 @@ class Layer:
                 cls._takes_training = 1 if "training" in optional else 2
         cls._makes_mask = cls.compute_mask is not Layer.compute_mask
         if "build" in cls.__dict__:
+            cls._build_names = tuple(_parameters(cls.build)[0])
             cls.build = _built_by(cls.build)  # type: ignore[method-assign]
 
     def __init__(
@@ -253,7 +260,11 @@ class Layer:
     # ---- to be overridden ----
     @_built_by
     def build(self, input_shape: Any) -> None:
-        """Makes the weights, once the shape of the input is known: (None, ...), None for the batch."""
+        """Makes the weights, once the shape of the input is known: (None, ...), None for the batch.
+
+        For a list of inputs it is a list of shapes. A layer whose `call` takes several tensors, say a and b, may have
+        `build(self, a_shape, b_shape)`.
+        """
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The output for the inputs. With an argument `training` it is told whether it is trained or used."""
@@ -337,7 +348,7 @@ class Layer:
         if not self.built:
             with _build_lock:
                 if not self.built:
-                    self._build_for(_any_batch(shape))
+                    self._build_for(_any_batch(shape), args, kwargs)
         if self.input_spec is not None:
             self._check_spec(x)
         if isinstance(shape, tuple):
@@ -345,12 +356,29 @@ class Layer:
             self._features = None if self.input_spec is not None else shape[1:]
         return args, kwargs, training
 
-    def _build_for(self, shape: Any) -> None:
-        """Builds the layer for the input that it is called with."""
-        self.build(shape)
+    def _build_for(self, shape: Any, args: Any, kwargs: Any) -> None:
+        """Builds the layer for the inputs that it is called with; shape: that of the first."""
+        if len(self._build_names) > 1:
+            self.build(**self._shapes_to_build(args, kwargs))
+        else:
+            self.build(shape)
         self.built = True
         if self._build_shape is None:
             self._build_shape = shape
+
+    def _shapes_to_build(self, args: Any, kwargs: Any) -> dict[str, Any]:
+        """The shapes of the tensors among call's arguments, for a build(self, a_shape, b_shape) of several."""
+        for name in self._build_names:
+            if name.removesuffix("_shape") not in self._call_names or not name.endswith("_shape"):
+                raise ValueError(
+                    f"[{self.name}] the arguments of build are named after those of call: with call(self, a, b) it is "
+                    f"build(self, a_shape, b_shape). Received: {type(self).__name__}.build with {name}, call with "
+                    f"{', '.join(self._call_names)}. One argument gets the shape of the first input, or the list of "
+                    "shapes of a list of inputs"
+                )
+        given = {f"{k}_shape": v for k, v in {**dict(zip(self._call_names, args)), **kwargs}.items()}
+        tensors = {k for k, v in given.items() if any(hasattr(t, "shape") for t in flatten(v))}
+        return {n: _any_batch(shapes_of(given[n])) for n in self._build_names if n in tensors}
 
     def _check_spec(self, x: Any) -> None:
         """Raises a ValueError if an input is not what `input_spec` says."""
@@ -375,7 +403,7 @@ class Layer:
         try:
             if not self.built:
                 with _build_lock:
-                    self._build_for(shape)
+                    self._build_for(shape, args, kwargs)
             if self.input_spec is not None:
                 self._check_spec(first)
             if isinstance(shape, tuple):
@@ -744,12 +772,16 @@ class Layer:
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build_from_config` needs to make the weights; None before the layer is built."""
+        if self._build_shapes is not None:
+            return {"shapes_dict": self._build_shapes}
         return None if self._build_shape is None else {"input_shape": self._build_shape}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Makes the weights for the shapes in a file."""
         if config.get("input_shape") is not None:
             self.build(standardize_shape(config["input_shape"]))
+        elif config.get("shapes_dict"):
+            self.build(**config["shapes_dict"])
 
     @classmethod
     def from_config(cls: type[_Layer], config: dict[str, Any]) -> _Layer:

@@ -241,11 +241,11 @@ class Model(Layer):
             trial(self, (symbols(input_shape, self.dtype),), {})
             self.clear_losses()
 
-    def _build_for(self, shape: Any) -> None:
+    def _build_for(self, shape: Any, args: Any, kwargs: Any) -> None:
         if type(self).build is Model.build:  # the call that asks for it will build what is inside
             self.built, self._build_shape = True, shape
         else:
-            super()._build_for(shape)
+            super()._build_for(shape, args, kwargs)
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The outputs for the inputs."""
