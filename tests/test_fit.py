@@ -936,8 +936,7 @@ def test_looking_for_the_bad_layer_moves_no_states():
     model = models.Sequential([layers.GRU(3, stateful=True, batch_input_shape=(2, 4, 1)), layers.Dense(1)])
     model.compile("sgd", "mse")
     x = np.ones((2, 4, 1), "float32")
-    twice = model.layers[0](x), model.layers[0](x)
-    expected = twice[1].numpy()
+    expected = model.layers[0](x).numpy()
     model.layers[0].reset_state()
     model.predict(x, verbose=0)
     with pytest.raises(ValueError, match="batch 0"):

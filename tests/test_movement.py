@@ -478,6 +478,7 @@ def test_joining_and_padding_of_tensors(device, rng):
     for axis in (0, 1, -1):
         same(ops.stack([a, c], axis).data, np.stack([a, c], axis))
         gradcheck(lambda u, v, axis=axis: ops.stack([u, v], axis), a, c)
+    gradcheck(lambda u: ops.stack([u[0] * u[1], ops.sum(u)]), np.array([2.0, 3.0]))  # numbers
     gradcheck(lambda u: ops.pad(u, [(1, 0), (2, 3)], 5.0), a)
     same(ops.pad(a, 1).data, np.pad(a, 1))
     same(ops.pad(a, (1, 2)).data, np.pad(a, (1, 2)))

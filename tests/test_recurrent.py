@@ -203,6 +203,21 @@ def test_stateful(name):
         layer(x[:2])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bad_batch_leaves_the_states_as_they_were(name):
+    model = nnfast.Sequential([getattr(layers, name)(3, stateful=True), layers.Dense(2)])
+    model.compile("sgd", nnfast.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = x32(4, 3, 2)
+    model.train_on_batch(x, np.array([0, 1, 0, 1]))
+    before = [s.numpy() for s in model.layers[0].states]
+    with pytest.raises(ValueError, match="target of sample 2"):
+        model.train_on_batch(x, np.array([0, 1, 5, 1]))
+    for s, kept in zip(model.layers[0].states, before):
+        np.testing.assert_array_equal(s.numpy(), kept)
+    model.train_on_batch(x, np.array([0, 1, 0, 1]))
+    assert all((s.numpy() != kept).any() for s, kept in zip(model.layers[0].states, before))
+
+
 def test_dropout_is_the_same_at_every_step():
     x = np.ones((64, 5, 8), "float32")
     layer = layers.SimpleRNN(4, "linear", dropout=0.5, recurrent_initializer="zeros", return_sequences=True, seed=1)

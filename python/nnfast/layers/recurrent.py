@@ -213,11 +213,24 @@ class RNN(Layer):
             else:
                 status = ops.current_status()
                 if status is None or not status[0]:  # a bad batch that is looked at again moves nothing
-                    for v, s in zip(self.states, new):
-                        v.assign(s.numpy())
+                    self._move(new, status)
         if not self.return_sequences:
             y = y[:, -1] if steps else new[0]
         return (y, *new) if self.return_state else y
+
+    def _move(self, new: list[Any], status: Any) -> None:
+        """Writes the states at once: a step may call the layer again. A step that finds bad data puts them back."""
+        kept = self.states or []
+        before = [v.numpy() for v in kept]
+        for v, s in zip(kept, new):
+            v.assign(s.numpy())
+
+        def put_back() -> None:
+            if status is not None and status[0]:
+                for v, s in zip(kept, before):
+                    v.assign(s)
+
+        ops.at_end_of_step(put_back)
 
     def _run(self, x: Any, states: list[Any], **options: Any) -> Any:
         raise NotImplementedError

@@ -76,7 +76,8 @@ class Stack(Op):
         return k.concat([np.expand_dims(a, axis) for a in arrays], axis), axis
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
-        return tuple(np.moveaxis(dy, saved, 0))
+        parts = np.moveaxis(dy, saved, 0)
+        return tuple(parts[i, ...] for i in range(len(parts)))  # arrays, also where they have no dimensions
 
     def output_shape(self, *shapes: Any, axis: int) -> Shape:
         axis = _axis(self.name, axis, len(shapes[0]) + 1)
