@@ -15,17 +15,23 @@ namespace nnfast {
 // their result alone, so nothing else is kept for the gradient.
 enum class Activation : int { linear, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, exp };
 
+// How float32 matrices are multiplied. highest: in float32. high and medium: as bfloat16 numbers, the sum of two pieces
+// or one, whose products are summed in float32, where a unit for that is faster (cpu/dispatch.cpp); elsewhere, and
+// where an element is not finite or too large or small for pieces, as highest. float64 is float64. |error| <= (C +
+// terms of a sum * 2^-24) * |a| |b|, C = 2^-15 (high) or 2^-7 + 2^-16 (medium).
+enum class Precision : int { highest, high, medium };
+
 // ---- gemm ----
 // y[...,M,N] = activation(alpha * a[...,M,K] * b[...,K,N] + beta * y + bias[N]); beta == 0 never reads y; K == 0 gives
 // activation(beta * y + bias). slope: of leaky_relu and elu.
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
-          double slope, const View& y, void* scratch);
+          double slope, Precision precision, const View& y, void* scratch);
 size_t gemm_scratch(const View& a, const View& b, const View& y);
 
 // d[M,N] = (a[M,K] * b[K,N]) * activation'(from its result y[M,N]); sum[N] = the sum of d over its rows. y is absent if
 // activation is linear, sum if nobody wants it.
-void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope, const View& d,
-                   const View& sum, void* scratch);
+void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope,
+                   Precision precision, const View& d, const View& sum, void* scratch);
 size_t gemm_gradient_scratch(const View& a, const View& b, const View& d);
 
 // Backwards through y = activation(z + bias), bias along `axis`: dz = dy * activation'(from y), of the shape of dy;
@@ -327,6 +333,7 @@ struct AttentionOperands {
   const int64_t* key;
   double scale, rate;
   bool causal;
+  Precision precision;  // of all products
 };
 void attention(const AttentionOperands& operands, const View& y, void* scratch);
 size_t attention_scratch(const AttentionOperands& operands);

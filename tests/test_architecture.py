@@ -151,6 +151,9 @@ def test_reference_has_every_kernel_with_the_same_parameters():
         "isa",
         "isas",
         "use_isa",
+        "matmul_units",
+        "matmul_unit",
+        "use_matmul_unit",
         "set_num_threads",
         "num_threads",
         "memory",
@@ -236,7 +239,7 @@ def test_kernels_allocate_nothing():
 
 def test_isa_bodies_use_no_shared_code():
     """A body compiled with AVX-512 flags must not define anything that another object could pick up."""
-    for path in (CSRC / "cpu" / "generic").glob("*"):
+    for path in [*(CSRC / "cpu" / "generic").glob("*"), *(CSRC / "cpu" / "pieces").glob("*")]:
         text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
         assert "std::" not in text, path
         for header in re.findall(r'#include\s+[<"]([^>"]+)', text):

@@ -5,7 +5,7 @@ namespace nnfast {
 namespace {
 
 AttentionOperands operands_of(Call& call, py::handle q_, py::handle k_, py::handle v_, py::handle mask_,
-                              py::handle key_, double scale, bool causal, double rate) {
+                              py::handle key_, double scale, bool causal, double rate, int precision) {
   AttentionOperands o{};
   o.q = call.in_float(q_, "q");
   o.k = call.in_like(k_, "k", o.q);
@@ -38,15 +38,16 @@ AttentionOperands operands_of(Call& call, py::handle q_, py::handle k_, py::hand
   o.scale = scale;
   o.rate = rate;
   o.causal = causal;
+  o.precision = precision_of(call, precision);
   return o;
 }
 
 Shape shape_of(const View& v) { return Shape(v.shape, v.shape + v.ndim); }
 
 py::array attention_(py::handle q, py::handle k, py::handle v, py::handle mask, py::handle key, double scale,
-                     bool causal, double rate) {
+                     bool causal, double rate, int precision) {
   Call call("attention");
-  const AttentionOperands o = operands_of(call, q, k, v, mask, key, scale, causal, rate);
+  const AttentionOperands o = operands_of(call, q, k, v, mask, key, scale, causal, rate, precision);
   View y;
   py::array out = call.out(py::none(), {o.q.shape[0], o.q.shape[1], o.q.shape[2], o.v.shape[3]}, o.q.dtype, y);
   void* scratch = call.scratch(attention_scratch(o));
@@ -55,9 +56,9 @@ py::array attention_(py::handle q, py::handle k, py::handle v, py::handle mask, 
 }
 
 py::tuple attention_gradient_(py::handle dy_, py::handle q, py::handle k, py::handle v, py::handle mask, py::handle key,
-                              double scale, bool causal, double rate) {
+                              double scale, bool causal, double rate, int precision) {
   Call call("attention_gradient");
-  const AttentionOperands o = operands_of(call, q, k, v, mask, key, scale, causal, rate);
+  const AttentionOperands o = operands_of(call, q, k, v, mask, key, scale, causal, rate, precision);
   const View dy = call.in_like(dy_, "dy", o.q);
   call.require(dy.ndim == 4 && dy.shape[0] == o.q.shape[0] && dy.shape[1] == o.q.shape[1] &&
                    dy.shape[2] == o.q.shape[2] && dy.shape[3] == o.v.shape[3],
@@ -76,10 +77,10 @@ py::tuple attention_gradient_(py::handle dy_, py::handle q, py::handle k, py::ha
 void bind_attention(py::module_& m) {
   m.def("attention", attention_, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("mask") = py::none(),
         py::arg("key") = py::none(), py::kw_only(), py::arg("scale") = 1.0, py::arg("causal") = false,
-        py::arg("rate") = 0.0);
+        py::arg("rate") = 0.0, py::arg("precision") = 0);
   m.def("attention_gradient", attention_gradient_, py::arg("dy"), py::arg("q"), py::arg("k"), py::arg("v"),
         py::arg("mask") = py::none(), py::arg("key") = py::none(), py::kw_only(), py::arg("scale") = 1.0,
-        py::arg("causal") = false, py::arg("rate") = 0.0);
+        py::arg("causal") = false, py::arg("rate") = 0.0, py::arg("precision") = 0);
 }
 
 }  // namespace nnfast

@@ -34,7 +34,7 @@ Shape product_shape(const Call& call, const View& a, const View& b) {
 
 // y[...,M,N] = activation(alpha * a[...,M,K] @ b[...,K,N] + beta * out + bias[N]); batch dimensions broadcast.
 py::array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, double beta, int activation_,
-                double slope, py::handle out_) {
+                double slope, py::handle out_, int precision_) {
   Call call("gemm");
   const View a = call.in_float(a_, "a"), b = call.in_like(b_, "b", a);
   const Shape shape = product_shape(call, a, b);
@@ -46,12 +46,14 @@ py::array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, do
   View y;
   py::array out = call.out(out_, shape, a.dtype, y);
   void* scratch = call.scratch(gemm_scratch(a, b, y));
-  call.run([=] { gemm(a, b, bias, alpha, beta, activation, slope, y, scratch); });
+  const Precision precision = precision_of(call, precision_);
+  call.run([=] { gemm(a, b, bias, alpha, beta, activation, slope, precision, y, scratch); });
   return out;
 }
 
 // d = (a[M,K] @ b[K,N]) * activation'(from its result y[M,N]), and the sum of d over its rows, or None.
-py::tuple gemm_gradient_(py::handle a_, py::handle b_, py::handle y_, int activation_, double slope, bool needs_sum) {
+py::tuple gemm_gradient_(py::handle a_, py::handle b_, py::handle y_, int activation_, double slope, bool needs_sum,
+                         int precision_) {
   Call call("gemm_gradient");
   const View a = call.in_float(a_, "a"), b = call.in_like(b_, "b", a);
   const Shape shape = product_shape(call, a, b);
@@ -65,7 +67,8 @@ py::tuple gemm_gradient_(py::handle a_, py::handle b_, py::handle y_, int activa
   py::array d_ = call.out(py::none(), shape, a.dtype, d);
   py::object sum_ = needs_sum ? py::object(call.out(py::none(), {shape[1]}, a.dtype, sum)) : py::none();
   void* scratch = call.scratch(gemm_gradient_scratch(a, b, d));
-  call.run([=] { gemm_gradient(a, b, y, activation, slope, d, sum, scratch); });
+  const Precision precision = precision_of(call, precision_);
+  call.run([=] { gemm_gradient(a, b, y, activation, slope, precision, d, sum, scratch); });
   return py::make_tuple(d_, sum_);
 }
 
@@ -98,9 +101,10 @@ py::tuple bias_activation_gradient_(py::handle dy_, py::handle y_, int activatio
 
 void bind_gemm(py::module_& m) {
   m.def("gemm", gemm_, py::arg("a"), py::arg("b"), py::arg("bias") = py::none(), py::kw_only(), py::arg("alpha") = 1.0,
-        py::arg("beta") = 0.0, py::arg("activation") = 0, py::arg("slope") = 0.0, py::arg("out") = py::none());
+        py::arg("beta") = 0.0, py::arg("activation") = 0, py::arg("slope") = 0.0, py::arg("out") = py::none(),
+        py::arg("precision") = 0);
   m.def("gemm_gradient", gemm_gradient_, py::arg("a"), py::arg("b"), py::arg("y") = py::none(), py::kw_only(),
-        py::arg("activation") = 0, py::arg("slope") = 0.0, py::arg("needs_sum") = false);
+        py::arg("activation") = 0, py::arg("slope") = 0.0, py::arg("needs_sum") = false, py::arg("precision") = 0);
   m.def("bias_activation_gradient", bias_activation_gradient_, py::arg("dy"), py::arg("y"), py::kw_only(),
         py::arg("activation") = 0, py::arg("slope") = 0.0, py::arg("axis") = -1, py::arg("needs_db") = true);
 }

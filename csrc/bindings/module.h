@@ -1,8 +1,13 @@
 // What module.cpp binds, one function per family.
 #pragma once
+#include "../ops.h"
 #include "array_arg_cpu.h"
 
 namespace nnfast {
+inline Precision precision_of(const Call& call, int number) {
+  call.require(number >= 0 && number <= 2, "precision must be 0 (highest), 1 (high) or 2 (medium). Received: ", number);
+  return static_cast<Precision>(number);
+}
 void bind_runtime(py::module_&);
 void bind_gemm(py::module_&);
 void bind_conv2d(py::module_&);

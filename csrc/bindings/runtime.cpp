@@ -34,6 +34,27 @@ void bind_runtime(py::module_& m) {
       "use_isa", [](const std::string& name) { use_isa(name.c_str()); }, py::arg("name"),
       "Switch the instruction set (tests, benchmarks).");
   m.def(
+      "matmul_units",
+      [] {
+        std::vector<std::string> names;
+        for (int i = 0; i < piece_count; ++i)
+          if (piece_rows[i].beside == &kernels() && piece_rows[i].runs_here())
+            names.emplace_back(piece_rows[i].unit->name);
+        return names;
+      },
+      "What could multiply bfloat16 pieces beside the instruction set in use.");
+  m.def(
+      "matmul_unit",
+      [](int precision) {
+        const PieceUnit* unit = piece_unit();
+        const bool used = unit && ((precision == 1 && unit->high) || (precision == 2 && unit->medium));
+        return used ? unit->name : "";
+      },
+      py::arg("precision"), "What multiplies float32 matrices as bfloat16 pieces at this precision; '': float32 does.");
+  m.def(
+      "use_matmul_unit", [](const std::string& name) { use_piece_unit(name.c_str()); }, py::arg("name"),
+      "Switch the unit, until the next use_isa (tests, benchmarks); '': none.");
+  m.def(
       "set_num_threads",
       [](int n) {
         require(n >= 1, "[set_num_threads] at least one thread is needed. Received: ", n);

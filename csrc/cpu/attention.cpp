@@ -77,7 +77,7 @@ class Head {
     const int64_t cols = columns(first, rows);
     const View s = matrix(o_.q, to, rows, cols, cols, 1);
     gemm(head_of<T>(o_.q, b_, h_, first, rows), transposed(head_of<T>(o_.k, b_, h_, 0, cols)), View{}, o_.scale, 0,
-         Activation::linear, 0, s, scratch_);
+         Activation::linear, 0, o_.precision, s, scratch_);
     const auto& softmax = kernels().softmax.get<T>();
     for (int64_t i = 0; i < rows; ++i) {
       T* row = to + i * cols;
@@ -102,7 +102,7 @@ class Head {
   }
 
   void product(const View& a, const View& b, double alpha, double beta, const View& y) const {
-    gemm(a, b, View{}, alpha, beta, Activation::linear, 0, y, scratch_);
+    gemm(a, b, View{}, alpha, beta, Activation::linear, 0, o_.precision, y, scratch_);
   }
 
  private:

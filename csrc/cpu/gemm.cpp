@@ -10,6 +10,8 @@
 // Chunks and the order of sums depend on the problem alone: results are bitwise equal for any number of threads.
 #include "gemm_blocks.h"
 
+#include <atomic>
+
 #include "../ops.h"
 #include "parallel.h"
 
@@ -18,10 +20,11 @@ namespace {
 
 // KC: a panel of B (KC * 32 * 4 bytes) stays in an L1 of 48 KB or streams from L2: 256, 384 and 512 are within 5%.
 constexpr int64_t KC = 384, NC = 4096, MC = 2048;
-constexpr int64_t WIDEST = 64;      // no micro-tile is wider or higher: scratch does not depend on the ISA
-constexpr int64_t LEAST_ROWS = 32;  // of a chunk, so that there are at most M / 32 + ... partial sums
-constexpr int BATCH_GROUPS = 16;    // small products of a batch run side by side, in so many groups
-constexpr int64_t SMALL = 1 << 19;  // multiplications: below, a product is not worth sharing
+constexpr int64_t WIDEST = 64;         // no micro-tile is wider or higher: scratch does not depend on the ISA
+constexpr int64_t LEAST_ROWS = 32;     // of a chunk, so that there are at most M / 32 + ... partial sums
+constexpr int64_t PIECE_PADDING = 32;  // of the depth, in words: pieces come in steps of up to 32
+constexpr int BATCH_GROUPS = 16;       // small products of a batch run side by side, in so many groups
+constexpr int64_t SMALL = 1 << 19;     // multiplications: below, a product is not worth sharing
 
 // One product: y[M,N] = finish(a[M,K] * b[K,N]).
 template <class T>
@@ -38,16 +41,28 @@ struct Product {
   T at_slope = 0;
   T* sum = nullptr;
   bool backward() const { return at || sum; }
+  const PieceGemm* pieces = nullptr;  // multiplies instead of the float kernels, if given
 };
 
 int64_t depth_of(int64_t K) { return K > KC ? ceil_div(K, ceil_div(K, KC)) : std::max<int64_t>(K, 1); }
 
+// Of bfloat16 pieces a panel of KC words holds as many words of k.
+int64_t piece_depth(const PieceGemm& pieces, int64_t K) {
+  const int64_t most = 2 * KC / pieces.pieces;
+  return K > most ? ceil_div(K, ceil_div(K, most)) : K;
+}
+
 // Elements of scratch: panels of A and B, a contiguous bias, partial sums.
+// All of A packed at once, for columns().
+bool small_a(int64_t M, int64_t K) { return M <= 64 && M * K <= 1 << 17; }
+int64_t a_elements(int64_t M, int64_t K) {
+  return round_up(std::min(M, MC) + WIDEST, WIDEST) * ((small_a(M, K) ? K : depth_of(K)) + PIECE_PADDING);
+}
+
 int64_t sum_rows(int64_t M) { return M / LEAST_ROWS + 2 * (M / MC) + 2; }
 int64_t scratch_elements(int64_t M, int64_t N, int64_t K, bool sums) {
-  const int64_t k = depth_of(K);
-  return round_up(std::min(M, MC) + WIDEST, WIDEST) * k + round_up(std::min(N, NC), WIDEST) * k + round_up(N, 16) +
-         (sums ? sum_rows(M) * N : 0);
+  const int64_t k = depth_of(K) + PIECE_PADDING;
+  return a_elements(M, K) + round_up(std::min(N, NC), WIDEST) * k + round_up(N, 16) + (sums ? sum_rows(M) * N : 0);
 }
 
 template <class T>
@@ -56,8 +71,8 @@ class Gemm {
   Gemm(const Product<T>& product, T* scratch)
       : p_(product), kernel_(kernels().gemm.get<T>()), MR_(kernel_.mr), NR_(kernel_.nr), depth_(depth_of(p_.K)) {
     packed_a_ = scratch;
-    packed_b_ = packed_a_ + round_up(std::min(p_.M, MC) + WIDEST, WIDEST) * depth_;
-    bias_ = packed_b_ + round_up(std::min(p_.N, NC), WIDEST) * depth_;
+    packed_b_ = packed_a_ + a_elements(p_.M, p_.K);
+    bias_ = packed_b_ + round_up(std::min(p_.N, NC), WIDEST) * (depth_ + PIECE_PADDING);
     partial_ = bias_ + round_up(p_.N, 16);
     // Packing A costs a read, a transposition and a write. It pays if the panels of B that use A are many, or if the
     // rows of a tile, at a distance of whole pages, would fall into one set of L1. Zen 5, avx512, GFLOP/s of one
@@ -74,13 +89,21 @@ class Gemm {
       p_.finish.bias = bias_;
     }
     if (p_.M > 0 && p_.M <= kernel_.few_rows && p_.b_col == 1 && p_.y_col == 1 && !p_.backward()) return few_rows();
-    const int64_t rows = pack_a_ ? MC : p_.M;
+    if (by_columns()) return columns();
+    const int64_t rows = pack_a_ || p_.pieces ? MC : p_.M;
+    const int64_t depth = p_.pieces ? piece_depth(*p_.pieces, p_.K) : depth_;
     for (int64_t jc = 0; jc < p_.N; jc += NC) {
       chunk_rows_ = 0;
       const int64_t cols = std::min(NC, p_.N - jc);
-      for (int64_t pc = 0; pc == 0 || pc < p_.K; pc += depth_)  // once even if K is 0: y is still to be written
-        for (int64_t ic = 0; ic < p_.M; ic += rows)
-          block({ic, jc, pc, std::min(rows, p_.M - ic), cols, std::min(depth_, p_.K - pc)});
+      for (int64_t pc = 0; pc == 0 || pc < p_.K; pc += depth)  // once even if K is 0: y is still to be written
+        for (int64_t ic = 0; ic < p_.M; ic += rows) {
+          const Block w{ic, jc, pc, std::min(rows, p_.M - ic), cols, std::min(depth, p_.K - pc)};
+          if (!p_.pieces)
+            block(w);
+          else if (!piece_block(w))
+            for (int64_t k = 0; k < w.depth; k += depth_)
+              block({ic, jc, pc + k, w.rows, cols, std::min(depth_, w.depth - k)});
+        }
       if (p_.sum) add_partial_sums(jc, cols);
     }
   }
@@ -99,6 +122,46 @@ class Gemm {
       kernel_.few(p_.K, p_.a, p_.a_row, p_.a_col, p_.b + begin, p_.b_row, p_.y + begin, p_.y_row,
                   static_cast<int>(p_.M), end - begin, f);
     });
+  }
+
+  bool by_columns() const {
+    return !p_.pieces && p_.M > MR_ && p_.y_col == 1 && p_.N <= NC && p_.N >= 8 * NR_ && small_a(p_.M, p_.K);
+  }
+
+  // Few rows: all of A is packed once and stays in L2, while each thread packs a panel of B and uses it at once, from
+  // L1. One parallel region does for all of K. The rows are shared out evenly: 32 are 6 + 6 + 5 + 5 + 5 + 5, since a
+  // tile of 2 rows takes as long as one of 4.
+  void columns() {
+    const int64_t tiles = ceil_div(p_.M, MR_), panels = ceil_div(p_.N, NR_), K = std::max<int64_t>(p_.K, 1);
+    const auto first = [&](int64_t i) { return i * p_.M / tiles; };
+    const auto panel_a = [&](int64_t i, int64_t k, int64_t depth) { return packed_a_ + (k * tiles + i * depth) * MR_; };
+    parallel_for(tiles, std::max<int64_t>(1, (1 << 14) / (p_.K * MR_ + 1)), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        for (int64_t k = 0; k < p_.K; k += depth_) {
+          const int64_t depth = std::min(depth_, p_.K - k);
+          kernel_.pack_a(p_.a + first(i) * p_.a_row + k * p_.a_col, first(i + 1) - first(i), p_.a_row, depth, p_.a_col,
+                         panel_a(i, k, depth));
+        }
+    });
+    const int64_t grain = ceil_div(SMALL / 2, p_.M * NR_ * K);
+    parallel_for_flushed(panels, grain, [&](int64_t begin, int64_t end) {
+      T* const panel = packed_b_ + begin * NR_ * depth_;
+      for (int64_t j = begin; j < end; ++j) {
+        const int64_t cols = std::min(NR_, p_.N - j * NR_);
+        for (int64_t k = 0; k == 0 || k < p_.K; k += depth_) {
+          const Block w{0, 0, k, p_.M, p_.N, std::min(depth_, p_.K - k)};
+          kernel_.pack_b(p_.b + k * p_.b_row + j * NR_ * p_.b_col, cols, p_.b_col, w.depth, p_.b_row, panel);
+          GemmFinish<T> f = finish_of(w);
+          if (f.bias) f.bias += j * NR_;
+          for (int64_t i = 0; i < tiles; ++i)
+            kernel_.micro(w.depth, panel_a(i, k, w.depth), 1, MR_, panel, NR_, p_.y + first(i) * p_.y_row + j * NR_,
+                          p_.y_row, static_cast<int>(first(i + 1) - first(i)), static_cast<int>(cols), f);
+        }
+        if (p_.backward()) backward({0, 0, 0, p_.M, p_.N, p_.K}, {0, tiles, j, j + 1}, MR_, NR_, 0);
+      }
+    });
+    chunk_rows_ = 1;
+    if (p_.sum) add_partial_sums(0, p_.N);
   }
 
   void block(const Block& w) {
@@ -120,6 +183,74 @@ class Gemm {
       }
     });
     if (w.k + w.depth >= p_.K) chunk_rows_ += down;
+  }
+
+  // The same of bfloat16 pieces; false, and nothing is written, if an element does not fit into pieces.
+  bool piece_block(const Block& w) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const PieceGemm& u = *p_.pieces;
+      if (!pack_pieces(w)) return false;
+      const int64_t row_tiles = ceil_div(w.rows, u.mr), col_tiles = ceil_div(w.cols, u.nr);
+      const ChunkShape chunk = chunk_shape(u.mr, u.nr, row_tiles, col_tiles, w.depth / 2);
+      const int64_t down = ceil_div(row_tiles, chunk.i), across = ceil_div(col_tiles, chunk.j);
+      parallel_for_flushed(down * across, 1, [&](int64_t begin, int64_t end) {
+        if (u.begin) u.begin();
+        for (int64_t c = begin; c < end; ++c) {
+          const int64_t i = c / across * chunk.i, j = c % across * chunk.j;
+          multiply_pieces(w, {i, std::min(i + chunk.i, row_tiles), j, std::min(j + chunk.j, col_tiles)},
+                          chunk_rows_ + c / across);
+        }
+        if (u.end) u.end();
+      });
+      if (w.k + w.depth >= p_.K) chunk_rows_ += down;
+    }
+    return sizeof(T) == sizeof(float);
+  }
+
+  bool pack_pieces(const Block& w) {
+    const PieceGemm& u = *p_.pieces;
+    const int64_t a_count = ceil_div(w.rows, u.mr), b_count = ceil_div(w.cols, u.nr), words = u.words(w.depth);
+    const auto panels = [&](const auto& pack, const T* from, int64_t first, int64_t end, int64_t height, int64_t rows,
+                            int64_t across, int64_t along, T* to) {
+      return first < end && pack(from + first * height * across, std::min(end * height, rows) - first * height, across,
+                                 w.depth, along, to + first * height * words);
+    };
+    std::atomic<bool> extreme{false};
+    const int64_t grain = std::max<int64_t>(2, (1 << 14) / (w.depth * u.nr + 1));
+    parallel_for(a_count + b_count, grain, [&](int64_t begin, int64_t end) {
+      const bool bad_a = panels(u.pack_a, p_.a + w.i * p_.a_row + w.k * p_.a_col, begin, std::min(end, a_count), u.mr,
+                                w.rows, p_.a_row, p_.a_col, packed_a_);
+      const bool bad_b = panels(u.pack_b, p_.b + w.k * p_.b_row + w.j * p_.b_col, std::max(begin - a_count, int64_t{0}),
+                                end - a_count, u.nr, w.cols, p_.b_col, p_.b_row, packed_b_);
+      if (bad_a || bad_b) extreme.store(true, std::memory_order_relaxed);
+    });
+    return !extreme.load(std::memory_order_relaxed);
+  }
+
+  void multiply_pieces(const Block& w, const TileBlock& tiles, int64_t sum_row) {
+    const PieceGemm& u = *p_.pieces;
+    const int64_t words = u.words(w.depth);
+    alignas(64) float sum[WIDEST * WIDEST];
+    for (int64_t j = tiles.j; j < tiles.j_end; ++j) {
+      GemmFinish<T> f = finish_of(w);
+      if (f.bias) f.bias += j * u.nr;
+      for (int64_t i = tiles.i; i < tiles.i_end; ++i) {
+        u.micro(w.depth, packed_a_ + i * u.mr * words, packed_b_ + j * u.nr * words, sum);
+        kernel_.finish(sum, u.nr, p_.y + (w.i + i * u.mr) * p_.y_row + w.j + j * u.nr, p_.y_row,
+                       std::min<int64_t>(u.mr, w.rows - i * u.mr), std::min<int64_t>(u.nr, w.cols - j * u.nr), f);
+      }
+    }
+    if (w.k + w.depth >= p_.K && p_.backward()) backward(w, tiles, u.mr, u.nr, sum_row);
+  }
+
+  // What happens to the tiles of this block: beta before the first k, bias and activation after the last.
+  GemmFinish<T> finish_of(const Block& w) const {
+    GemmFinish<T> f = p_.finish;
+    const bool last = w.k + w.depth >= p_.K;
+    if (w.k > 0) f.beta = 1;
+    f.bias = last && f.bias ? f.bias + w.j : nullptr;
+    if (!last) f.activation = 0;
+    return f;
   }
 
   // Packs the panels of this block, or only the last ones where the operand is used as it lies.
@@ -144,17 +275,13 @@ class Gemm {
   }
 
   void multiply(const Block& w, const Panels<T>& a, const Panels<T>& b, const TileBlock& tiles, int64_t sum_row) {
-    GemmFinish<T> f = p_.finish;
-    const bool last = w.k + w.depth >= p_.K;
-    if (w.k > 0) f.beta = 1;
-    f.bias = last && f.bias ? f.bias + w.j : nullptr;
-    if (!last) f.activation = 0;
+    const GemmFinish<T> f = finish_of(w);
     T* y = p_.y + w.i * p_.y_row + w.j * p_.y_col;
     if (p_.y_col == 1)
       multiply_block(kernel_, w.depth, a, b, y, p_.y_row, w.rows, w.cols, tiles, f);
     else
       multiply_scattered(w, a, b, y, tiles, f);
-    if (last && p_.backward()) backward(w, tiles, sum_row);
+    if (w.k + w.depth >= p_.K && p_.backward()) backward(w, tiles, MR_, NR_, sum_row);
   }
 
   // y without unit column stride: each tile is gathered, computed and scattered.
@@ -178,9 +305,9 @@ class Gemm {
   }
 
   // y *= activation'(at) on the tiles just computed, and their sum over the rows.
-  void backward(const Block& w, const TileBlock& tiles, int64_t sum_row) {
-    const int64_t i = w.i + tiles.i * MR_, rows = std::min(w.i + w.rows, w.i + tiles.i_end * MR_) - i;
-    const int64_t j = w.j + tiles.j * NR_, cols = std::min(w.j + w.cols, w.j + tiles.j_end * NR_) - j;
+  void backward(const Block& w, const TileBlock& tiles, int64_t mr, int64_t nr, int64_t sum_row) {
+    const int64_t i = w.i + tiles.i * mr, rows = std::min(w.i + w.rows, w.i + tiles.i_end * mr) - i;
+    const int64_t j = w.j + tiles.j * nr, cols = std::min(w.j + w.cols, w.j + tiles.j_end * nr) - j;
     T* sum = partial_ + sum_row * p_.N + j;
     if (p_.sum) std::fill_n(sum, cols, T(0));
     T* y = p_.y + i * p_.y_row + j;
@@ -262,6 +389,15 @@ Product<T> product_of(const Shape& s, const View& a, const View& b, const View& 
   return p;
 }
 
+// The kernel that multiplies this product as bfloat16 pieces, or nullptr.
+const PieceGemm* pieces_for(const Product<float>& p, Precision precision) {
+  const PieceUnit* unit = precision == Precision::highest ? nullptr : piece_unit();
+  const PieceGemm* pieces = !unit ? nullptr : precision == Precision::high ? unit->high : unit->medium;
+  const bool worth = p.M >= 16 && p.N >= 16 && p.K >= 32;
+  return worth && p.y_col == 1 ? pieces : nullptr;
+}
+const PieceGemm* pieces_for(const Product<double>&, Precision) { return nullptr; }
+
 template <class T>
 void run_batch(const Shape& s, Product<T> p, const View& a, const View& b, const View& y, T* scratch) {
   const int64_t groups = s.groups(), grain = ceil_div(s.batch, std::max<int64_t>(groups, 1));
@@ -303,7 +439,7 @@ size_t gemm_scratch(const View& a, const View& b, const View& y) {
 }
 
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
-          double slope, const View& y, void* scratch) {
+          double slope, Precision precision, const View& y, void* scratch) {
   const Shape s(a, b, y);
   visit_float(y.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -312,6 +448,7 @@ void gemm(const View& a, const View& b, const View& bias, double alpha, double b
     p.finish.beta = static_cast<T>(beta);
     p.finish.activation = static_cast<int>(activation);
     p.finish.slope = static_cast<T>(slope);
+    p.pieces = pieces_for(p, precision);
     run_batch(s, p, a, b, y, static_cast<T*>(scratch));
   });
 }
@@ -321,8 +458,8 @@ size_t gemm_gradient_scratch(const View& a, const View& b, const View& d) {
   return static_cast<size_t>(scratch_elements(s.M, s.N, s.K, true)) * item_size(d.dtype);
 }
 
-void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope, const View& d,
-                   const View& sum, void* scratch) {
+void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope,
+                   Precision precision, const View& d, const View& sum, void* scratch) {
   const Shape s(a, b, d);
   visit_float(d.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -332,6 +469,7 @@ void gemm_gradient(const View& a, const View& b, const View& y, Activation activ
     p.at_activation = activation;
     p.at_slope = static_cast<T>(slope);
     p.sum = sum.given() ? sum.as<T>() : nullptr;
+    p.pieces = pieces_for(p, precision);
     run_batch(s, p, a, b, d, static_cast<T*>(scratch));
   });
 }

@@ -36,8 +36,31 @@ struct GemmKernels {
   // is not read; dz == nullptr: not written (dz may be dy); sum == nullptr: not wanted.
   void (*backward)(ptrdiff_t rows, ptrdiff_t cols, const T* dy, ptrdiff_t dy_row, const T* y, ptrdiff_t y_row, T* dz,
                    ptrdiff_t dz_row, int activation, T slope, T* sum);
-  // The same for one row of n elements; returns their sum.
+  // C[rows,cols] = finish(sum[rows,cols]), for sums that another kernel has computed.
+  void (*finish)(const T* sum, ptrdiff_t sum_row, T* c, ptrdiff_t c_row, ptrdiff_t rows, ptrdiff_t cols,
+                 const GemmFinish<T>& finish);
+  // The same as backward for one row of n elements; returns their sum.
   T (*backward_row)(ptrdiff_t n, const T* dy, const T* y, T* dz, int activation, T slope);
+};
+
+// ---- gemm of bfloat16 pieces ---- (pieces/: float32 matrices, products of pieces summed in float32)
+struct PieceGemm {
+  int mr, nr;  // the micro-tile
+  int step;    // k is rounded up to a multiple of it, with zeros
+  int pieces;  // of a number
+  void (*micro)(ptrdiff_t k, const void* a, const void* b, float* sum);  // sum[mr,nr] = A * B, of packed panels
+  // Panels of mr rows of A, of nr columns of B. True: an element is not finite, or too large or small for its pieces.
+  bool (*pack_a)(const float* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, void* to);
+  bool (*pack_b)(const float* from, ptrdiff_t rows, ptrdiff_t row_stride, ptrdiff_t k, ptrdiff_t k_stride, void* to);
+  void (*begin)();  // on each thread, before and after a run of micro; may be nullptr
+  void (*end)();
+  // Words of 32 bits of one row of a panel.
+  constexpr ptrdiff_t words(ptrdiff_t k) const { return (k + step - 1) / step * step * pieces / 2; }
+};
+// What multiplies pieces. high or medium is nullptr where float32 itself is at least as fast.
+struct PieceUnit {
+  const char* name;
+  const PieceGemm *high, *medium;
 };
 
 // ---- conv2d ---- (generic/conv2d.cpp says what they compute)
@@ -377,6 +400,17 @@ struct KernelTable {
 
 const KernelTable& kernels();    // the ISA in use: the best that this CPU runs, or NNFAST_ISA
 void use_isa(const char* name);  // for tests and benchmarks; throws if this CPU cannot run it
+// The unit in use beside the ISA in use, or nullptr: then all products are those of float32.
+const PieceUnit* piece_unit();
+void use_piece_unit(const char* name);  // for tests and benchmarks; "" means none, until the next use_isa
+struct PieceRow {
+  const PieceUnit* unit;
+  const KernelTable* beside;  // the ISA whose kernels do the rest
+  bool (*runs_here)();
+  bool (*chosen_by_default)();
+};
+extern const PieceRow piece_rows[];  // best first
+extern const int piece_count;
 struct IsaRow {
   const KernelTable* table;
   bool (*runs_here)();

@@ -198,7 +198,8 @@ class Forward {
       bias.shape[0] = s_.G;
       bias.stride[0] = 1;
     }
-    gemm(flat_x<T>(o_, s_, x_), o_.w, bias, 1, 0, Activation::linear, 0, sums(r_.saved.as<T>()), product_);
+    gemm(flat_x<T>(o_, s_, x_), o_.w, bias, 1, 0, Activation::linear, 0, Precision::highest, sums(r_.saved.as<T>()),
+         product_);
   }
 
   void step(int64_t first, int64_t end, int64_t t, T* tiles) const {
@@ -408,7 +409,7 @@ class Backward {
     bias_activation_gradient(dz_u, View{}, Activation::linear, 0, 1, View{}, db, product_);
   }
   void product(const View& a, const View& b, const View& y) const {
-    gemm(a, b, View{}, 1, 0, Activation::linear, 0, y, product_);
+    gemm(a, b, View{}, 1, 0, Activation::linear, 0, Precision::highest, y, product_);
   }
 
   const RecurrentOperands& o_;

@@ -20,7 +20,15 @@ from nnfast import (
     saving,
     utils,
 )
-from nnfast.device import empty_cache, get_device, get_num_threads, set_device, set_num_threads
+from nnfast.device import (
+    empty_cache,
+    get_device,
+    get_matmul_precision,
+    get_num_threads,
+    set_device,
+    set_matmul_precision,
+    set_num_threads,
+)
 from nnfast.layers import Input
 from nnfast.models import Model, Sequential
 from nnfast.tape import GradientTape, no_grad
@@ -43,6 +51,7 @@ __all__ = [
     "empty_cache",
     "from_dlpack",
     "get_device",
+    "get_matmul_precision",
     "get_num_threads",
     "initializers",
     "layers",
@@ -56,6 +65,7 @@ __all__ = [
     "regularizers",
     "saving",
     "set_device",
+    "set_matmul_precision",
     "set_num_threads",
     "tensor",
     "utils",

@@ -120,6 +120,7 @@ def attention(
     scale: float = 1.0,
     causal: bool = False,
     rate: float = 0.0,
+    precision: int = 0,
 ) -> np.ndarray:
     """y[B,T,H,E] = dropout(softmax(scale * q k^T)) v for each batch and head."""
 
@@ -134,6 +135,7 @@ def attention_gradient(
     scale: float = 1.0,
     causal: bool = False,
     rate: float = 0.0,
+    precision: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(dq, dk, dv)."""
 
@@ -351,6 +353,7 @@ def gemm(
     activation: int = 0,
     slope: float = 0.0,
     out: np.ndarray | None = None,
+    precision: int = 0,
 ) -> np.ndarray:
     """y[...,M,N] = activation(alpha * a[...,M,K] @ b[...,K,N] + beta * out + bias[N]); beta == 0 never reads out."""
 
@@ -362,6 +365,7 @@ def gemm_gradient(
     activation: int = 0,
     slope: float = 0.0,
     needs_sum: bool = False,
+    precision: int = 0,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """d = (a[M,K] @ b[K,N]) * activation'(from its result y[M,N]), and the sum of d over its rows, (N,) or None."""
 
@@ -489,6 +493,12 @@ def lstm_gradient(
     needs_x: bool = True,
 ) -> tuple[np.ndarray | None, ...]:
     """(dx, dw, du, dbias, dh, dc)."""
+
+def matmul_unit(precision: int) -> str:
+    """What multiplies float32 matrices as bfloat16 pieces at this precision; '': float32 does."""
+
+def matmul_units() -> list[str]:
+    """What could multiply bfloat16 pieces beside the instruction set in use."""
 
 def max(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray: ...
 def max_pool2d(
@@ -740,6 +750,9 @@ def upsample2d_gradient(
 ) -> np.ndarray: ...
 def use_isa(name: str) -> None:
     """Switch the instruction set (tests, benchmarks)."""
+
+def use_matmul_unit(name: str) -> None:
+    """Switch the unit, until the next use_isa (tests, benchmarks); '': none."""
 
 def var(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
     """Mean squared distance from the mean (biased, as NumPy's var)."""

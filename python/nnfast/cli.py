@@ -143,6 +143,7 @@ def info() -> int:
         ("CPU", _cpu_name()),
         ("CPU features", _cpu_features()),
         ("instruction set", f"{runtime['isa']} (this CPU runs: {', '.join(runtime['isas'])})"),
+        ("matrix products", ", ".join(f"{p}: {how}" for p, how in runtime["matmul"].items())),
         ("threads", f"{runtime['threads']}"),
         ("device", nnfast.get_device()),
         ("memory in use", f"{memory['used'] / 1e6:.1f} MB in {memory['live']} blocks"),
@@ -150,7 +151,7 @@ def info() -> int:
         ("CUDA module", "built" if _has("nnfast._cuda") else "not built"),
         ("CuPy", _version("cupy-cuda13x", "cupy-cuda12x", "cupy")),
     ]
-    for name in ("NNFAST_ISA", "NNFAST_NUM_THREADS", "OMP_NUM_THREADS", "NNFAST_CACHE", "NNFAST_DATA"):
+    for name in ("NNFAST_ISA", "NNFAST_AMX", "NNFAST_NUM_THREADS", "OMP_NUM_THREADS", "NNFAST_CACHE", "NNFAST_DATA"):
         if name in os.environ:
             rows.append((name, os.environ[name]))
     width = max(len(label) for label, _ in rows)

@@ -6,6 +6,7 @@ so that switching the device is switching the module.
 
 import importlib
 import operator
+import threading
 from typing import Any
 
 from nnfast import _cpu
@@ -55,11 +56,72 @@ def get_num_threads() -> int:
     return _cpu.num_threads()
 
 
+MATMUL_PRECISIONS = ("highest", "high", "medium")  # by the number that kernels know (csrc/ops.h, Precision)
+
+
+class _Settings(threading.local):
+    matmul_precision = 0
+
+
+settings = _Settings()
+
+
+def set_matmul_precision(precision: str) -> None:
+    """Chooses how this thread multiplies float32 matrices from now on, in `dense`, `matmul`, `gemm` and `attention`.
+
+    Each op keeps the precision of its forward for its gradient. Other threads begin with "highest"; float64 is always
+    float64. What a mode uses depends on the CPU: where no unit makes it faster than float32, it is float32, and
+    `nnfast info` (or `nnfast.device.runtime_info()["matmul"]`) says so.
+
+    Args:
+        precision: what the error of a product a @ b of K terms stays below, relative to |a| @ |b|:
+            `"highest"` (default): float32 arithmetic, K * 2^-24.
+            `"high"`: each number as the sum of two bfloat16 numbers, 2^-15 + K * 2^-24.
+            `"medium"`: each number rounded to bfloat16, 2^-7 + 2^-16 + K * 2^-24.
+            Sums are float32 in each. Typical errors grow with the root of K. A product with NaN, Inf or numbers of 2^63
+            and more (in "high" also of less than 2^-109) is one of float32.
+
+    Raises:
+        ValueError: another name.
+
+    >>> import nnfast
+    >>> nnfast.set_matmul_precision("medium")
+    >>> nnfast.get_matmul_precision()
+    'medium'
+    >>> nnfast.set_matmul_precision("highest")
+    """
+    if not isinstance(precision, str) or precision not in MATMUL_PRECISIONS:
+        known = ", ".join(repr(p) for p in MATMUL_PRECISIONS)
+        raise ValueError(f"[set_matmul_precision] the precision must be one of {known}. Received: {precision!r}")
+    settings.matmul_precision = MATMUL_PRECISIONS.index(precision)
+
+
+def get_matmul_precision() -> str:
+    """The name that this thread gave to `set_matmul_precision`, or "highest".
+
+    >>> import nnfast
+    >>> nnfast.get_matmul_precision()
+    'highest'
+    """
+    return MATMUL_PRECISIONS[settings.matmul_precision]
+
+
 def empty_cache() -> int:
     """Gives the memory that no array uses back to the system. Returns how many bytes that were."""
     return _cpu.empty_cache()
 
 
 def runtime_info() -> dict[str, object]:
-    """ISA in use, ISAs that this CPU can run, threads, and the allocator's bytes."""
-    return {"isa": _cpu.isa(), "isas": _cpu.isas(), "threads": _cpu.num_threads(), "memory": _cpu.memory()}
+    """ISA in use, ISAs that this CPU can run, threads, the allocator's bytes, and what multiplies float32 matrices at
+    each precision."""
+    matmul = {}
+    for i, precision in enumerate(MATMUL_PRECISIONS):
+        unit = _cpu.matmul_unit(i)
+        matmul[precision] = f"{'two bfloat16 pieces' if i == 1 else 'bfloat16'} ({unit})" if unit else "float32"
+    return {
+        "isa": _cpu.isa(),
+        "isas": _cpu.isas(),
+        "threads": _cpu.num_threads(),
+        "memory": _cpu.memory(),
+        "matmul": matmul,
+    }

@@ -73,14 +73,41 @@ def gemm(
     activation: int = 0,
     slope: float = 0.0,
     out: Array | None = None,
+    precision: int = 0,
 ) -> Array:
     """y[...,M,N] = activation(alpha * a[...,M,K] @ b[...,K,N] + beta * out + bias[N]); beta == 0 never reads out."""
-    z = a.dtype.type(alpha) * np.matmul(a, b)
+    z = a.dtype.type(alpha) * _product(np.matmul, a, b, precision)
     if beta:
         z = z + a.dtype.type(beta) * out
     if bias is not None:
         z = z + bias
     return _result(_activate(z, activation, slope), out)
+
+
+def _product(multiply: Any, a: Array, b: Array, precision: int) -> Array:
+    """multiply(a, b): precision 0 (highest) as it is; 1 (high) of two bfloat16 pieces, 2 (medium) of one.
+
+    Products of pieces are summed in float32. a = a0 + a1 + rest, so a * b is a0 b0 + a0 b1 + a1 b0 + rest: the rest is
+    at most 2^-15 |a| |b| of two pieces, 2^-7 |a| |b| of one. Numbers that pieces cannot hold, and float64: precision 0.
+    """
+    if not precision or a.dtype != np.float32 or not (_has_pieces(a, precision) and _has_pieces(b, precision)):
+        return multiply(a, b)
+    a0, b0 = _to_bfloat16(a), _to_bfloat16(b)
+    if precision == 2:
+        return multiply(a0, b0)
+    return multiply(_to_bfloat16(a - a0), b0) + multiply(a0, _to_bfloat16(b - b0)) + multiply(a0, b0)
+
+
+def _to_bfloat16(x: Array) -> Array:
+    """The nearest number of 8 significant bits, ties to even."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def _has_pieces(x: Array, precision: int) -> bool:
+    """Finite, below 2^63, and for two pieces not within 2^-109 of 0, where the second would be subnormal."""
+    size = np.abs(x)
+    return bool(np.all(size < 2.0**63) and (precision == 2 or np.all((size == 0) | (size >= 2.0**-109))))
 
 
 def bias_activation_gradient(
@@ -96,10 +123,17 @@ def bias_activation_gradient(
 
 
 def gemm_gradient(
-    a: Array, b: Array, y: Array | None = None, *, activation: int = 0, slope: float = 0.0, needs_sum: bool = False
+    a: Array,
+    b: Array,
+    y: Array | None = None,
+    *,
+    activation: int = 0,
+    slope: float = 0.0,
+    needs_sum: bool = False,
+    precision: int = 0,
 ) -> tuple[Array, Array | None]:
     """d = (a[M,K] @ b[K,N]) * activation'(from its result y[M,N]), and the sum of d over its rows, (N,) or None."""
-    d = np.matmul(a, b)
+    d = _product(np.matmul, a, b, precision)
     if activation:
         d = d * _activation_slope(y, activation, slope)
     return d, (d.sum(0) if needs_sum else None)
@@ -921,11 +955,15 @@ def sigmoid_xent(logits: Array, targets: Array) -> tuple[Array, Array]:
 # draw, S' = S rounded up to a multiple of 64.
 
 
+def _einsum(letters: str, a: Array, b: Array, precision: int) -> Array:
+    return _product(lambda x, y: np.einsum(letters, x, y), a, b, precision)
+
+
 def _attention_weights(
-    q: Array, k: Array, mask: Array | None, key: Array | None, scale: float, causal: bool, rate: float
+    q: Array, k: Array, mask: Array | None, key: Array | None, scale: float, causal: bool, rate: float, precision: int
 ) -> tuple[Array, Array]:
     """(softmax of the scores [B,H,T,S], what dropout multiplies them by)."""
-    scores = np.einsum("bthd,bshd->bhts", q, k) * q.dtype.type(scale)
+    scores = _einsum("bthd,bshd->bhts", q, k, precision) * q.dtype.type(scale)
     seen = np.ones(scores.shape, bool) if mask is None else mask
     if causal:
         seen = seen & (np.arange(scores.shape[2])[:, None] >= np.arange(scores.shape[3]))
@@ -950,10 +988,11 @@ def attention(
     scale: float = 1.0,
     causal: bool = False,
     rate: float = 0.0,
+    precision: int = 0,
 ) -> Array:
     """y[B,T,H,E] = dropout(softmax(scale * q k^T)) v for each batch and head."""
-    p, factors = _attention_weights(q, k, mask, key, scale, causal, rate)
-    return np.einsum("bhts,bshe->bthe", p * factors, v)
+    p, factors = _attention_weights(q, k, mask, key, scale, causal, rate, precision)
+    return _einsum("bhts,bshe->bthe", p * factors, v, precision)
 
 
 def attention_gradient(
@@ -967,13 +1006,14 @@ def attention_gradient(
     scale: float = 1.0,
     causal: bool = False,
     rate: float = 0.0,
+    precision: int = 0,
 ) -> tuple[Array, Array, Array]:
     """(dq, dk, dv)."""
-    p, factors = _attention_weights(q, k, mask, key, scale, causal, rate)
-    dp = np.einsum("bthe,bshe->bhts", dy, v) * factors
+    p, factors = _attention_weights(q, k, mask, key, scale, causal, rate, precision)
+    dp = _einsum("bthe,bshe->bhts", dy, v, precision) * factors
     ds = p * (dp - (dp * p).sum(3, keepdims=True)) * q.dtype.type(scale)
-    dq, dk = np.einsum("bhts,bshd->bthd", ds, k), np.einsum("bhts,bthd->bshd", ds, q)
-    return dq, dk, np.einsum("bhts,bthe->bshe", p * factors, dy)
+    dq, dk = _einsum("bhts,bshd->bthd", ds, k, precision), _einsum("bhts,bthd->bshd", ds, q, precision)
+    return dq, dk, _einsum("bhts,bthe->bshe", p * factors, dy, precision)
 
 
 # ---- recurrent ----

@@ -364,8 +364,8 @@ static T backward_row(ptrdiff_t n, const T* dy, const T* y, T* dz, int activatio
 
 template <class T>
 static constexpr GemmKernels<T> kernels_of = {
-    GEMM_MR,          GEMM_NV * LANES<T>,          LANES<T>,          micro<T>,    FEW_ROWS,        few<T>,
-    pack<T, GEMM_MR>, pack<T, GEMM_NV * LANES<T>>, pack<T, LANES<T>>, backward<T>, backward_row<T>,
+    GEMM_MR,          GEMM_NV * LANES<T>,          LANES<T>,          micro<T>,    FEW_ROWS,       few<T>,
+    pack<T, GEMM_MR>, pack<T, GEMM_NV * LANES<T>>, pack<T, LANES<T>>, backward<T>, finish_rows<T>, backward_row<T>,
 };
 extern const GemmKernels<float> gemm_f32;
 extern const GemmKernels<double> gemm_f64;

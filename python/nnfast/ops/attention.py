@@ -18,6 +18,8 @@ class Attention(Op):
     name = "attention"
 
     def forward(self, k: Any, q: Any, keys: Any, v: Any, mask: Any, key: Any, **options: Any) -> tuple[Any, Any]:
+        if device.settings.matmul_precision:
+            options["precision"] = device.settings.matmul_precision
         return k.attention(q, keys, v, mask, key, **options), (q, keys, v, mask, key, options)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:

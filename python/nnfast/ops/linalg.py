@@ -36,17 +36,18 @@ def _t(x: Any) -> Any:
 
 
 def _product_gradient(
-    k: Any, dy: Any, a: Any, b: Any, needs: list[bool], alpha: float = 1.0
+    k: Any, dy: Any, a: Any, b: Any, needs: list[bool], alpha: float, precision: int
 ) -> tuple[Any | None, Any | None]:
     """da and db of y[...,M,N] = alpha * a[...,M,K] @ b[...,K,N], summed over the repeated batches."""
     da = db = None
+    how = {"alpha": alpha, "precision": precision} if precision else {"alpha": alpha}
     if needs[0]:
-        da = k.gemm(dy, _t(b), alpha=alpha)  # (..., M, N) * (..., N, K)
+        da = k.gemm(dy, _t(b), **how)  # (..., M, N) * (..., N, K)
         da = da if da.shape == a.shape else k.sum_to(da, a.shape)
     if needs[1] and b.ndim == 2 and a.ndim > 2:
-        db = k.gemm(_rows(k, a).T, _rows(k, dy), alpha=alpha)  # one product over all batches
+        db = k.gemm(_rows(k, a).T, _rows(k, dy), **how)  # one product over all batches
     elif needs[1]:
-        db = k.gemm(_t(a), dy, alpha=alpha)  # (..., K, M) * (..., M, N)
+        db = k.gemm(_t(a), dy, **how)  # (..., K, M) * (..., M, N)
         db = db if db.shape == b.shape else k.sum_to(db, b.shape)
     return da, db
 
@@ -57,18 +58,19 @@ class Dense(Op):
     name = "dense"
 
     def forward(self, k: Any, x: Any, w: Any, b: Any, activation: int, slope: float) -> tuple[Any, Any]:
-        if not activation:
-            return k.gemm(x, w, b), (x, w, None, 0, slope)  # a keyword costs 0.2 microseconds
-        y = k.gemm(x, w, b, activation=activation, slope=slope)
-        return y, (x, w, y, activation, slope)
+        precision = device.settings.matmul_precision
+        if not (activation or precision):
+            return k.gemm(x, w, b), (x, w, None, 0, slope, 0)  # a keyword costs 0.2 microseconds
+        y = k.gemm(x, w, b, activation=activation, slope=slope, precision=precision)
+        return y, (x, w, y if activation else None, activation, slope, precision)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         k = device.kernels
-        x, w, y, activation, slope = saved
+        x, w, y, activation, slope, precision = saved
         dz, db = dy, None
         if activation or needs[2]:
             dz, db = k.bias_activation_gradient(dy, y, activation=activation, slope=slope, needs_db=needs[2])
-        return *_product_gradient(k, dz, x, w, needs), db
+        return *_product_gradient(k, dz, x, w, needs, 1.0, precision), db
 
     def output_shape(self, x: Any, w: Any, *_: Any, **__: Any) -> tuple[int | None, ...]:
         return (*x[:-1], w[1])
@@ -82,21 +84,29 @@ class Gemm(Op):
     def forward(
         self, k: Any, a: Any, b: Any, bias: Any, c: Any, alpha: float, beta: float, activation: int, slope: float
     ) -> tuple[Any, Any]:
-        out = None
+        out, precision = None, device.settings.matmul_precision
         if c is not None and beta:
             out = k.empty(c.shape, c.dtype)
             k.copy(c, out)
         y = k.gemm(
-            a, b, bias, alpha=alpha, beta=beta if c is not None else 0.0, activation=activation, slope=slope, out=out
+            a,
+            b,
+            bias,
+            alpha=alpha,
+            beta=beta if c is not None else 0.0,
+            activation=activation,
+            slope=slope,
+            out=out,
+            precision=precision,
         )
-        return y, (a, b, c is not None, y if activation else None, alpha, beta, activation, slope)
+        return y, (a, b, c is not None, y if activation else None, alpha, beta, activation, slope, precision)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         k = device.kernels
-        a, b, has_c, y, alpha, beta, activation, slope = saved
+        a, b, has_c, y, alpha, beta, activation, slope, precision = saved
         dz, dbias = k.bias_activation_gradient(dy, y, activation=activation, slope=slope, needs_db=needs[2])
         dc = k.mul(dz, np.asarray(beta, dz.dtype)) if has_c and needs[3] else None
-        return *_product_gradient(k, dz, a, b, needs, alpha), dbias, dc
+        return *_product_gradient(k, dz, a, b, needs, alpha, precision), dbias, dc
 
     def output_shape(self, a: Any, b: Any, *_: Any, **__: Any) -> tuple[int | None, ...]:
         return (*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1])
@@ -110,15 +120,16 @@ class MatMul(Op):
     def forward(self, k: Any, a: Any, b: Any) -> tuple[Any, Any]:
         rows = a if a.ndim > 1 else a[None, :]
         columns = b if b.ndim > 1 else b[:, None]
-        y = k.gemm(rows, columns)
+        precision = device.settings.matmul_precision
+        y = k.gemm(rows, columns, precision=precision) if precision else k.gemm(rows, columns)
         shape = y.shape
         if a.ndim == 1 or b.ndim == 1:
             y = y.reshape(self.output_shape(a.shape, b.shape))
-        return y, (rows, columns, shape, a.shape, b.shape)
+        return y, (rows, columns, shape, a.shape, b.shape, precision)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
-        rows, columns, shape, a_shape, b_shape = saved
-        da, db = _product_gradient(device.kernels, dy.reshape(shape), rows, columns, needs)
+        rows, columns, shape, a_shape, b_shape, precision = saved
+        da, db = _product_gradient(device.kernels, dy.reshape(shape), rows, columns, needs, 1.0, precision)
         return da if da is None else da.reshape(a_shape), db if db is None else db.reshape(b_shape)
 
     def output_shape(self, a: Any, b: Any, **_: Any) -> tuple[int | None, ...]:
@@ -137,7 +148,7 @@ class Outer(Op):
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         column, row, a_shape, b_shape = saved
-        da, db = _product_gradient(device.kernels, dy, column, row, needs)
+        da, db = _product_gradient(device.kernels, dy, column, row, needs, 1.0, 0)  # single products gain nothing
         return da if da is None else da.reshape(a_shape), db if db is None else db.reshape(b_shape)
 
     def output_shape(self, a: Any, b: Any, **_: Any) -> tuple[int | None, ...]:
