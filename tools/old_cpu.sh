@@ -9,4 +9,5 @@ shift || true
 # NumPy's OpenBLAS chooses kernels by the CPU's name, and takes some that the emulator lacks.
 export OPENBLAS_CORETYPE=Prescott PYTHONPATH=python NNFAST_NUM_THREADS=1
 qemu-x86_64 -cpu "$cpu" "$(python -c 'import sys; print(sys.executable)')" -m pytest -q -x -p no:cacheprovider \
-  -k "not simulated" "$@" tests/test_op_matrix.py tests/test_golden.py
+  -k "not simulated" "$@" tests/test_op_matrix.py tests/test_golden.py \
+  tests/test_ladder.py::test_every_rung_on_every_awkward_shape

@@ -18,5 +18,6 @@ export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=pri
 export NNFAST_CACHE=0 PYTHONPATH="$build/site" PYTHONMALLOC=malloc
 tests=(tests/test_linalg.py tests/test_elementwise.py tests/test_reduce.py tests/test_conv2d.py
   tests/test_pool2d.py tests/test_softmax.py tests/test_movement.py tests/test_random.py tests/test_optimizer_kernels.py
-  tests/test_recurrent.py tests/test_attention.py)
+  tests/test_recurrent.py tests/test_attention.py tests/test_ladder.py::test_every_rung_on_every_awkward_shape
+  tests/test_ladder.py::test_no_rung_reads_outside_of_its_arrays)
 python -m pytest -q -p no:cacheprovider -x "$@" "${tests[@]}"

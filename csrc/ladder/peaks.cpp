@@ -22,6 +22,7 @@ constexpr int SUMS = 12, REPEATS = 8;
 static void multiply_add(int64_t rounds) {
   Vec sum[SUMS] = {}, x = 0.5f - Vec{}, y = 0.25f - Vec{};
   asm("" : "+" IN_REGISTER(x), "+" IN_REGISTER(y));
+  for (int s = 0; s < SUMS; ++s) asm("" : "+" IN_REGISTER(sum[s]));  // or one sum would do for all that are equal
   for (int64_t r = 0; r < rounds; ++r)
 #pragma GCC unroll 8
     for (int i = 0; i < REPEATS; ++i)

@@ -1,11 +1,11 @@
 // Rung 3: cache blocks. The same loops over a part of b at a time.
-// Idea:    a block of b that fits in the L1 cache serves all rows of a before the next block is fetched.
+// Idea:    a block of b that fits in the L2 cache serves all rows of a before the next block is fetched.
 // Changed: two loops around the three, over blocks of k and of j.
 // Removes: all of b travelling from a far cache, or from memory, once for each row of a.
 #include "nnfast_ladder.h"
 using namespace ladder;
 
-constexpr int64_t KC = 64, NC = 128;  // KC * NC floats = 32 KB: the L1 cache of most cores
+constexpr int64_t KC = 64, NC = 1024;  // KC * NC floats = 256 KB: a part of the L2 cache
 
 void gemm(int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c) {
   memset(c, 0, static_cast<size_t>(M * N) * sizeof(float));

@@ -7,8 +7,11 @@ using namespace ladder;
 
 constexpr int64_t VECTORS = 8, BLOCK = VECTORS * LANES;
 
+static inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+
 // exp(x) for x <= 0, to 2 units in the last place; 0 below -87, where float32 would be subnormal.
-static inline Vec exp_(Vec x) {
+static inline Vec exp_(Vec given) {
+  const Vec x = larger(given, -88.0f - Vec{});
   const Vec magic = 12582912.0f - Vec{};  // 1.5 * 2^23: adding it rounds to an integer, which is then in the low bits
   const Vec shifted = x * 1.44269504f + magic, n = shifted - magic;
   const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // x - n log 2, in two parts
@@ -18,7 +21,6 @@ static inline Vec exp_(Vec x) {
   const Ints bits = (Ints)p + ((Ints)shifted << 23);
   return x < -87.0f ? Vec{} : (Vec)bits;
 }
-static inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 
 void softmax(int64_t rows, int64_t cols, const float* x, float* y) {
   const Vec lowest = -1e30f - Vec{};

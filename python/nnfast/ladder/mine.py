@@ -23,7 +23,7 @@ from nnfast.ladder.problems import Problem
 from nnfast.ladder.timing import Race, Result
 
 FLAGS = ["-std=c++20", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wall", "-Wno-psabi"]
-COMPILE_SECONDS = 120
+COMPILE_SECONDS, START_SECONDS = 120, 60
 SIGNALS = {
     "SIGSEGV": "it touched memory that is not its own",
     "SIGBUS": "it touched memory that is not its own",
@@ -129,7 +129,7 @@ def _watched(folder: Path, path: Path, limit: float, tell: Callable[[str], None]
                 seen, began = len(lines), time.monotonic()
             if ended:
                 raise ValueError(f"[ladder] {path.name} {_ending(child.returncode)}. It happened here: {step}.")
-            if time.monotonic() - began > limit:
+            if time.monotonic() - began > (limit if seen else max(limit, START_SECONDS)):
                 raise ValueError(
                     f"[ladder] {path.name} did not come back within {limit:g} seconds: a loop that does not end, or a "
                     f"very slow one (--limit gives it more time). It happened here: {step}."

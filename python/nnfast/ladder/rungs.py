@@ -44,10 +44,8 @@ class Rung:
     @property
     def threaded(self) -> bool:
         """Whether it uses several threads."""
-        several = (
-            r"parallel_for|from nnfast import|std::thread|#pragma omp|numpy\.|np\.(dot|matmul|einsum|tensordot)| @ "
-        )
-        return bool(re.search(several, self.source))
+        several = r"parallel_for|from nnfast import|std::thread|#pragma omp|np\.(dot|matmul|einsum|tensordot)| @ "
+        return self.about.get("threads") == "all" or bool(re.search(several, self.source))
 
     @property
     def rounding(self) -> float:

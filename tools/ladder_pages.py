@@ -1,0 +1,115 @@
+"""Writes what was measured into docs/ladder/*.md: a table at the top, and a line under the title of each rung.
+
+python tools/ladder_pages.py             from bench/results/ladder/<machine>/<op>.json
+python tools/ladder_pages.py --measure   climb all ladders first, and store what they give on this machine
+python tools/ladder_pages.py --measure gemm reduce
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results" / "ladder"
+PAGES = ROOT / "docs" / "ladder"
+BEGIN, END = "<!-- measured{}: begin -->", "<!-- measured{}: end -->"
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--measure"]:
+        for op in sys.argv[2:] or [p.stem for p in sorted(PAGES.glob("*.md"))]:
+            measure(op)
+    for page in sorted(PAGES.glob("*.md")):
+        page.write_text(filled(page.read_text(encoding="utf-8"), load(page.stem)), encoding="utf-8")
+
+
+def measure(op: str) -> None:
+    from nnfast import ladder
+
+    race = ladder.climb(op)
+    print(f"{op}: {ladder.table(race)}\n")
+    machine = re.sub(r"[^a-z0-9]+", "-", f"{race.cpu} {race.threads} threads {race.isa}".lower()).strip("-")
+    path = RESULTS / machine / f"{op}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(race.json(), indent=1) + "\n", encoding="utf-8")
+
+
+def load(op: str, folder: Path = RESULTS) -> list[dict[str, Any]]:
+    """What each machine measured, in a fixed order."""
+    return [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob(f"*/{op}.json"))]
+
+
+def filled(text: str, races: list[dict[str, Any]]) -> str:
+    """The page with its measured parts."""
+
+    def part(match: re.Match[str]) -> str:
+        number = match[1]
+        lines = tables(races) if number is None else [line(race, int(number)) for race in races]
+        return "\n".join([BEGIN.format(number or ""), *lines, END.format(number or "")])
+
+    return re.sub(r"<!-- measured( \d+)?: begin -->\n(?:.*\n)*?<!-- measured(?: \d+)?: end -->", part, text)
+
+
+def tables(races: list[dict[str, Any]]) -> list[str]:
+    """All rungs of a ladder, for each machine."""
+    lines = []
+    for race in races:
+        sizes = " x ".join(f"{n:,}" for n in race["sizes"])
+        lines += ["", f"**{race['cpu']}, `{race['isa']}`**, {race['date']}, {sizes}. Measured limits:", ""]
+        moving = "reading" if race["bound_by"] == "reading" else "copying"
+        for count, p in race["peaks"].items():
+            speeds = f"{p['operations'] / 1e9:.0f} GFLOP/s in registers, {p['bytes'] / 1e9:.0f} GB/s {moving}"
+            lines.append(f"- {count} thread{'s' if count != '1' else ''}: {speeds}")
+        lines += [
+            "",
+            f"| rung | threads | ms | {unit(race)} | of the limit | error |",
+            "|---|---:|---:|---:|---:|---:|",
+        ]
+        for r in sorted(race["results"], key=lambda r: (r["number"] is None, r["number"])):
+            name = f"{r['number']} {r['title']}" if r["number"] is not None else f"*{r['title']}*"
+            about = "~" if r["part"] < 1 else ""
+            cells = [name, r["threads"], f"{about}{milliseconds(r)} ± {r['spread']:.0%}"]
+            cells += [f"{speed(race, r):,.{digits(race)}f}", f"{r['share']:.1%}", f"{r['error']:.0e}"]
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+        lines += [f"\n{note[0].upper()}{note[1:]}." for note in race["notes"]]
+    return [*lines, ""] if lines else []
+
+
+def line(race: dict[str, Any], number: int) -> str:
+    """What one rung reached on one machine."""
+    ours = [r for r in race["results"] if r["number"] is not None]
+    at = next((i for i, r in enumerate(ours) if r["number"] == number), None)
+    if at is None:
+        return f"*{race['cpu']}: not timed.*"
+    r = ours[at]
+    gain = f", {ours[at - 1]['seconds'] / r['seconds']:,.2f} times rung {ours[at - 1]['number']}" if at else ""
+    threads = f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+    return (
+        f"*{race['cpu']}, {threads}: {milliseconds(r)} ms, {speed(race, r):,.{digits(race)}f} {unit(race)}, "
+        f"{r['share']:.1%} of the limit{gain}.*"
+    )
+
+
+def unit(race: dict[str, Any]) -> str:
+    return "GFLOP/s" if race["bound_by"] == "arithmetic" else "GB/s"
+
+
+def speed(race: dict[str, Any], result: dict[str, Any]) -> float:
+    work = race["operations"] if race["bound_by"] == "arithmetic" else race["traffic"]
+    return work / result["seconds"] / 1e9
+
+
+def digits(race: dict[str, Any]) -> int:
+    """Behind the point: the slowest rung shall not be 0."""
+    return 3 if min(speed(race, r) for r in race["results"]) < 0.1 else 1
+
+
+def milliseconds(result: dict[str, Any]) -> str:
+    ms = result["seconds"] * 1e3
+    return f"{ms:,.0f}" if ms >= 1000 else f"{ms:.2f}"
+
+
+if __name__ == "__main__":
+    main()
