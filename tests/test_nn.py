@@ -540,3 +540,15 @@ def test_a_deep_copy_has_gradients_of_its_own():
     optim.SGD(two.parameters(), lr=0.1).step()
     assert all((a == p.numpy()).all() for a, p in zip(before, one.parameters()))
     assert all((a != p.numpy()).any() for a, p in zip(before, two.parameters()))
+
+
+def test_backward_has_pytorchs_arguments():
+    w = torch.tensor([2.0], requires_grad=True)
+    y = (w * w).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert w.grad.item() == 8.0
+    with pytest.raises(RuntimeError, match="used up"):
+        y.backward()
+    with pytest.raises(NotImplementedError, match="create_graph"):
+        (w * w).sum().backward(create_graph=True)

@@ -104,6 +104,26 @@ class Words:
             self.make_leaf()
         return self
 
+    def backward(
+        self: Any,
+        gradient: Any = None,
+        persistent: bool = False,
+        create_graph: bool = False,
+        retain_graph: bool | None = None,
+    ) -> None:
+        """Adds the gradient of this scalar to `.grad` of every leaf that it depends on.
+
+        Args:
+            gradient: weights of the elements, if this is no scalar.
+            persistent, retain_graph: keep what is needed to call it again.
+            create_graph: True is an error: there are no second derivatives.
+        """
+        if create_graph:
+            raise NotImplementedError(
+                "[backward] second derivatives are not supported. Received: create_graph=True. Leave it out"
+            )
+        Plain.backward(self, gradient, persistent or bool(retain_graph))
+
     @property
     def is_leaf(self: Any) -> bool:
         """Was it made by no op that is differentiated?"""
