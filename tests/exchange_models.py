@@ -50,6 +50,23 @@ def _shared(K):
     return K.Model([a, b], [K.layers.Dense(2, name="one")(both), K.layers.Add(name="two")([x, y])])
 
 
+def _operations(K):
+    """Functions of ops and operators on Inputs, and what comes out of them into layers again."""
+    o, x = K.ops, K.Input((4, 3))
+    y = o.concatenate([o.relu(x), o.exp(-o.absolute(x)), 1 - x / 2], axis=-1)
+    y = o.transpose(K.layers.Dense(4, "tanh")(y), (0, 2, 1))
+    first, rest = o.split(y, [1], axis=1)
+    z = rest - o.mean(rest, axis=1, keepdims=True) + o.max(first, axis=-1, keepdims=True)
+    z = o.where(z > 0, o.sqrt(o.clip(z, 0.01, 4.0)), o.leaky_relu(z, negative_slope=0.1))
+    z = o.stack([z, o.flip(z, axis=2)], axis=1)
+    z = o.reshape(o.take(o.moveaxis(z, 1, 2), [2, 0], axis=1), (-1, 16))
+    w = o.one_hot(o.argmax(z, axis=1), 16) * o.softmax(z, axis=-1) + o.cast(o.less(z, 0.1), "float32")
+    w = o.squeeze(o.expand_dims(w, 1), 1) + o.logsumexp(z, axis=1, keepdims=True) + o.std(z, axis=1, keepdims=True)
+    v = o.pad(o.repeat(o.tile(z[:, :2], (1, 2)), 2, axis=1), ((0, 0), (3, 5)))
+    v = o.matmul(o.swapaxes(o.reshape(v, (-1, 4, 4)), 1, 2), o.sigmoid(x))
+    return K.Model(x, [K.layers.Dense(2)(w), o.maximum(o.sum(v, axis=(1, 2)), o.power(o.prod(first, axis=(1, 2)), 2))])
+
+
 def _recurrent(name, **options):
     return {
         name: sequence(lambda L: getattr(L, name)(3, **options)),
@@ -139,6 +156,7 @@ MODELS = {
     "Minimum": _merge(lambda L, x: L.Minimum()(x)),
     "Dot": _merge(lambda L, x: L.Dot(axes=1, normalize=True)(x)),
     "Model shared": _shared,
+    "Model of operations": _operations,
     "Sequential nested": flat(lambda L: _KEPT[L]([L.Dense(3, "relu"), L.Dense(2)]), lambda L: L.Dense(1)),
 }
 _KEPT = {}  # the layers module -> Sequential of the same package

@@ -38,6 +38,7 @@ RANK = {
     "optimizers": 6,
     "utils": 5,
     "backend": 5,
+    "random": 5,
     "nn": 5,
     "optim": 5,
     "src": 6,

@@ -46,6 +46,11 @@ def test_import_lines_of_keras(aliases):
             "from tensorflow import keras",
             "import tensorflow as tf",
             "import keras.backend as K",
+            "from keras.utils.vis_utils import plot_model",
+            "from keras.engine.topology import Layer as OldLayer",
+            "from tensorflow.python.keras.layers import Dense as PrivateDense",
+            "from keras import Layer, Loss, Metric, Optimizer, Initializer, Regularizer, InputSpec, ops, random",
+            "from keras.random import SeedGenerator",
         ]
     )
     assert found["mnist"].load_data is found["load_data"] is nnfast.datasets.mnist.load_data
@@ -54,6 +59,10 @@ def test_import_lines_of_keras(aliases):
     assert found["SGD"] is nnfast.optimizers.SGD and found["tf"].keras is found["keras"]
     assert found["np_utils"].to_categorical is found["to_categorical"] is nnfast.utils.to_categorical
     assert found["K"].epsilon() == 1e-7
+    assert found["plot_model"] is nnfast.utils.plot_model and found["PrivateDense"] is nnfast.layers.Dense
+    assert found["Layer"] is found["OldLayer"] is nnfast.layers.Layer and found["Metric"] is nnfast.metrics.Metric
+    assert found["Loss"] is nnfast.losses.Loss and found["Optimizer"] is nnfast.optimizers.Optimizer
+    assert found["SeedGenerator"] is nnfast.random.SeedGenerator and found["ops"].relu is nnfast.ops.relu
 
 
 def test_tensorflow_names(aliases):

@@ -1,6 +1,9 @@
 """Functional models: the graph, several inputs and outputs in training, shared layers, nesting, configs, errors."""
 
+import inspect
 import json
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -110,7 +113,7 @@ def test_layers_called_on_symbolic_tensors_compute_nothing():
     y = layers.Dense(3)(x)
     assert y.shape == (None, 4, 3) and y.dtype == "float32"
     assert layers.Flatten()(x).dtype == "int32"
-    for use in (iter, len, bool, np.asarray, ops.exp):
+    for use in (iter, len, bool, np.asarray):
         with pytest.raises(TypeError, match="placeholder"):
             use(x)
 
@@ -574,3 +577,98 @@ def test_beside_keras(monkeypatch):
     for key, values in wanted.items():
         np.testing.assert_allclose(got[key], values, rtol=1e-4, err_msg=key)
     np.testing.assert_allclose(mine.evaluate(x, y, verbose=0), theirs.evaluate(x, y, verbose=0), rtol=1e-4)
+
+
+# ---- functions of ops as nodes ----
+
+X = np.random.default_rng(3).uniform(-1.5, 2.0, (5, 4, 3)).astype("float32")
+ONE = """
+    abs absolute negative sign square exp expm1 erf relu selu sigmoid tanh softplus silu swish softsign
+    hard_sigmoid isnan isinf isfinite logical_not zeros_like ones_like stop_gradient neg leaky_relu elu gelu
+    softmax log_softmax flip argmax argmin convert_to_tensor
+"""
+TWO = """
+    add subtract multiply divide true_divide maximum minimum equal not_equal less less_equal greater
+    greater_equal logical_and logical_or logical_xor mul sub div
+"""
+REDUCED = ["sum", "mean", "max", "min", "prod", "var", "std", "argmax", "argmin", "logsumexp", "any", "all"]
+CALLS = {
+    **{name: lambda x, y, f=name: getattr(ops, f)(x) for name in ONE.split()},
+    **{name: lambda x, y, f=name: getattr(ops, f)(ops.square(x) + 0.1) for name in ("sqrt", "rsqrt", "log", "log1p")},
+    **{f"{name} of two": lambda x, y, f=name: getattr(ops, f)(x, y) for name in TWO.split()},
+    **{f"{name} along": lambda x, y, f=name: getattr(ops, f)(x, axis=1, keepdims=True) for name in REDUCED},
+    "number first": lambda x, y: ops.subtract(1.0, x),
+    "an array": lambda x, y: ops.multiply(x, np.arange(3, dtype="float32")),
+    "pow": lambda x, y: ops.pow(x, 2) + ops.power(y, 2),
+    "reciprocal": lambda x, y: ops.reciprocal(ops.square(x) + 1),
+    "where": lambda x, y: ops.where(x > 0, x, ops.expm1(y)),
+    "clip": lambda x, y: ops.clip(x, -0.5, x_max=0.5),
+    "matmul": lambda x, y: ops.matmul(x, ops.transpose(y, (0, 2, 1))),
+    "dot": lambda x, y: ops.dot(x, np.ones((3, 2), "float32")),
+    "concat": lambda x, y: ops.concat([x, y], axis=1),
+    "concatenate": lambda x, y: ops.concatenate([x, y, x], axis=-1),
+    "stack": lambda x, y: ops.stack([x, y], axis=2),
+    "split": lambda x, y: ops.split(x, [1, 3], axis=1)[1],
+    "reshape": lambda x, y: ops.reshape(x, (-1, 12)),
+    "swapaxes": lambda x, y: ops.swapaxes(ops.moveaxis(x, 1, 2), 1, 2),
+    "expand_dims": lambda x, y: ops.squeeze(ops.expand_dims(x, 1), axis=1),
+    "cast": lambda x, y: ops.cast(x, "float64"),
+    "convert": lambda x, y: ops.convert_to_tensor(x, dtype="float64"),
+    "one_hot": lambda x, y: ops.one_hot(ops.argmax(x, axis=1), 4),
+    "pad": lambda x, y: ops.pad(x, ((0, 0), (1, 2), (0, 1))),
+    "take": lambda x, y: ops.take(x, [2, 0, 2], axis=2),
+    "repeat": lambda x, y: ops.repeat(x, 2, axis=1),
+    "tile": lambda x, y: ops.tile(x, (1, 2, 1)),
+    "broadcast_to": lambda x, y: ops.mean(ops.broadcast_to(ops.ravel(ops.sum(x)), (7, 1))),
+    "activations": lambda x, y: nnfast.activations.relu(x, 0.1, 1.0, 0.2) + nnfast.activations.mish(y),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_functions_of_ops_on_inputs(name):
+    """A model of them gives what they give for data, and so does the model from its file."""
+    f = CALLS[name]
+    a, b = Input((4, 3)), Input((4, 3))
+    model = Model([a, b], f(a, b))
+    expected = f(nnfast.tensor(X), nnfast.tensor(X[::-1])).numpy()
+    for m in (model, again(model)):
+        got = m([X, X[::-1]]).numpy()
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
+    if expected.shape[:1] == (5,):
+        assert model.output_shape == (None, *expected.shape[1:])
+
+
+def test_every_function_that_gives_way_is_recorded():
+    tested = "\n".join(inspect.getsource(sys.modules[__name__]).split("CALLS = {")[1:]) + ONE + TWO + " ".join(REDUCED)
+    missing = [n for n in ops._GIVE_WAY.split() if n != "mul" and not re.search(rf"\b{n}\b", tested)]
+    assert not missing
+    public = [getattr(ops, n) for n in ops._GIVE_WAY.split() if n != "convert_to_tensor"]
+    assert all(f.__wrapped__ in nnfast.layers.symbolic._OF_FUNCTION for f in public)
+
+
+def test_functions_of_ops_train(rng):
+    """Among layers, with gradients; several outputs of one call; the layers' names in the summary."""
+    x = Input((6,))
+    first, second = ops.split(layers.Dense(8)(x), 2, axis=-1)
+    y = layers.Dense(1)(ops.relu(first) * ops.sigmoid(second) - ops.mean(first, axis=-1, keepdims=True))
+    model = Model(x, y)
+    assert [type(o).__name__ for o in model._graph.operations[2:4]] == ["Split", "Relu"]
+    model.compile(nnfast.optimizers.Adam(0.03), "mse")
+    a = rng.standard_normal((64, 6)).astype("float32")
+    loss = model.fit(a, a[:, 0] * a[:, 1], epochs=30, verbose=0).history["loss"]
+    assert loss[-1] < 0.5 * loss[0]
+
+
+def test_functions_of_ops_say_what_is_wrong_with_inputs():
+    x = Input((4, 3))
+    with pytest.raises(ValueError, match=r"\[matmul\] the inner sizes differ"):
+        ops.matmul(x, x)
+    with pytest.raises(TypeError, match=r"\[cast\].*scale must be left out.*Received: scale=2.0.*Lambda"):
+        ops.cast(x, "float64", 2.0)
+    with pytest.raises(TypeError, match=r"\[mean\].*unexpected keyword argument 'axes'"):
+        ops.mean(x, axes=1)
+    with pytest.raises(TypeError, match=r"\[clip\] in a functional model x_min must be.* known"):
+        ops.clip(x, x, 1.0)
+    with pytest.raises(TypeError, match=r"is a placeholder.*layers.Lambda"):
+        nnfast.tensor(x)

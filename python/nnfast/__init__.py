@@ -29,8 +29,13 @@ from nnfast.device import (
     set_matmul_precision,
     set_num_threads,
 )
-from nnfast.layers import Input
+from nnfast.initializers import Initializer
+from nnfast.layers import Input, InputSpec, Layer
+from nnfast.losses import Loss
+from nnfast.metrics import Metric
 from nnfast.models import Model, Sequential
+from nnfast.optimizers import Optimizer
+from nnfast.regularizers import Regularizer
 from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor, Variable, from_dlpack, tensor
 
@@ -38,8 +43,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GradientTape",
+    "Initializer",
     "Input",
+    "InputSpec",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
+    "Regularizer",
     "Sequential",
     "Tensor",
     "Variable",
@@ -72,7 +84,7 @@ __all__ = [
 ]
 
 # Rooms that load when they are asked for.
-_LATER = ("backend", "compat", "data", "nn", "optim", "plot", "preprocessing", "src")
+_LATER = ("backend", "compat", "data", "nn", "optim", "plot", "preprocessing", "random", "src")
 
 
 def __getattr__(name: str) -> _Any:

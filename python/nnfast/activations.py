@@ -29,7 +29,7 @@ def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None, th
     if threshold == 0:
         y = ops.leaky_relu(x, negative_slope) if negative_slope else ops.relu(x)
     else:
-        x = ops.cast(x, x.dtype) if isinstance(x, Tensor) else Tensor(x)
+        x = ops.cast(x, x.dtype) if isinstance(x, Tensor) else ops.convert_to_tensor(x)
         y = ops.where(ops.greater_equal(x, threshold), x, (x - threshold) * negative_slope)
     return y if max_value is None else ops.minimum(y, max_value)
 
@@ -112,7 +112,7 @@ def silu(x: Any) -> Tensor:
 
 def mish(x: Any) -> Tensor:
     """x * tanh(softplus(x)) (Misra 2019)."""
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = ops.convert_to_tensor(x)
     return x * ops.tanh(ops.softplus(x))
 
 

@@ -25,6 +25,8 @@ _KERAS = {
     "optimizers.legacy": ["nnfast.optimizers"],
     "models": ["nnfast.models", "nnfast.saving"],
     "engine": ["nnfast.models", "nnfast.layers"],
+    **{f"engine.{old}": ["nnfast.models", "nnfast.layers"] for old in ("topology", "training", "base_layer")},
+    **{f"utils.{old}": ["nnfast.utils"] for old in ("vis_utils", "generic_utils", "data_utils")},
     **{
         f"layers.{old}": ["nnfast.layers"]  # rooms of Keras 1 and 2
         for old in ("core", "convolutional", "pooling", "normalization", "embeddings", "recurrent", "merge", "wrappers",
@@ -56,7 +58,8 @@ _TENSORFLOW = {
     "random": ["table:tensorflow.random"],
     "config": ["table:tensorflow.config"],
     "linalg": ["nnfast.ops"],
-    **{f"keras{'.' if k else ''}{k}": v for k, v in _KERAS.items()},
+    **{f"{root}{'.' if k else ''}{k}": v for root in ("keras", "python.keras") for k, v in _KERAS.items()},
+    "python": [],
 }
 _ROOTS: dict[str, dict[str, list[str]]] = {
     "keras": _KERAS,

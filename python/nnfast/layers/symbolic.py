@@ -4,6 +4,7 @@
 symbolic again. `Model(inputs, outputs)` later walks the nodes between them with real tensors.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -48,9 +49,34 @@ class SymbolicTensor:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise TypeError(
-            f"[Input] {self.name!r} is a placeholder, it has no values. Received: it where data is needed. To use a "
-            "function of ops in a functional model, put it into a layer: layers.Lambda(lambda x: ...)(x)"
+            f"[Input] {self.name!r} is a placeholder, it has no values. Received: it where data is needed. Functions "
+            "of nnfast.ops and layers take it; for others use layers.Lambda(lambda x: ...)(x)"
         )
+
+    def _record_op(self, f: Any, args: Any, kwargs: Any) -> Any:
+        """What a function of ops means where this is among its operands: a node."""
+        if f.__name__ == "convert_to_tensor":
+            x, dtype = (*args, *kwargs.values(), None)[:2]
+            return x if dtype in (None, x.dtype) else OPERATIONS["Cast"](dtype=np.dtype(dtype).name)(x)
+        operation, rename = _OF_FUNCTION[f]
+        try:
+            given = inspect.signature(f).bind(*args, **kwargs)
+        except TypeError as e:
+            raise TypeError(f"[{f.__name__}] {e}") from None
+        own = _OWN & set(given.arguments)
+        given.apply_defaults()
+        operands, options = [], {}
+        for key, value in given.arguments.items():
+            if key in _OPERANDS:
+                operands.append(value)
+            elif is_symbolic(value) or key in own:
+                raise TypeError(
+                    f"[{f.__name__}] in a functional model {key} must be left out, or be known. "
+                    f"Received: {key}={value!r}. Put the call into layers.Lambda"
+                )
+            elif key not in _OWN:
+                options[rename.get(key, key)] = np.dtype(value).name if key == "dtype" and value else value
+        return operation(**options)(*operands)
 
     def __len__(self) -> int:
         raise TypeError(f"[Input] {self.name!r} is a placeholder, its length is not known")
@@ -164,6 +190,10 @@ class Operation:
 
     def __init__(self, name: str | None = None, **options: Any):
         self.name = name or auto_name(to_snake_case(type(self).__name__))
+        known = inspect.signature(type(self).function).parameters
+        for key in set(options) - set(known):  # what Keras has and we have not: unused where it is None or False
+            if options.pop(key):
+                raise ValueError(f"[{type(self).__name__}] the option {key!r} is not supported. Leave it out")
         self.options = options
         self._nodes: list[Node] = []
 
@@ -201,16 +231,23 @@ def _get_item(x: Any, key: Any) -> Any:
     return x[tuple(key) if isinstance(key, list) else key]
 
 
-def _any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    return ops.max(ops.cast(x, "float32"), axis=axis, keepdims=keepdims) > 0.5
-
-
 def _reshape(x: Any, newshape: Any) -> Any:
     sizes = [x.shape[i] if n is None else n for i, n in enumerate(newshape)]
     return ops.reshape(x, sizes)
 
 
-# Keras's class: the function. First what keras.ops.numpy has, then keras.ops.nn.
+def _one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> Any:
+    y = ops.one_hot(x, num_classes, dtype)
+    return y if axis == -1 else ops.moveaxis(y, -1, axis)
+
+
+def _pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Any:
+    if mode != "constant":
+        raise ValueError(f"[pad] mode must be 'constant'. Received: mode={mode!r}")
+    return ops.pad(x, pad_width, constant_values or 0.0)
+
+
+# Keras's class: the function. What keras.ops.numpy has, then keras.ops.nn, math and core.
 _NUMPY: dict[str, Callable[..., Any]] = {
     "Add": ops.add,
     "Subtract": ops.subtract,
@@ -243,7 +280,36 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "Mean": ops.mean,
     "Max": ops.max,
     "Min": ops.min,
-    "Any": _any,
+    "Prod": ops.prod,
+    "Var": ops.var,
+    "Std": ops.std,
+    "Argmax": ops.argmax,
+    "Argmin": ops.argmin,
+    "Any": ops.any,
+    "All": ops.all,
+    "Sign": ops.sign,
+    "Expm1": ops.expm1,
+    "Log1p": ops.log1p,
+    "Reciprocal": ops.reciprocal,
+    "Clip": ops.clip,
+    "Where": ops.where,
+    "LogicalXor": ops.logical_xor,
+    "Isnan": ops.isnan,
+    "Isinf": ops.isinf,
+    "Isfinite": ops.isfinite,
+    "Dot": ops.dot,
+    "ZerosLike": ops.zeros_like,
+    "OnesLike": ops.ones_like,
+    "Ravel": ops.ravel,
+    "Swapaxes": ops.swapaxes,
+    "Moveaxis": ops.moveaxis,
+    "BroadcastTo": ops.broadcast_to,
+    "Split": ops.split,
+    "Take": ops.take,
+    "Repeat": ops.repeat,
+    "Tile": ops.tile,
+    "Flip": ops.flip,
+    "Pad": _pad,
     "Reshape": _reshape,
     "Transpose": ops.transpose,
     "ExpandDims": ops.expand_dims,
@@ -263,7 +329,14 @@ _NN: dict[str, Callable[..., Any]] = {
     "Selu": ops.selu,
     "Gelu": ops.gelu,
     "LeakyRelu": ops.leaky_relu,
+    "HardSigmoid": ops.hard_sigmoid,
+    "OneHot": _one_hot,
 }
+_MATH: dict[str, Callable[..., Any]] = {"Rsqrt": ops.rsqrt, "Erf": ops.erf, "Logsumexp": ops.logsumexp}
+_CORE: dict[str, Callable[..., Any]] = {"Cast": ops.cast, "StopGradient": ops.stop_gradient}
+# The other arguments of a function are options.
+_OPERANDS = {"x", "y", "a", "b", "condition", "arrays", "indices", "variable"}
+_OWN = {"scale", "status", "value"}  # options that Keras's classes have not
 
 
 def _class(name: str, function: Callable[..., Any]) -> type[Operation]:
@@ -271,10 +344,21 @@ def _class(name: str, function: Callable[..., Any]) -> type[Operation]:
 
 
 OPERATIONS: dict[str, type[Operation]] = {}
-for _module, _table in (("numpy", _NUMPY), ("nn", _NN)):
+for _module, _table in (("numpy", _NUMPY), ("nn", _NN), ("math", _MATH), ("core", _CORE)):
     _made = {name: _class(name, f) for name, f in _table.items()}
     publish("ops", _made, module=f"keras.src.ops.{_module}")
     OPERATIONS.update(_made)
+
+# A function of ops: what it is recorded as, and the options that Keras calls otherwise.
+_OF_FUNCTION: dict[Any, tuple[type[Operation], dict[str, str]]] = {}
+for _name, _operation in OPERATIONS.items():
+    _OF_FUNCTION.setdefault(getattr(_operation.function, "__wrapped__", None), (_operation, {}))
+for _function, _name, _rename in (
+    (ops.reshape, "Reshape", {"shape": "newshape"}),
+    (ops.one_hot, "OneHot", {"classes": "num_classes"}),
+    (ops.pad, "Pad", {"widths": "pad_width"}),
+):
+    _OF_FUNCTION[getattr(_function, "__wrapped__", None)] = OPERATIONS[_name], _rename
 
 
 def _operator(operation: str, reflected: bool = False) -> Any:
@@ -284,7 +368,7 @@ def _operator(operation: str, reflected: bool = False) -> Any:
     return method
 
 
-for _name, _operation in {
+for _name, _kind in {
     "add": "Add",
     "sub": "Subtract",
     "mul": "Multiply",
@@ -292,9 +376,9 @@ for _name, _operation in {
     "pow": "Power",
     "matmul": "Matmul",
 }.items():
-    setattr(SymbolicTensor, f"__{_name}__", _operator(_operation))
-    setattr(SymbolicTensor, f"__r{_name}__", _operator(_operation, reflected=True))
-for _name, _operation in {"lt": "Less", "le": "LessEqual", "gt": "Greater", "ge": "GreaterEqual"}.items():
-    setattr(SymbolicTensor, f"__{_name}__", _operator(_operation))
-for _name, _operation in {"neg": "Negative", "abs": "Absolute"}.items():
-    setattr(SymbolicTensor, f"__{_name}__", lambda self, _o=_operation: OPERATIONS[_o]()(self))
+    setattr(SymbolicTensor, f"__{_name}__", _operator(_kind))
+    setattr(SymbolicTensor, f"__r{_name}__", _operator(_kind, reflected=True))
+for _name, _kind in {"lt": "Less", "le": "LessEqual", "gt": "Greater", "ge": "GreaterEqual"}.items():
+    setattr(SymbolicTensor, f"__{_name}__", _operator(_kind))
+for _name, _kind in {"neg": "Negative", "abs": "Absolute"}.items():
+    setattr(SymbolicTensor, f"__{_name}__", lambda self, _o=_kind: OPERATIONS[_o]()(self))

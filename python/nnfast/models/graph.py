@@ -7,7 +7,7 @@ from nnfast import ops
 from nnfast.layers.input_layer import InputLayer
 from nnfast.layers.layer import Layer
 from nnfast.layers.nested import flatten, map_structure, pack
-from nnfast.layers.symbolic import Node, SymbolicTensor
+from nnfast.layers.symbolic import OPERATIONS, Node, SymbolicTensor
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tensor import Tensor, as_array
 
@@ -219,6 +219,8 @@ def from_config(config: dict[str, Any], custom_objects: Any = None) -> tuple[Any
     made: dict[str, Any] = {}
     waiting: list[tuple[str, Any]] = []
     for part in config["layers"]:
+        if part.get("class_name") in OPERATIONS and "module" not in part and "trainable" not in part["config"]:
+            part = {**part, "module": "keras.src.ops"}  # Keras's .h5 names no module, and Mean is a metric, too
         layer = deserialize_keras_object(part, custom_objects=custom_objects)
         name = part.get("name") or part["config"]["name"]
         made[name] = layer

@@ -1,6 +1,21 @@
 """The functional interface: every op takes arrays or tensors and returns tensors. The only room that calls kernels."""
 
 from nnfast.ops import random
+from nnfast.ops._op import gives_way as _gives_way
+from nnfast.ops.arrange import (
+    all,
+    any,
+    arange,
+    convert_to_numpy,
+    convert_to_tensor,
+    eye,
+    flip,
+    repeat,
+    split,
+    stop_gradient,
+    take,
+    tile,
+)
 from nnfast.ops.attention import attention
 from nnfast.ops.conv import conv1d, conv2d, conv2d_transpose, depthwise_conv2d
 from nnfast.ops.elementwise import (
@@ -144,6 +159,9 @@ __all__ = [
     "add",
     "advance",
     "after_step",
+    "all",
+    "any",
+    "arange",
     "argmax",
     "argmin",
     "at_end_of_step",
@@ -163,6 +181,8 @@ __all__ = [
     "conv1d",
     "conv2d",
     "conv2d_transpose",
+    "convert_to_numpy",
+    "convert_to_tensor",
     "current_status",
     "dense",
     "depthwise_conv2d",
@@ -177,7 +197,9 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "eye",
     "flatten",
+    "flip",
     "ftrl",
     "full",
     "full_like",
@@ -239,6 +261,7 @@ __all__ = [
     "ravel",
     "reciprocal",
     "relu",
+    "repeat",
     "reshape",
     "rmsprop",
     "rsqrt",
@@ -255,18 +278,22 @@ __all__ = [
     "softmax_xent_with_correct",
     "softplus",
     "softsign",
+    "split",
     "sqrt",
     "square",
     "squeeze",
     "stack",
     "std",
+    "stop_gradient",
     "sub",
     "subtract",
     "sum",
     "swapaxes",
     "swish",
+    "take",
     "take_rows",
     "tanh",
+    "tile",
     "transpose",
     "true_divide",
     "truncated_normal",
@@ -279,4 +306,17 @@ __all__ = [
     "zeros_like",
 ]
 
-from nnfast.ops import _methods  # noqa: F401  last: it attaches the ops to Tensor
+# These also take what stands for data to come, so that a functional model can be made of them.
+_GIVE_WAY = """
+    abs absolute add all any argmax argmin broadcast_to cast clip concat concatenate convert_to_tensor div divide
+    dot elu equal erf exp expand_dims expm1 flip gelu greater greater_equal hard_sigmoid isfinite isinf isnan
+    leaky_relu less less_equal log log1p log_softmax logical_and logical_not logical_or logical_xor logsumexp matmul
+    max maximum mean min minimum moveaxis mul multiply neg negative not_equal one_hot ones_like pad pow power prod
+    ravel reciprocal relu repeat reshape rsqrt selu sigmoid sign silu softmax softplus softsign split sqrt square
+    squeeze stack std stop_gradient sub subtract sum swapaxes swish take tanh tile transpose true_divide var where
+    zeros_like
+"""
+for _name in _GIVE_WAY.split():
+    globals()[_name] = _gives_way(globals()[_name])
+
+from nnfast.ops import _methods  # noqa: E402, F401  last: it attaches the ops to Tensor
