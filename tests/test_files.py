@@ -874,3 +874,28 @@ def test_how_keras_compiled_them():
     x = golden_inputs(GOLDEN["keras2_cnn.h5"])
     model.fit(x, np.array([0, 1, 2]), verbose=0)
     assert model.metrics_names[1] == "accuracy"
+
+
+def test_a_class_without_kwargs_says_what_to_add(tmp_path):
+    class Plain(nnfast.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = layers.Dense(2)
+
+        def call(self, x):
+            return self.out(x)
+
+    model = Plain()
+    model.predict(np.ones((3, 4)), verbose=0)
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(
+        ValueError, match=r"Plain.__init__\(\) got an unexpected.*\*\*kwargs.*super\(\).__init__\(\*\*kwargs\)"
+    ):
+        models.load_model(tmp_path / "m.keras", custom_objects={"Plain": Plain})
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    model = nnfast.Sequential([nnfast.Input((4,)), layers.Dense(2)])
+    for save in (lambda: model.save(tmp_path / "no" / "m.keras"), lambda: model.save_weights(tmp_path / "no" / "m.h5")):
+        with pytest.raises(FileNotFoundError, match=r"the folder does not exist. Make it first.*no'$"):
+            save()

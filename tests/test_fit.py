@@ -520,6 +520,29 @@ def test_own_train_step():
     assert list(history) == ["mine"] and history["mine"][-1] < 0.1 * history["mine"][0]
 
 
+def test_class_weight_of_a_sequence():
+    """Batches by index weigh as those of a generator, and as arrays."""
+    x, y = blobs(60)
+    weights = {0: 1.0, 1: 3.0, 2: 0.5}
+
+    class Batches(nnfast.utils.PyDataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return x[i * 20 : i * 20 + 20], y[i * 20 : i * 20 + 20]
+
+    def trained(*data, **options):
+        model = classifier()
+        model.fit(*data, class_weight=weights, verbose=0, **options)
+        return model.get_weights()
+
+    expected = trained(x, y, batch_size=20, shuffle=False)
+    assert same(trained(Batches()), expected) and same(trained(iter([Batches()[i] for i in range(3)])), expected)
+    with pytest.raises(ValueError, match="class_weight needs targets"):
+        trained(x)
+
+
 def test_steps_are_given_what_fit_was_given():
     """As Keras packs it: x alone, (x, y), (x, y, sample_weight); a list of inputs alone is (x,)."""
     seen = []

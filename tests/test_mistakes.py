@@ -103,6 +103,50 @@ ERRORS = {
         lambda: fit(words(20), np.ones((40, 12)), LABELS, validation_data=(np.full((9, 12), 20), LABELS[:9])),
         ["words", "Received: 20", "input_dim=21", "(batch 0, row 0 of the data)", "validation_data"],
     ),
+    "rows of targets of another length": (
+        lambda: fit(mlp(), ROWS, np.eye(3)[LABELS % 3], "categorical_crossentropy"),
+        ["scores", "(32, 3)", "(32, 10)", "must give 3 numbers"],
+    ),
+    "Flatten forgotten, with one-hot rows": (
+        lambda: fit(cnn(layers.Dense(10, name="scores")), IMAGES[..., None], np.eye(10)[LABELS], "mse"),
+        ["scores", "(32, 10)", "(32, 26, 26, 10)", "Flatten()"],
+    ),
+    "a list of inputs for a layer of one": (
+        lambda: layers.Dense(3, name="one")([ROWS, ROWS]),
+        ["one", "Dense", "one input", "[(None, 784), (None, 784)]", "Concatenate()"],
+    ),
+    "a list of Inputs for a layer of one": (
+        lambda: layers.Conv2D(3, 3, name="one")([nnfast.Input((8, 8, 1)), nnfast.Input((8, 8, 1))]),
+        ["one", "Conv2D", "one input", "[(None, 8, 8, 1), (None, 8, 8, 1)]", "Concatenate()"],
+    ),
+    "a loss that leaves the tape": (
+        lambda: fit(mlp(), ROWS, LABELS, lambda y, p: np.mean(p.numpy()[:, 0])),
+        ["no gradient", "hidden/kernel", "NumPy", "nnfast.ops"],
+    ),
+    "NumPy's function as activation": (
+        lambda: layers.Dense(3, activation=np.tanh, name="one")(ROWS),
+        ["one", "Dense", "NumPy's functions", "a Tensor", "ops.tanh", "no gradient"],
+    ),
+    "NumPy's function in a loss": (
+        lambda: fit(mlp(), ROWS, LABELS, lambda y, p: np.log(p)),
+        ["NumPy's functions", "a Tensor", "nnfast.ops"],
+    ),
+    "a callback's class for a callback": (
+        lambda: fit(mlp(), ROWS, LABELS, callbacks=[nnfast.callbacks.EarlyStopping]),
+        ["Callback object", "Did you mean EarlyStopping(...)?"],
+    ),
+    "a method of Keras 2": (
+        lambda: mlp().predict_classes(ROWS),
+        ["Sequential", ".predict_classes", "model.predict(x).argmax(axis=-1)"],
+    ),
+    "an argument of an optimizer misspelt": (
+        lambda: optimizers.Adam(learnin_rate=0.1),
+        ["Adam", "learnin_rate", "Did you mean learning_rate=?"],
+    ),
+    "words where numbers of words belong": (
+        lambda: nnfast.utils.pad_sequences([["a", "b"]]),
+        ["pad_sequences", "sequences[0]=['a', 'b']", "Tokenizer"],
+    ),
     "text as data": (lambda: fit(mlp(), np.array([["a", "b"]] * 40), LABELS), ["numbers", "<U1", "text"]),
     "text as labels": (
         lambda: fit(mlp(), ROWS, np.array(["cat", "dog"] * 20)),

@@ -282,3 +282,33 @@ class TestGradients:
         assert not utils.gradcheck(lambda a: a.detach() * 1.0 + 0.0 * a, [1.0], raise_exception=False)
         with pytest.raises(AssertionError, match="says nan"):
             utils.gradcheck(lambda a: ops.sum(a * float("nan")), [1.0])
+
+
+def test_gradcheck_of_derived_gradients():
+    """004-22: gradients that were derived by hand, and the element where they are wrong."""
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((5, 3)), rng.standard_normal((3, 2)), np.zeros(2)
+    gradcheck = nnfast.utils.gradcheck
+
+    def loss(w, b):
+        return 0.5 * ((x @ w + b) ** 2).sum()
+
+    def derived(w, b):
+        return [x.T @ (x @ w + b), (x @ w + b).sum(0)]
+
+    before = w.copy()
+    assert gradcheck(loss, [w, b], gradients=derived) and (w == before).all()
+    assert gradcheck(loss, [w, b], gradients=derived(w, b))
+    wrong = derived(w, b)
+    wrong[0][2, 1] += 0.1
+    with pytest.raises(AssertionError, match=r"\[gradcheck\] input 0, element \(2, 1\): your gradient says "):
+        gradcheck(loss, [w, b], gradients=wrong)
+    assert not gradcheck(loss, [w, b], gradients=wrong, raise_exception=False)
+    wrong[0][0, 0] = np.nan
+    with pytest.raises(AssertionError, match=r"element \(0, 0\): your gradient says nan"):
+        gradcheck(loss, [w, b], gradients=wrong)
+    assert gradcheck(lambda v: (v**2).sum(), np.array([1.0, 2.0]), gradients=[2.0, 4.0])
+    with pytest.raises(ValueError, match=r"each input.*\[\(3, 2\)\] for inputs of shapes \[\(3, 2\), \(2,\)\]"):
+        gradcheck(loss, [w, b], gradients=wrong[:1])
+    with pytest.raises(TypeError, match=r"one number"):
+        gradcheck(lambda v: v, np.ones(3), gradients=np.ones(3))

@@ -69,7 +69,9 @@ class CallbackList:
         self.callbacks: list[Callback] = []
         for c in given:
             if not isinstance(c, Callback):
-                raise TypeError(f"[callbacks] every callback must be a Callback object. Received: {c!r}")
+                made = isinstance(c, type) and issubclass(c, Callback)
+                fix = f". Did you mean {c.__name__}(...)?" if made else ""
+                raise TypeError(f"[callbacks] every callback must be a Callback object. Received: {c!r}{fix}")
             self.callbacks.append(c)
         if add_progbar and not any(isinstance(c, ProgbarLogger) for c in self.callbacks):
             self.callbacks.append(ProgbarLogger())

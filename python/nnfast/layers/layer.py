@@ -39,6 +39,10 @@ _RENAMED = {
     "bias": "use_bias",
     "p": "rate",
 }
+NUMPY_ON_TENSORS = (
+    "[nnfast] NumPy's functions take arrays, and what they give has no gradient. Received: a Tensor. Use the function "
+    "of nnfast.ops, e.g. ops.tanh for np.tanh; for the values alone x.numpy()"
+)
 _LATER = ("lora_rank", "lora_alpha", "quantization_config")  # in Keras's configs, None unless used
 
 _build_lock = threading.RLock()  # several threads may call an unbuilt model
@@ -128,8 +132,7 @@ def _built_by(build: Any) -> Any:
         given = [None if s is None else standardize_shape(s) for s in args or ([] if kwargs else [None])]
         named = {k: None if s is None else standardize_shape(s) for k, s in kwargs.items()}
         shape = given[0] if given else next(iter(named.values()))
-        if isinstance(shape, tuple):
-            self.check_input(shape)
+        self._check_shape(shape)
         build(self, *given, **named)
         if type(self).build.__wrapped__ is not build:
             return  # super().build(): what called it will say when it is done
@@ -193,6 +196,7 @@ class Layer:
     _training_at = 0  # its position among call's arguments
     _call_names: tuple[str, ...] = ()  # the names of call's arguments
     _takes_mask = False  # is one of them `mask`, or ends in `_mask`?
+    _takes_several = False  # may its first argument be a list of tensors, though check_input is about one?
     _makes_mask = False  # does the class override compute_mask?
     _np_dtype: Any = None
     _features: Any = None  # shape of one sample of the last input: the same again needs no second look
@@ -351,8 +355,8 @@ class Layer:
                     self._build_for(_any_batch(shape), args, kwargs)
         if self.input_spec is not None:
             self._check_spec(x)
+        self._check_shape(shape)
         if isinstance(shape, tuple):
-            self.check_input(shape)
             self._features = None if self.input_spec is not None else shape[1:]
         return args, kwargs, training
 
@@ -380,6 +384,19 @@ class Layer:
         tensors = {k for k, v in given.items() if any(hasattr(t, "shape") for t in flatten(v))}
         return {n: _any_batch(shapes_of(given[n])) for n in self._build_names if n in tensors}
 
+    def _check_shape(self, shape: Any) -> None:
+        """`check_input`, which is about one tensor; a layer of ours that has one and gets several says so."""
+        if isinstance(shape, tuple):
+            self.check_input(shape)
+            return
+        kind = type(self)
+        ours = kind.check_input is not Layer.check_input and kind.__module__.startswith("nnfast.")
+        if shape and ours and not self._takes_several:
+            raise ValueError(
+                f"[{self.name}] {kind.__name__} takes one input. Received: input shapes {shape}. "
+                "Join them first, e.g. with Concatenate()([a, b]), or call it on each"
+            )
+
     def _check_spec(self, x: Any) -> None:
         """Raises a ValueError if an input is not what `input_spec` says."""
         specs = self.input_spec if isinstance(self.input_spec, (list, tuple)) else [self.input_spec]
@@ -406,8 +423,7 @@ class Layer:
                     self._build_for(shape, args, kwargs)
             if self.input_spec is not None:
                 self._check_spec(first)
-            if isinstance(shape, tuple):
-                self.check_input(shape)
+            self._check_shape(shape)
             node = Node(self, args, kwargs, self._symbolic_outputs(args, kwargs))
         except _ERRORS as e:
             self._sign(e, args)
@@ -503,6 +519,8 @@ class Layer:
         if getattr(e, "_signed", False) or type(e) not in _ERRORS or not e.args or not isinstance(e.args[0], str):
             return
         e._signed = True  # type: ignore[attr-defined]
+        if "__array_ufunc__=None" in e.args[0]:
+            e.args = (NUMPY_ON_TENSORS,)
         shapes = ", ".join(str(shapes_of(a)) for a in args)
         e.args = (
             f"{e.args[0]}\nIn the layer {self.name!r} ({type(self).__name__}), input shape {shapes}.",

@@ -79,6 +79,7 @@ class RNN(Layer):
         self.bias: Variable | None = None
         self.states: list[Variable] | None = None
 
+    _takes_several = True  # the sequences, and states to begin with
     return_sequences: bool
     return_state: bool
     go_backwards: bool

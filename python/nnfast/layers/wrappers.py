@@ -88,6 +88,8 @@ class Bidirectional(Layer):
                     f"{getattr(backward, name)}"
                 )
 
+    _takes_several = True  # the sequences, and states to begin with
+
     def check_input(self, shape: Shape) -> None:
         self.forward_layer.check_input(shape)
 

@@ -42,6 +42,10 @@ def matched(name: str, y_true: Any, y_pred: Any) -> tuple[Any, Tensor]:
                 " Labels that are class numbers need to_categorical(y), or a sparse_categorical_crossentropy loss; "
                 "one value per sample needs a last layer with one unit, or y.reshape(-1, 1)."
             )
+        elif true.ndim == 2 < y_pred.ndim and true.shape[0] == y_pred.shape[0]:
+            fix = " Is a Flatten() missing before the last Dense layers?"
+        elif true.shape[:-1] == y_pred.shape[:-1]:
+            fix = f" The last layer must give {true.shape[-1]} numbers, as many as y_true has."
         elif true.size == y_pred.size:
             fix = f" The sizes agree: y.reshape({y_pred.shape}) would fit."
         raise ValueError(

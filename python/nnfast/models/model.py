@@ -16,7 +16,7 @@ import numpy as np
 from nnfast import callbacks as cb
 from nnfast import config, ops, optimizers, saving
 from nnfast import metrics as metric_room
-from nnfast.layers.layer import Layer, standardize_shape
+from nnfast.layers.layer import NUMPY_ON_TENSORS, Layer, standardize_shape
 from nnfast.layers.nested import flatten, map_structure, pack
 from nnfast.layers.symbolic import is_symbolic, symbols, trial
 from nnfast.models.compiled import CompiledLoss, CompiledMetrics
@@ -33,6 +33,15 @@ from nnfast.models.summary import print_summary
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
 from nnfast.tensor import Tensor
+
+# Methods of older Keras, and what to write now.
+_GONE = {
+    "predict_classes": "Keras has dropped it. Use model.predict(x).argmax(axis=-1), or > 0.5 for one unit",
+    "predict_proba": "Keras has dropped it. Use model.predict(x)",
+    "fit_generator": "Keras has dropped it. Use model.fit(generator, steps_per_epoch=...)",
+    "evaluate_generator": "Keras has dropped it. Use model.evaluate(generator, steps=...)",
+    "predict_generator": "Keras has dropped it. Use model.predict(generator, steps=...)",
+}
 
 
 class Results(MutableMapping):
@@ -147,6 +156,12 @@ class Model(Layer):
         self._status = ops.new_status()
         self._looked = False  # has a step run since `compile`, whose data was looked at for warnings?
         self._compile_arguments: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:  # only what is not found otherwise comes here
+        if name not in _GONE:
+            return self.__getattribute__(name)  # for its error: a property may have raised it
+        text = f"[{type(self).__name__}] there is no such attribute. Received: .{name}. {_GONE[name]}"
+        raise AttributeError(text, name=name, obj=self)
 
     # ---- structure ----
     @property
@@ -581,7 +596,7 @@ class Model(Layer):
             if validation_data is not None:
                 raise ValueError("[fit] give validation_split or validation_data, not both")
             (x, y, sample_weight), validation_data = _split(x, y, sample_weight, validation_split)
-        if class_weight is not None and y is None and not hasattr(x, "__iter__"):
+        if class_weight is not None and y is None and not _iterable(x):
             raise ValueError("[fit] class_weight needs targets. Received: y=None")
         data = make_data("fit", x, y, sample_weight, batch_size, shuffle, self._x_dtypes)
         self._check_targets("fit", data)
@@ -1033,6 +1048,7 @@ def _tagged(tag: str):
         yield
     except (TypeError, ValueError) as e:
         _reword(e, lambda text: text.replace("[fit] ", tag, 1) if text.startswith("[fit] ") else text)
+        _reword(e, lambda text: NUMPY_ON_TENSORS if text.endswith("(__array_ufunc__=None)") else text)
         raise
 
 

@@ -4,6 +4,7 @@ The arithmetic of a step is in kernels. Learning rate and step count are buffers
 n-th step of an accumulation, and whether the averages overwrite the weights, is decided in kernels, too.
 """
 
+import difflib
 import inspect
 import operator
 import re
@@ -129,7 +130,9 @@ class Optimizer:
             learning_rate = kwargs.pop("lr")
         decay = kwargs.pop("decay", None)
         if kwargs:
-            raise TypeError(f"[{tag}] unknown argument. Received: {', '.join(kwargs)}")
+            close = difflib.get_close_matches(next(iter(kwargs)), inspect.signature(type(self)).parameters, 1, 0.6)
+            hint = f". Did you mean {close[0]}=?" if close else ""
+            raise TypeError(f"[{tag}] unknown argument. Received: {', '.join(kwargs)}{hint}")
         if not decay:
             return learning_rate
         if callable(learning_rate):
@@ -386,7 +389,11 @@ class Optimizer:
             missing = [v.path for v, g in zip(variables, grads) if g is None]
             grads = [g for g in grads if g is not None]
             if not grads:
-                raise ValueError(f"[{tag}] no gradient was given: the loss depends on none of {missing}")
+                raise ValueError(
+                    f"[{tag}] no gradient was given: the loss depends on none of {missing}. Received: None for each. "
+                    "What went through NumPy, or was read with .numpy() or float(), has no "
+                    "history: compute with nnfast.ops and operators"
+                )
             warnings.warn(
                 f"[{tag}] these variables have no gradient and stay as they are: {missing}. The loss does not depend "
                 "on them",

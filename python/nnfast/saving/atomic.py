@@ -1,6 +1,7 @@
 """Writes that happen whole or not at all."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,6 +14,10 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     An interruption, an error or a power cut leaves what `path` was before.
     """
     path = os.path.realpath(path)  # an existing link keeps pointing to where the data lie
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        text = "the folder does not exist. Make it first, with os.makedirs(..., exist_ok=True)"
+        raise FileNotFoundError(errno.ENOENT, text, folder)
     part = temporary_name(path)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
@@ -25,7 +30,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(part)
         raise
-    sync_folder(os.path.dirname(path))
+    sync_folder(folder)
 
 
 def temporary_name(path: str) -> str:

@@ -437,7 +437,15 @@ def _instance(cls: type, config: Any, old: bool, kind: str | None) -> Any:
     if old and isinstance(config.get("axis"), list) and len(config["axis"]) == 1:
         config["axis"] = config["axis"][0]
     make = getattr(cls, "from_config", None)
-    return make(config) if make is not None else cls(**config)
+    try:
+        return make(config) if make is not None else cls(**config)
+    except TypeError as e:
+        if "unexpected keyword argument" not in str(e) or f"{cls.__name__}.__init__" not in str(e):
+            raise
+        raise ValueError(
+            f"[deserialize] {e}. Received: the arguments {', '.join(map(repr, config))}. Let its __init__ take "
+            "**kwargs and pass them to super().__init__(**kwargs)"
+        ) from e
 
 
 def _literals(value: Any, name: Any) -> Any:

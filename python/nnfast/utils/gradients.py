@@ -85,8 +85,10 @@ def gradcheck(
     atol: float = 1e-5,
     rtol: float = 1e-3,
     raise_exception: bool = True,
+    gradients: Any = None,
 ) -> bool:
-    """Does the tape's gradient of f agree with difference quotients, for every element of every input?
+    """Does the tape's gradient of f agree with difference quotients, for every element of every input? Or, with
+    `gradients`, do those that you derived yourself?
 
     Args:
         f: a function of tensors that gives a tensor. Its elements are weighted by fixed random weights and summed.
@@ -94,8 +96,12 @@ def gradcheck(
         eps: the step of the difference quotients.
         atol, rtol: they agree if |tape - numeric| <= atol + rtol |numeric|; NaN never does.
         raise_exception: raise instead of returning False?
+        gradients: an array for each input, or a function of the inputs that gives them: checked instead of the tape's.
+            f then gives one number, which NumPy may compute.
 
     Raises:
+        TypeError: f does not give a tensor (or, with gradients, a number).
+        ValueError: there is no gradient for each input, of its shape.
         AssertionError: they disagree; it names the input, the element and both values of the worst one.
 
     >>> import nnfast
@@ -104,9 +110,17 @@ def gradcheck(
     >>> gradcheck(lambda x: nnfast.ops.sum(x.detach() * x), [1.0, 2.0])
     Traceback (most recent call last):
     AssertionError: [gradcheck] input 0, element (1,): the tape says 2.0, the difference quotient 4.0
+    >>> gradcheck(lambda x: (x**2).sum(), [np.array([1.0, 2.0])], gradients=lambda x: [3 * x])
+    Traceback (most recent call last):
+    AssertionError: [gradcheck] input 0, element (1,): your gradient says 6.0, the difference quotient 4.0
     """
     one = not isinstance(inputs, (tuple, list)) or not inputs or not np.ndim(inputs[0])
-    variables = [Variable(np.asarray(x, np.float64)) for x in ([inputs] if one else inputs)]
+    arrays = [np.array(x, np.float64) for x in ([inputs] if one else inputs)]
+    if gradients is not None:
+        given = _given_gradients(gradients, arrays)
+        numeric = numerical_gradient(lambda: _number(f(*arrays)), arrays, eps)
+        return _agree("your gradient", given, numeric, atol, rtol, raise_exception)
+    variables = [Variable(x) for x in arrays]
     weights = np.random.default_rng(7).uniform(0.5, 1.5, np.shape(_array(f(*variables))))
 
     with GradientTape() as tape:
@@ -117,6 +131,32 @@ def gradcheck(
         weights = np.ones(())
     found = tape.gradient(y, variables, output_gradients=weights.astype(y.dtype))
     numeric = numerical_gradient(lambda: float((weights * _array(f(*variables))).sum()), variables, eps)
+    return _agree("the tape", found, numeric, atol, rtol, raise_exception)
+
+
+def _given_gradients(gradients: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Those that the user derived, in the order of the inputs."""
+    given = gradients(*arrays) if callable(gradients) else gradients
+    if len(arrays) == 1 and np.shape(given) == arrays[0].shape:
+        given = [given]
+    shapes = [np.shape(g) for g in given]
+    if shapes != [a.shape for a in arrays]:
+        raise ValueError(
+            "[gradcheck] gradients must hold an array for each input, of its shape. "
+            f"Received: shapes {shapes} for inputs of shapes {[a.shape for a in arrays]}"
+        )
+    return [np.asarray(g, np.float64) for g in given]
+
+
+def _number(y: Any) -> float:
+    a = _array(y)
+    if a.size != 1:
+        raise TypeError(f"[gradcheck] with gradients= f must give one number. Received: shape {a.shape}")
+    return float(a.reshape(()))
+
+
+def _agree(whose: str, found: Any, numeric: list[np.ndarray], atol: float, rtol: float, raise_exception: bool) -> bool:
+    """True, or else False or an AssertionError about the worst element."""
     for i, (g, n) in enumerate(zip(found, numeric)):
         exact = np.zeros(n.shape) if g is None else np.asarray(g, np.float64)
         wrong = ~(np.abs(exact - n) <= atol + rtol * np.abs(n))
@@ -129,7 +169,7 @@ def gradcheck(
         said = "None" if g is None else f"{exact[at]:.10}"
         quotient = float(round(n[at], 8))
         raise AssertionError(
-            f"[gradcheck] input {i}, element {at}: the tape says {said}, the difference quotient {quotient}"
+            f"[gradcheck] input {i}, element {at}: {whose} says {said}, the difference quotient {quotient}"
         )
     return True
 

@@ -44,7 +44,13 @@ def pad_sequences(
     inner = next((np.asarray(s).shape[1:] for s in sequences if len(s)), ())
     rows = np.full((len(sequences), maxlen, *inner), value, kind)
     for i, s in enumerate(sequences):
-        some = np.asarray(s[max(len(s) - maxlen, 0) :] if truncating == "pre" else s[:maxlen], kind)
+        try:
+            some = np.asarray(s[max(len(s) - maxlen, 0) :] if truncating == "pre" else s[:maxlen], kind)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"[pad_sequences] sequences must hold numbers for dtype {kind}. Received: sequences[{i}]={s!r:.80}. "
+                "Turn words into numbers first, with preprocessing.text.Tokenizer, or use dtype=object"
+            ) from None
         if not len(some):
             continue
         if some.shape[1:] != inner:
