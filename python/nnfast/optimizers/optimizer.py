@@ -4,7 +4,6 @@ The arithmetic of a step is in kernels. Learning rate and step count are buffers
 n-th step of an accumulation, and whether the averages overwrite the weights, is decided in kernels, too.
 """
 
-import difflib
 import inspect
 import operator
 import re
@@ -130,6 +129,8 @@ class Optimizer:
             learning_rate = kwargs.pop("lr")
         decay = kwargs.pop("decay", None)
         if kwargs:
+            import difflib
+
             close = difflib.get_close_matches(next(iter(kwargs)), inspect.signature(type(self)).parameters, 1, 0.6)
             hint = f". Did you mean {close[0]}=?" if close else ""
             raise TypeError(f"[{tag}] unknown argument. Received: {', '.join(kwargs)}{hint}")
