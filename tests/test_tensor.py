@@ -662,6 +662,16 @@ def test_an_outer_tape_goes_through_what_an_inner_one_has_used():
     assert [outer.gradient(y, x).item() for _ in range(2)] == [6.0, 6.0]
 
 
+def test_a_tape_that_stays_open_keeps_no_inner_ones():
+    x = Variable(3.0)
+    with GradientTape() as outer:
+        for _ in range(100):
+            with GradientTape() as inner:
+                y = x * x
+            inner.gradient(y, x)
+    assert len(outer._others) <= 2 and outer.gradient(y, x).item() == 6.0
+
+
 def test_only_what_lies_on_the_way_is_visited():
     v, w, calls = Variable([2.0]), Variable([3.0]), []
 

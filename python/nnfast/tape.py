@@ -253,7 +253,7 @@ class GradientTape:
             raise RuntimeError("[GradientTape] this tape is already open")
         self._first, self._used, self._open = next(_numbers), False, True
         for other in local.tapes:
-            other._others.append(weakref.ref(self))
+            other._others = [r for r in other._others if r() is not None] + [weakref.ref(self)]
         self._others = [weakref.ref(other) for other in local.tapes]
         local.tapes.append(self)
         return self
