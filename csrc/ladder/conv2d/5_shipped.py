@@ -1,5 +1,5 @@
 # Rung 5: shipped. What `nnfast.ops.conv2d`, and with it each Conv2D layer, runs.
-# Idea:    windows read where they lie, with tiles, packing and a way of sharing chosen by the shape.
+# Idea:    windows read where they lie, or Winograd's products where they pay, chosen by the shape.
 # Changed: csrc/cpu/conv2d.cpp; any stride, dilation, padding, groups and layout; bias and relu before y is written.
 # Removes: what the rungs below lose on edges and on few channels, and all cores but one being idle.
 from nnfast import ops

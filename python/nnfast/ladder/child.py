@@ -40,6 +40,8 @@ def main(request_file: str, diary_file: str) -> int:
 def _raised(e: Exception, source: str, step: str) -> str:
     """The lines of the student's own file that led to an exception."""
     own = [f for f in traceback.extract_tb(e.__traceback__) if f.filename == source]
+    if not own:
+        raise e  # not the student's fault: the traceback is for us
     where = "".join(f"\n  line {f.lineno}, in {f.name}: {f.line}" for f in own)
     return f"it raised {type(e).__name__}: {e}{where}\nIt happened here: {step}."
 
@@ -61,6 +63,7 @@ def _work(request: dict[str, Any], write: Any) -> None:
                 f"it reads or writes {side} of {name}"
             )
             check_reads(function, edge, argument, end)
+    write(step=f"checking the rungs of {problem.name}")
     finished = race(
         problem,
         sizes,

@@ -194,17 +194,17 @@ def _openblas() -> list[str]:
 # ---- the limits of this machine ----
 
 
-def multiply_adds(threads: int) -> float:
+def multiply_adds(isa: str, threads: int) -> float:
     """Some milliseconds of multiplications and additions in registers; returns how many operations."""
-    return _ladder.multiply_add(instruction_set(), threads, 1 << 15)
+    return _ladder.multiply_add(isa, threads, 1 << 15)
 
 
-def mover(problem: Problem, sizes: tuple[int, ...]) -> tuple[Run, float]:
+def mover(isa: str, problem: Problem, sizes: tuple[int, ...]) -> tuple[Run, float]:
     """A function that moves as many bytes as the problem must, and nothing else; and how many those are."""
     count = max(int(problem.traffic(sizes)) // 8 * 2, 1 << 14) // 2
     if problem.bound_by == "reading":
         x = aligned((2 * count,))
-        return lambda: _ladder.read_bytes(instruction_set(), x), 8.0 * count
+        return lambda: _ladder.read_bytes(isa, x), 8.0 * count
     x, y = aligned((count,)), aligned((count,))
     return lambda: _ladder.copy_bytes(x, y), 8.0 * count
 

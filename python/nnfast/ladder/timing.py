@@ -205,16 +205,17 @@ class _limits:
     """What this machine does at best, with one thread and with all, measured in every round beside the rungs."""
 
     def __init__(self, problem: Problem, sizes: tuple[int, ...], threads: int):
+        self._isa = rungs.instruction_set()
         self._counts = sorted({1, threads})
-        self._move, self._bytes = rungs.mover(problem, sizes)
+        self._move, self._bytes = rungs.mover(self._isa, problem, sizes)
         self._seen: dict[int, tuple[list[float], list[float]]] = {n: ([], []) for n in self._counts}
 
     def measure(self) -> None:
         for count, (operations, moved) in self._seen.items():
             rungs.set_num_threads(count)
-            rungs.multiply_adds(count)
+            rungs.multiply_adds(self._isa, count)
             start = time.perf_counter()
-            done = rungs.multiply_adds(count)
+            done = rungs.multiply_adds(self._isa, count)
             operations.append(done / (time.perf_counter() - start))
             self._move()
             start = time.perf_counter()
