@@ -1,7 +1,8 @@
 """The losses by number: squared errors, cross-entropies, hinge; where the course's print is wrong, both numbers."""
 
+import matplotlib.pyplot as plt
 import numpy as np
-from common import quick
+from common import quick, save
 
 import nnfast
 from nnfast import losses, ops
@@ -29,6 +30,22 @@ row("  of probabilities clipped at 1e-7", "14.06 (Keras)", losses.sparse_categor
 outputs = np.array([0, 0.1, 0.4, 0.8, 0.5, 0.4, 0.3, 0.1, 0.1, 0.9])
 row("sum of squares, target 4 (the text's copy: 1)", 2.14, float(np.sum((outputs - np.eye(10)[4]) ** 2)))
 row("hinge of 0.3 for 1", 0.7, losses.hinge(np.array([1.0]), np.array([0.3])).item())
+
+# What is steeper? Two costs of p = sigmoid(w2 tanh(w1 x)) over both weights (after Glorot and Bengio 2010, figure 5).
+x = np.random.default_rng(0).normal(size=100)
+w1, w2 = np.meshgrid(*2 * [np.linspace(-4, 4, 41)])
+p = ops.sigmoid(w2.reshape(-1, 1) * np.tanh(w1.reshape(-1, 1) * x))
+t = np.broadcast_to((x > 0) * 1.0, p.shape)
+costs = {"cross-entropy": losses.binary_crossentropy(t, p), "squared error": losses.mean_squared_error(t, p)}
+axes = plt.figure().add_subplot(projection="3d")
+for (name, cost), color in zip(costs.items(), ("black", "red")):
+    height = cost.numpy().reshape(w1.shape)
+    axes.plot_wireframe(w1, w2, height, rcount=20, ccount=20, color=color, linewidth=0.6, label=name)
+    steps = np.hypot(*np.gradient(height, 0.2))
+    print(f"{name}: slope at most {steps.max():.2f}, at w1 = 4, w2 = -4, all wrong: {steps[0, -1]:.3f}")
+axes.set(xlabel="$w_1$", ylabel="$w_2$")
+axes.legend()
+save("cross_entropy_and_squared_error")
 
 # A linear classifier by hinge and an L2 penalty is a support vector machine. Without scikit-learn: 3 or 8?
 try:
