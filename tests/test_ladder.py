@@ -133,6 +133,8 @@ def test_show(capsys):
         (["gemm", "--show", "99"], "no such rung"),
         (["gemm", "--size", "1,2"], "expects one number, or M,N,K"),
         (["gemm", "--mine", "nowhere.cpp"], "no such file"),
+        (["gemm", "--mine", __file__, "--limit", "nan"], "limit is a number of seconds above 0"),
+        (["gemm", "--size", "4000000"], "more memory than there is"),
         (["gemm", "--mine", __file__ + "c"], "no such file"),
     ],
 )
@@ -159,7 +161,7 @@ def test_climbing(quick, capsys, tmp_path):
         assert "rung 7, amx: this CPU has no AMX; checked with simulated tiles, not timed" in out
     result = json.loads(file.read_text())
     assert result["sizes"] == [48, 48, 48] and result["operations"] == 2 * 48**3
-    assert all(0 < r["seconds"] < 10 and r["error"] < 1e-2 and 0 < r["share"] < 2 for r in result["results"])
+    assert all(0 < r["seconds"] < 10 and r["error"] < 1e-2 and r["share"] > 0 for r in result["results"])
     assert {r["title"]: r["threads"] for r in result["results"]}["threaded"] == 2
 
 
@@ -198,7 +200,7 @@ FILES = {
     "crashes": (GOOD.replace("float sum = 0;", "float sum = 0; if (K == 23) sum = *(volatile float*)8;"),
         r"crashed \(SIGSEGV\).*M=17, N=19, K=23, primes",
     ),
-    "is endless": (GOOD.replace("float sum = 0;", "float sum = 0; while (N == 19) asm volatile(\"\");"), r"within 1 s"),
+    "is endless": (GOOD.replace("float sum = 0;", "float sum = 0; while (N == 19) asm volatile(\"\");"), r"within 2 s"),
     "writes outside": (GOOD.replace("j < N", "j <= N"), r"writes past the end of c: 1 num"),
     "reads outside": (
         GOOD.replace("float sum = 0;", "float sum = 0; if (!i) (void)*(volatile float*)(b + K * N);"),
@@ -224,7 +226,7 @@ def test_mine(kind, tmp_path):
         assert "my_gemm.cpp" in ladder.table(result)
         return
     with pytest.raises(ValueError, match=r"\[ladder\] my_gemm.cpp") as raised:
-        ladder.climb("gemm", [40], 1, file, limit=1.0, budget=0.01)
+        ladder.climb("gemm", [40], 1, file, limit=2.0, budget=0.01)
     assert re.search(message, str(raised.value), re.S), str(raised.value)
 
 
@@ -249,7 +251,10 @@ def test_mine_in_python(tmp_path):
         ladder.climb("reduce", [4], 1, file, budget=0.01)
     with pytest.raises(ValueError, match=r"defines no function softmax. Write: def softmax\(x\), which returns y"):
         ladder.climb("softmax", [4], 1, file, budget=0.01)
-    file.write_text("def reduce(x):\n    return x.sum(dtype='float64')\n")
+    file.write_text("def reduce(x)\n    return 0\n")
+    with pytest.raises(ValueError, match=r"my_softmax\.py is no Python: line 1"):
+        ladder.climb("reduce", [4], 1, file, budget=0.01)
+    file.write_bytes("# 求和\ndef reduce(x):\n    return x.sum(dtype='float64')\n".encode())
     assert ladder.climb("reduce", [100], 1, file, budget=0.01).results[-1].title == "my_softmax.py"
 
 
@@ -336,5 +341,5 @@ def test_pages_by_hand(pages):
     assert "old" not in full and pages.filled(full, [race]) == full
     assert "| 0 loop | 1 | ~2,000 ± 10% | 1.0 | 25.0% | 1e-07 |\n| 1 naive |" in full
     assert "| *numpy* | 1 | 500.00 ± 10% | 4.0 |" in full and "Rung 2, amx: not here." in full
-    assert "*A CPU, 1 thread: 1,000 ms, 2.0 GFLOP/s, 25.0% of the limit, 2.00 times rung 0.*" in full
+    assert "- *A CPU, avx2, 1 thread: 1,000 ms, 2.0 GFLOP/s, 25.0% of the limit, 2.00 times rung 0.*" in full
     assert "- 1 thread: 8 GFLOP/s in registers, 3 GB/s copying" in full

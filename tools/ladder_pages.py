@@ -82,13 +82,13 @@ def line(race: dict[str, Any], number: int) -> str:
     ours = [r for r in race["results"] if r["number"] is not None]
     at = next((i for i, r in enumerate(ours) if r["number"] == number), None)
     if at is None:
-        return f"*{race['cpu']}: not timed.*"
+        return f"- *{race['cpu']}, {race['isa']}: not timed.*"
     r = ours[at]
     gain = f", {ours[at - 1]['seconds'] / r['seconds']:,.2f} times rung {ours[at - 1]['number']}" if at else ""
     threads = f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}"
     return (
-        f"*{race['cpu']}, {threads}: {milliseconds(r)} ms, {speed(race, r):,.{digits(race)}f} {unit(race)}, "
-        f"{r['share']:.1%} of the limit{gain}.*"
+        f"- *{race['cpu']}, {race['isa']}, {threads}: {milliseconds(r)} ms, "
+        f"{speed(race, r):,.{digits(race)}f} {unit(race)}, {r['share']:.1%} of the limit{gain}.*"
     )
 
 

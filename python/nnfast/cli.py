@@ -100,7 +100,9 @@ def run_ladder(args: Any) -> int:
     live = sys.stderr.isatty()
 
     def tell(text: str) -> None:
-        if live:
+        if "\n" in text:
+            print(text, file=sys.stderr)  # warnings of the compiler
+        elif live:
             print(f"\r{text[:width]:{width}}", end="", file=sys.stderr, flush=True)
 
     try:

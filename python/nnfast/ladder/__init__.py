@@ -46,16 +46,21 @@ def climb(
         ValueError: an unknown op or size; your file does not compile, crashes, hangs or is wrong.
 
     >>> result = climb("reduce", [1000], threads=1, budget=0.01)
-    >>> [r.title for r in result.results][0]
-    'serial'
+    >>> [r.title for r in result.results if r.number == 1]
+    ['serial']
     """
     problem = _problem(op)
     sizes = problem.default if size is None else problem.sizes(size)
     if min(sizes) < 1:
         raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
     threads = threads or _rungs.device.get_num_threads()
+    if not limit > 0:
+        raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
     if mine is None:
-        return race(problem, sizes, threads, None, tell, budget)
+        try:
+            return race(problem, sizes, threads, None, tell, budget)
+        except MemoryError:
+            raise ValueError(f"[ladder] these sizes need more memory than there is. Received: {list(sizes)}") from None
     return _mine.run(Path(mine), problem, sizes, threads, limit, tell, budget)
 
 

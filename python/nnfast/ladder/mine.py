@@ -63,7 +63,7 @@ def compile_file(path: Path, problem: Problem, folder: Path, tell: Callable[[str
         more = f"\n... and {len(lines) - 30} lines more" if len(lines) > 30 else ""
         raise ValueError(f"[ladder] {path.name} does not compile:\n" + "\n".join(lines[:30]) + more)
     if done.stderr:
-        tell(done.stderr.strip())
+        tell(done.stderr)
     return target
 
 

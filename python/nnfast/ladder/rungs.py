@@ -39,7 +39,7 @@ class Rung:
 
     @property
     def source(self) -> str:
-        return self.path.read_text(encoding="utf-8")
+        return self.path.read_text(encoding="utf-8", errors="replace")
 
     @property
     def threaded(self) -> bool:
@@ -120,7 +120,11 @@ def from_python(problem: Problem, path: Path) -> Function:
     """The function of the op's name that a Python file defines."""
     module = ModuleType(path.stem)
     module.__file__ = str(path)
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
+    try:
+        code = compile(path.read_bytes(), str(path), "exec")
+    except SyntaxError as e:
+        raise ValueError(f"[ladder] {path.name} is no Python: line {e.lineno}: {e.msg}") from None
+    exec(code, module.__dict__)
     call = getattr(module, problem.name, None)
     if not callable(call):
         inputs = ", ".join(problem.arguments[:-1])
