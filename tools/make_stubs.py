@@ -12,6 +12,7 @@ import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 from nnfast import _cpu, _ladder, reference
@@ -29,6 +30,8 @@ PLAIN = (
     (r"typing\.SupportsInt \| typing\.SupportsIndex", "int"),
     (r"numpy\.", "np."),
     (r"(typing_extensions|collections\.abc)\.Buffer", "Any"),
+    (r"nnfast\._cpu\.", ""),
+    (r"collections\.abc\.Sequence", "list"),
     (r"\bobject\b", "Any"),
     (r"\bdict\b(?!\[)", "dict[str, Any]"),
     (r"\btuple\b(?!\[)", "tuple[Any, ...]"),
@@ -55,9 +58,20 @@ def parsed(text: str) -> str:
 
 def stub(module) -> str:
     """The text of a stub, unformatted."""
-    functions = [f for name, f in sorted(vars(module).items()) if callable(f) and not name.startswith("_")]
-    text = "\n".join(declaration(f) for f in functions) + "\n"
+    things = [f for name, f in sorted(vars(module).items()) if callable(f) and not name.startswith("_")]
+    text = "\n".join(class_declaration(f) if isinstance(f, type) else declaration(f) for f in things) + "\n"
     return HEADER.format(doc=module.__doc__, numpy="\nimport numpy as np\n" if "np." in text else "") + text
+
+
+def class_declaration(cls: type) -> str:
+    """A class with its methods; properties are of any type."""
+    lines = [f"class {cls.__name__}:", f'    """{inspect.getdoc(cls)}"""']
+    for name, member in sorted(vars(cls).items()):
+        if isinstance(member, property):
+            lines += ["    @property", f"    def {name}(self) -> Any: ..."]
+        elif callable(member) and (name == "__init__" or not name.startswith("_")):
+            lines.append(textwrap.indent(declaration(member), "    "))
+    return "\n".join(lines)
 
 
 def declaration(function) -> str:
@@ -74,7 +88,7 @@ def declaration(function) -> str:
     arguments.defaults = [default(d) for d in arguments.defaults]
     arguments.kw_defaults = [d and default(d) for d in arguments.kw_defaults]
     doc = inspect.getdoc(twin) or doc.strip() if twin else doc.strip()
-    if doc:
+    if doc and not doc.startswith("Initialize self"):
         definition.body = [ast.Expr(ast.Constant(doc.splitlines()[0]))]
     return ast.unparse(definition)
 

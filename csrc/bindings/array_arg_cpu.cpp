@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "plan.h"
+
 namespace nnfast {
 namespace {
 constexpr const char* CAPSULE = "nnfast";
@@ -153,6 +155,11 @@ void* block_under(py::handle array) {
   return array && PyCapsule_IsValid(array.ptr(), CAPSULE) ? PyCapsule_GetPointer(array.ptr(), CAPSULE) : nullptr;
 }
 
+void hold(py::handle array) {
+  void* block = block_under(array);
+  if (!block || block_of(block)->home != capturing->pool()) static_cast<PyPlan*>(capturing)->hold(array);
+}
+
 Call::~Call() {
   for (void* p : scratch_) release(p);
 }
@@ -173,6 +180,7 @@ View Call::view(py::handle object, const char* name, bool may_copy) {
   for (py::ssize_t i = 0; i < array.ndim(); ++i) aligned &= array.strides(i) % item == 0;
   if (!aligned) {
     require(may_copy, name, " is misaligned and cannot be written in place");
+    if (capturing) static_cast<PyPlan*>(capturing)->spoil(message(name, " is misaligned: a copy would not be renewed"));
     array = array.attr("copy")();
     copies_.push_back(array);
   }
@@ -184,6 +192,7 @@ View Call::view(py::handle object, const char* name, bool may_copy) {
     v.shape[i] = array.shape(i);
     v.stride[i] = v.shape[i] == 1 ? 0 : array.strides(i) / item;  // the stride of a single row means nothing
   }
+  if (capturing) hold(array);
   return v;
 }
 
@@ -258,7 +267,12 @@ void* Call::scratch(size_t bytes) {
 
 Status* Call::status(py::handle array) {
   if (array.is_none()) {
-    own_status_ = static_cast<Status*>(scratch(sizeof(Status)));
+    own_status_ = capturing ? capturing->status : nullptr;  // a replay has nobody who waits for this call
+    if (own_status_ && own_status_->code != OK) {
+      own_status_ = nullptr;
+      return capturing->status;
+    }
+    if (!own_status_) own_status_ = static_cast<Status*>(scratch(sizeof(Status)));
     *own_status_ = Status{};
     return own_status_;
   }

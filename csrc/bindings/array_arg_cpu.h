@@ -25,6 +25,7 @@ DType dtype_from(const py::object& name);         // from what Python users writ
 py::array new_array(const Shape&, DType, bool for_life = false, const char* op = "empty");
 bool overlap(const View&, const View&);  // do they reach the same addresses?
 void* block_under(py::handle array);     // where the allocator's block begins, or nullptr
+void hold(py::handle array);             // while this thread captures: the plan keeps what it does not own
 
 class Call {
  public:
@@ -72,7 +73,11 @@ class Call {
       launch(kernel);
       for (int64_t* version : versions_) launch([version] { ++*version; });  // a replay raises it too
     }
-    if (own_status_ && own_status_->code != OK) raise(*own_status_);
+    if (own_status_ && own_status_->code != OK) {
+      const Status found = *own_status_;
+      *own_status_ = Status{};
+      raise(found);
+    }
   }
 
  private:

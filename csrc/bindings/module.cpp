@@ -8,6 +8,7 @@ PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
   m.doc() = "Kernels of nnfast on the CPU. Every function takes and returns NumPy arrays.";
   register_at_exit();
   bind_runtime(m);
+  bind_plan(m);
   bind_gemm(m);
   bind_conv2d(m);
   bind_elementwise(m);

@@ -9,6 +9,7 @@ inline Precision precision_of(const Call& call, int number) {
   return static_cast<Precision>(number);
 }
 void bind_runtime(py::module_&);
+void bind_plan(py::module_&);
 void bind_gemm(py::module_&);
 void bind_conv2d(py::module_&);
 void bind_elementwise(py::module_&);

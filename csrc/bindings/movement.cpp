@@ -1,12 +1,14 @@
+#include "../cpu/status.h"
 #include "../ops.h"
 #include "module.h"
+#include "plan.h"
 
 namespace nnfast {
 namespace {
 
 bool is_float(DType d) { return d == DType::float32 || d == DType::float64; }
 
-void copy_(py::handle source_, py::handle target_) {
+void copy_(py::handle source_, py::handle target_, py::handle status_) {
   Call call("copy");
   View source = call.in(source_, "source");
   const View target = call.inout(target_, "target");
@@ -17,14 +19,18 @@ void copy_(py::handle source_, py::handle target_) {
   for (int i = 0; i < target.ndim; ++i)
     call.require(target.stride[i] != 0 || target.shape[i] <= 1 || target.size() == 0,
                  "target repeats its elements (stride 0) and cannot be written");
+  const Status* status = status_.is_none() ? nullptr : call.status(status_);
   if (target.size() && overlap(source, target)) {  // as if the source were copied first
     const View between = source.dense(call.scratch(static_cast<size_t>(source.size() * size_of(source.dtype))));
     call.run([=] {
+      if (stopped(status)) return;
       copy(source, between);
       copy(between, target);
     });
   } else {
-    call.run([=] { copy(source, target); });
+    call.run([=] {
+      if (!stopped(status)) copy(source, target);
+    });
   }
 }
 
@@ -67,7 +73,8 @@ View indices_in(Call& call, py::handle array) {
 
 py::array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype_, double scale, py::handle status_) {
   Call call("take_rows");
-  const View x = call.in(x_, "x"), indices = indices_in(call, indices_);
+  const View* slot = nullptr;
+  const View x = in_or_slot(call, x_, "x", slot), indices = indices_in(call, indices_);
   call.require(x.ndim >= 1, "x must have rows. Received: x.shape=", x);
   call.require(indices.ndim + x.ndim - 1 <= MAX_DIMS, "the result would have more than ", MAX_DIMS,
                " dimensions. Received: x.shape=", x, ", indices.shape=", indices);
@@ -78,7 +85,7 @@ py::array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype
   View y;
   py::array out = call.out(py::none(), shape, dtype, y);
   Status* status = call.status(status_);
-  call.run([=] { take_rows(x, indices, scale, y, status); });
+  call.run([=] { take_rows(slot ? *slot : x, indices, scale, y, status); });
   return out;
 }
 
@@ -181,7 +188,7 @@ py::array one_hot_(py::handle indices_, py::ssize_t classes, const py::object& d
 }  // namespace
 
 void bind_movement(py::module_& m) {
-  m.def("copy", copy_, py::arg("source"), py::arg("target"));
+  m.def("copy", copy_, py::arg("source"), py::arg("target"), py::kw_only(), py::arg("status") = py::none());
   m.def("full", full_, py::arg("shape"), py::arg("dtype"), py::arg("value"));
   m.def("contiguous", contiguous_, py::arg("x"));
   m.def("cast", cast_, py::arg("x"), py::arg("dtype"), py::arg("scale") = 1.0);

@@ -12,6 +12,8 @@
 
 namespace nnfast {
 
+struct Status;
+
 // The kernels of one step, in order, and the pool of the memory that they share.
 class Plan {
  public:
@@ -34,6 +36,8 @@ class Plan {
 
   // One replay at a time: a plan has one set of buffers.
   void replay() const;
+
+  Status* status = nullptr;  // where kernels of the step report that no caller waits for
 
   Pool* pool() const { return pool_; }
   size_t bytes() const { return bytes_.size(); }

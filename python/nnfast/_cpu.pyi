@@ -4,6 +4,40 @@ from typing import Any
 
 import numpy as np
 
+class Plan:
+    """The kernels of a step, recorded while it ran, to be run again."""
+    def __init__(self: Plan) -> None: ...
+    def begin(self: Plan, status: Any = None, cursor: Any = None) -> None:
+        """Records what this thread launches from now on."""
+    @property
+    def bytes(self) -> Any: ...
+    def end(self: Plan) -> int:
+        """Ends the recording; returns how many of the arrays made meanwhile are alive."""
+    @property
+    def launches(self) -> Any: ...
+    def pause(self: Plan) -> None:
+        """What follows is not recorded, until `resume`."""
+    def replay(
+        self: Plan,
+        n: int = 1,
+        seconds: float = 1.7976931348623157e308,
+        bindings: list[tuple[Slot, Any]] = ...,
+        start: int = -1,
+        wait: bool = True,
+    ) -> tuple[int, Any]:
+        """Runs the kernels n times. Returns how often they set no status (-1: busy), and what it held."""
+    def resume(self: Plan) -> None: ...
+    def spoil(self: Plan, reason: str) -> None:
+        """Forbids replays."""
+    @property
+    def spoiled(self) -> Any: ...
+
+class Slot:
+    """A place for an array with rows, which a plan reaches when it is replayed."""
+    def __init__(self: Slot, array: Any) -> None: ...
+    def bind(self: Slot, array: Any) -> None: ...
+    def unbind(self: Slot) -> None: ...
+
 def abs(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def abs_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
 def accumulate(
@@ -288,8 +322,8 @@ def conv2d_input_gradient(
 ) -> np.ndarray:
     """dx of conv2d, of shape x_shape, from dz = the gradient of the sum before the activation."""
 
-def copy(source: np.ndarray, target: np.ndarray) -> None:
-    """target[...] = source, of one shape, converted to the target's dtype."""
+def copy(source: np.ndarray, target: np.ndarray, *, status: np.ndarray | None = None) -> None:
+    """target[...] = source, of one shape, converted to the target's dtype; nothing if the status is set."""
 
 def div(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def div_gradient(
@@ -584,6 +618,7 @@ def nadam_advance(
 
 def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def neg_gradient(dy: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+def next_rows(order: Any, cursor: Any, count: int) -> np.ndarray: ...
 def not_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def num_threads() -> int: ...
 def one_hot(indices: np.ndarray, classes: int, dtype: Any, *, status: np.ndarray | None = None) -> np.ndarray:
@@ -603,6 +638,7 @@ def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool = False) -> np.nda
 def prod_gradient(dy: np.ndarray, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """dx of prod: dy times the product of all the others, also where elements are zero."""
 
+def put_rows(x: Any, to: Any, cursor: Any) -> None: ...
 def random_normal(shape: Any, dtype: Any, key: np.ndarray, *, mean: float = 0.0, stddev: float = 1.0) -> np.ndarray:
     """Box-Muller on pairs of uniforms (u, v): sqrt(-2 log(1 - u)) times cos and sin of 2 pi v, in float64."""
 

@@ -3,6 +3,8 @@
 import math
 import numbers
 
+from nnfast import graph
+
 _floatx = "float32"
 _epsilon = 1e-7
 _image_data_format = "channels_last"
@@ -24,6 +26,7 @@ def set_floatx(value: str) -> None:
     if value not in ("float32", "float64"):
         raise ValueError(f"[set_floatx] the float type must be 'float32' or 'float64'. Received: {value!r}")
     _floatx = value
+    graph.changed()
 
 
 def epsilon() -> float:
@@ -39,6 +42,7 @@ def set_epsilon(value: float) -> None:
     if not 0 < value < math.inf:
         raise ValueError(f"[set_epsilon] epsilon must be positive and finite. Received: {value!r}")
     _epsilon = float(value)
+    graph.changed()
 
 
 def image_data_format() -> str:

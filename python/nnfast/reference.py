@@ -1849,8 +1849,10 @@ def dropout(x: Array, key: Array, *, rate: float, noise_shape: Any = None) -> Ar
 # ---- data movement ----
 
 
-def copy(source: Array, target: Array) -> None:
-    """target[...] = source, of one shape, converted to the target's dtype."""
+def copy(source: Array, target: Array, *, status: Array | None = None) -> None:
+    """target[...] = source, of one shape, converted to the target's dtype; nothing if the status is set."""
+    if _stopped(status):
+        return
     target[...] = source
     _written(target)
 

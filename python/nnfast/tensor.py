@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnfast import config, device
+from nnfast import config, device, graph
 from nnfast.tape import Node, backward, leaf
 
 _DTYPES = {"bool", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
@@ -20,8 +20,11 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     Python floats become `config.floatx()`; arrays keep their dtype. Anything else (complex, strings, objects, ragged
     lists) is a TypeError or ValueError under the tag `name`.
     """
-    if isinstance(value, Tensor):  # of a Variable the values of now: they change in place
-        value = value.data.copy() if isinstance(value, Variable) else value.data
+    if isinstance(value, Tensor):
+        to = value.dtype if dtype is None else np.dtype(dtype)
+        if to != value.dtype or isinstance(value, Variable):  # of a Variable the values of now: they change in place
+            return device.kernels.cast(value.data, to)
+        return value.data
     if value.__class__ is not np.ndarray and hasattr(value, "filled") and np.any(getattr(value, "mask", False)):
         raise TypeError(
             f"[{name}] a masked array has no values where its mask is True, and the mask would be ignored. "
@@ -112,16 +115,19 @@ class Tensor:
     # ---- values ----
     def numpy(self) -> np.ndarray:
         """A copy of the values as a NumPy array."""
+        graph.reading("numpy()")
         return np.array(self.data)
 
     def item(self) -> Any:
         """The only element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"[item] only a tensor with one element is a number. Received: shape {self.shape}")
+        graph.reading("item()")
         return self.data.item()
 
     def tolist(self) -> Any:
         """The values as (nested) Python lists."""
+        graph.reading("tolist()")
         return self.data.tolist()
 
     def detach(self) -> "Tensor":
@@ -152,6 +158,7 @@ class Tensor:
 
     # ---- protocols ----
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        graph.reading("NumPy")
         if dtype is not None and np.dtype(dtype) != self.dtype:
             if copy is False:
                 raise ValueError(f"[__array__] a cast from {self.dtype} to {np.dtype(dtype)} needs a copy")
@@ -159,6 +166,7 @@ class Tensor:
         return np.array(self.data) if copy else self.data
 
     def __dlpack__(self, **kwargs: Any) -> Any:
+        graph.reading("DLPack")
         return self.data.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -177,6 +185,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}")
+        graph.reading("bool()")
         return bool(self.data)
 
     def __float__(self) -> float:
@@ -219,6 +228,7 @@ class Tensor:
         sum = mean = max = min = prod = var = argmax = argmin = _method
 
     def __repr__(self) -> str:
+        graph.reading("repr()")
         values = np.array2string(self.data, separator=", ", prefix="Tensor(")
         return f"Tensor({values}, dtype={self.dtype})"
 
@@ -276,6 +286,8 @@ class Variable(Tensor):
             raise TypeError(
                 f"[Variable] only float Variables are trainable. Received: {self.name!r} of dtype {self.dtype}"
             )
+        if value != (self.node is not None):
+            graph.changed()
         if value:
             self.make_leaf()
         else:
@@ -301,17 +313,17 @@ class Variable(Tensor):
 
     def assign_add(self, value: Any) -> None:
         """Adds to it, element by element."""
-        add = device.kernels.add if self.dtype.kind == "f" else np.add  # kernels are for floats
+        add = device.kernels.add if self.dtype.kind == "f" else _by_numpy(np.add)  # kernels are for floats
         self.assign(add(self.data, as_array(value, self.dtype, "assign_add")))
 
     def assign_sub(self, value: Any) -> None:
         """Subtracts from it, element by element."""
-        sub = device.kernels.sub if self.dtype.kind == "f" else np.subtract
+        sub = device.kernels.sub if self.dtype.kind == "f" else _by_numpy(np.subtract)
         self.assign(sub(self.data, as_array(value, self.dtype, "assign_sub")))
 
     def detach(self) -> Tensor:
         """A copy of the values, without history: the Variable may change."""
-        return wrap(self.numpy())
+        return wrap(device.kernels.cast(self.data, self.dtype))
 
     @property
     def value(self) -> "Variable":
@@ -327,6 +339,7 @@ class Variable(Tensor):
         return super().__array__(dtype, True if copy is None else copy)  # it will change: share only if asked to
 
     def __repr__(self) -> str:
+        graph.reading("repr()")
         values = np.array2string(self.data, separator=", ")
         return (
             f"<Variable name={self.name!r} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>\n{values}"
@@ -343,6 +356,11 @@ def _restored(cls: Any, values: np.ndarray, more: dict[str, Any], name: str | No
     for key, value in more.items():
         setattr(t, key, value)
     return t
+
+
+def _by_numpy(function: Any) -> Any:
+    graph.reading(f"arithmetic of integers ({function.__name__})")
+    return function
 
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:

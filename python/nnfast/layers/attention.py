@@ -17,7 +17,7 @@ def _bools(layer: Layer, mask: Any) -> Any:
     if mask is None:
         return None
     mask = as_array(mask, name=layer.name)
-    return mask if mask.dtype == np.bool_ else ops.not_equal(mask, np.zeros((), mask.dtype)).data
+    return mask if mask.dtype == np.bool_ else ops.cast(mask, "bool").data
 
 
 def _both(a: Any, b: Any) -> Any:

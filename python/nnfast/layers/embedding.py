@@ -94,8 +94,7 @@ class Embedding(Layer):
         """With mask_zero: where the input is not 0."""
         if not self.mask_zero:
             return None
-        a = as_array(inputs, name=self.name)
-        return ops.not_equal(a, np.zeros((), a.dtype))
+        return ops.cast(inputs if isinstance(inputs, Tensor) else as_array(inputs, name=self.name), "bool")
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return (*standardize_shape(input_shape), self.output_dim)
@@ -119,9 +118,10 @@ class Masking(ElementwiseLayer):
         super().__init__(**kwargs)
         self.mask_value = mask_value
 
-    def _counts(self, inputs: Any) -> np.ndarray:
-        a = as_array(inputs, name=self.name)
-        return np.asarray(np.any(ops.not_equal(a, np.asarray(self.mask_value, a.dtype)).data, -1))
+    def _counts(self, inputs: Any) -> Tensor:
+        x = inputs if isinstance(inputs, Tensor) else Tensor(as_array(inputs, name=self.name))
+        other = ops.cast(ops.not_equal(x, np.asarray(self.mask_value, x.dtype)), self.dtype)
+        return ops.cast(ops.max(other, axis=-1), "bool")
 
     def check_input(self, shape: Shape) -> None:
         if len(shape) < 2:
@@ -132,4 +132,4 @@ class Masking(ElementwiseLayer):
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """bool (batch, time): where a feature is not mask_value."""
-        return Tensor(self._counts(inputs))
+        return self._counts(inputs)

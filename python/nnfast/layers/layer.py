@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nnfast import config, constraints, initializers, ops, regularizers
+from nnfast import config, constraints, graph, initializers, ops, regularizers
 from nnfast.layers.nested import flatten, map_structure
 from nnfast.layers.symbolic import Node, is_symbolic, shapes_of, symbols, trial
 from nnfast.naming import auto_name, to_snake_case
@@ -150,7 +150,7 @@ def _built_by(build: Any) -> Any:
 _Layer = TypeVar("_Layer", bound="Layer")
 
 
-class Layer:
+class Layer(graph.Watched):
     """Weights, and what is computed with them.
 
     A layer of your own needs `call`, and `build` where the shape of its weights depends on the input's. Layers and

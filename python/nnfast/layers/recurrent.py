@@ -34,7 +34,7 @@ def as_mask(layer: Layer, mask: Any, shape: Any) -> Any:
             f"[{layer.name}] {type(layer).__name__} needs a mask of shape {tuple(shape)}. "
             f"Received: mask.shape={mask.shape}"
         )
-    return mask if mask.dtype == np.bool_ else ops.not_equal(mask, np.zeros((), mask.dtype)).data
+    return mask if mask.dtype == np.bool_ else ops.cast(mask, "bool").data
 
 
 class RNN(Layer):
@@ -43,7 +43,7 @@ class RNN(Layer):
     cast_integers = True
     supports_masking = True
     zero_output_for_mask = False
-    _untracked = Layer._untracked | {"states"}  # states are no weights
+    _untracked = Layer._untracked | {"states", "_moved"}  # states are no weights
     _saved_under = "cell"  # where Keras's files have the weights
     _gates, _states, _cell = 1, 1, ""
 
@@ -78,6 +78,7 @@ class RNN(Layer):
         self.recurrent_kernel: Variable | None = None
         self.bias: Variable | None = None
         self.states: list[Variable] | None = None
+        self._moved: Any = None  # by the running step: see _move
 
     _takes_several = True  # the sequences, and states to begin with
     return_sequences: bool
@@ -174,7 +175,9 @@ class RNN(Layer):
                 f"{self.states[0].shape[0]}. Received: a batch of {batch}. Give batch_size= to fit and predict, or "
                 "leave the rest of the data out"
             )
-        return [Tensor(v.numpy()) for v in self.states]  # copies: they change before the gradient is taken
+        if self._moved is not None and self._moved[0] is ops.current_step() is not None:
+            return [s.detach() for s in self._moved[1]]
+        return [v.detach() for v in self.states]  # copies: they change before the gradient is taken
 
     # ---- calling ----
     def call(
@@ -212,26 +215,23 @@ class RNN(Layer):
             if self.states is None:
                 self.states = [Variable(s.numpy(), False, self.dtype, "rnn_state") for s in new]
             else:
-                status = ops.current_status()
-                if status is None or not status[0]:  # a bad batch that is looked at again moves nothing
-                    self._move(new, status)
+                self._move(new)
         if not self.return_sequences:
             y = y[:, -1] if steps else new[0]
         return (y, *new) if self.return_state else y
 
-    def _move(self, new: list[Any], status: Any) -> None:
-        """Writes the states at once: a step may call the layer again. A step that finds bad data puts them back."""
-        kept = self.states or []
-        before = [v.numpy() for v in kept]
-        for v, s in zip(kept, new):
-            v.assign(s.numpy())
+    def _move(self, new: list[Any]) -> None:
+        """The states from now on. They are written at the end of the running step, unless it has found bad data; until
+        then another call in the same step finds them here."""
+        self._moved = ops.current_step(), new
 
-        def put_back() -> None:
-            if status is not None and status[0]:
-                for v, s in zip(kept, before):
-                    v.assign(s)
+        def write() -> None:
+            if self._moved is not None and self._moved[1] is new:
+                for v, s in zip(self.states or (), new):
+                    ops.assign(v, s)
+                self._moved = None
 
-        ops.at_end_of_step(put_back)
+        ops.at_end_of_step(write)
 
     def _run(self, x: Any, states: list[Any], **options: Any) -> Any:
         raise NotImplementedError

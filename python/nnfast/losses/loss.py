@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import config, ops
+from nnfast import config, graph, ops
 from nnfast.naming import to_snake_case
 from nnfast.tensor import Tensor, as_array
 
@@ -55,7 +55,7 @@ def matched(name: str, y_true: Any, y_pred: Any) -> tuple[Any, Tensor]:
     return true, y_pred
 
 
-class Loss:
+class Loss(graph.Watched):
     """Base class: subclasses define `call(y_true, y_pred)`, one value per sample.
 
     Args:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import config, initializers, ops
+from nnfast import config, graph, initializers, ops
 from nnfast.losses.loss import aligned
 from nnfast.naming import to_snake_case
 from nnfast.tensor import Tensor, Variable, as_array
@@ -30,7 +30,7 @@ def result(value: Any) -> Any:
     return Result(value) if value.size == 1 and value.ndim == 0 else Tensor(value.astype(config.floatx()))
 
 
-class Metric:
+class Metric(graph.Watched):
     """Base class: subclasses make their state with `add_weight`, and define `update_state` and `result`.
 
     Args:

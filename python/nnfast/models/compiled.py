@@ -99,6 +99,11 @@ class CompiledLoss:
         self.trackers = [metric_room.Mean(name=label) for label in labels] if len(self._entries) > 1 else []
 
     @property
+    def losses(self) -> list[Any]:
+        """The Loss objects that are known so far, or what was given."""
+        return flatten(self._given) if self._entries is None else [loss for _, loss, _ in self._entries]
+
+    @property
     def binary(self) -> bool:
         """Is there one loss, a binary cross-entropy?"""
         given = self._given if self._entries is None else [loss for _, loss, _ in self._entries]
@@ -217,7 +222,7 @@ def _made(group: Any, prefix: str | None, taken: set[str], what: str) -> list[me
     for identifier in _as_list(group):
         m = metric_room.get(identifier)
         plain = getattr(m, "_plain_name", m.name)  # a metric that is compiled twice is not named twice
-        m._plain_name = plain  # type: ignore[attr-defined]
+        m._plain_name = plain
         name = f"{prefix}_{plain}" if prefix is not None else plain
         if name in taken and what == "weighted_metrics":
             name = f"{prefix}_weighted_{plain}" if prefix is not None else f"weighted_{plain}"

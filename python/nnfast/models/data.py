@@ -1,11 +1,13 @@
 """Where batches come from: arrays that kernels gather rows of, or anything that yields batches."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from nnfast import ops
+from nnfast.layers.layer import NUMPY_ON_TENSORS
 from nnfast.layers.nested import flatten, pack
 from nnfast.tensor import Tensor, as_array
 
@@ -67,25 +69,46 @@ class ArrayData:
         if not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1:
             raise ValueError(f"[{name}] batch_size must be a positive integer. Received: {batch_size!r}")
         none: list[str | None] = [None]
-        self._dtypes = [dtypes, none * len(self.arrays[1]), none * len(self.arrays[2])]
+        self.dtypes = [dtypes, none * len(self.arrays[1]), none * len(self.arrays[2])]
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.steps: int | None = -(-self.rows // self.batch_size)
         self.order: np.ndarray | None = None
 
-    def batches(self) -> Iterator[Batch]:
-        """One pass over the data."""
+    def begin(self) -> None:
+        """Begins a pass over the data: a new order, if it is to be shuffled."""
         self.order = ops.permutation(self.rows).data if self.shuffle else np.arange(self.rows)
-        for step in range(self.steps or 0):
-            rows = self.rows_of(step)
-            yield tuple(
-                pack(part, [None if a is None else ops.take_rows(a, rows, dtype=d) for a, d in zip(leaves, dtypes)])
-                for part, leaves, dtypes in zip(self.parts, self.arrays, self._dtypes)
-            )
 
     def rows_of(self, step: int) -> np.ndarray:
         """Which samples the batch of a step is made of."""
         assert self.order is not None
         return self.order[step * self.batch_size : (step + 1) * self.batch_size]
+
+
+class Pending:
+    """A batch of an ArrayData, not yet gathered: the one of this number in its pass."""
+
+    def __init__(self, data: ArrayData, at: int):
+        self.data, self.at = data, at
+        self.start = at * data.batch_size
+        self.rows = min(data.batch_size, data.rows - self.start)
+
+    @property
+    def alike(self) -> int:
+        """How many batches from this one on have as many rows."""
+        return max(1, self.data.rows // self.data.batch_size - self.at)
+
+    def later(self, n: int) -> "Pending":
+        """The n-th batch after this one."""
+        return Pending(self.data, self.at + n)
+
+    def gather(self) -> Batch:
+        """x, y and sample_weight."""
+        data, rows = self.data, self.data.rows_of(self.at)
+        x, y, w = (
+            pack(part, [None if a is None else ops.take_rows(a, rows, dtype=d) for a, d in zip(leaves, dtypes)])
+            for part, leaves, dtypes in zip(data.parts, data.arrays, data.dtypes)
+        )
+        return x, y, w
 
 
 class IterableData:
@@ -119,6 +142,23 @@ class IterableData:
 
     def rows_of(self, step: int) -> None:
         return None
+
+
+@contextmanager
+def tagged(name: str) -> Iterator[None]:
+    """Inside, a message about fit is one about the method that the user called."""
+    try:
+        yield
+    except (TypeError, ValueError) as e:
+        reword(e, lambda text: text.replace("[fit] ", f"[{name}] ", 1) if text.startswith("[fit] ") else text)
+        reword(e, lambda text: NUMPY_ON_TENSORS if text.endswith("(__array_ufunc__=None)") else text)
+        raise
+
+
+def reword(e: Exception, change: Callable[[str], str]) -> None:
+    """Changes the message of an error."""
+    if e.args and isinstance(e.args[0], str):
+        e.args = (change(e.args[0]), *e.args[1:])
 
 
 def make_data(

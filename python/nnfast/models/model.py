@@ -6,6 +6,7 @@ what happens between steps is in callbacks. Batches come from `models/data.py`.
 
 import json
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, nullcontext
@@ -16,19 +17,23 @@ import numpy as np
 from nnfast import callbacks as cb
 from nnfast import config, ops, optimizers, saving
 from nnfast import metrics as metric_room
-from nnfast.layers.layer import NUMPY_ON_TENSORS, Layer, standardize_shape
-from nnfast.layers.nested import flatten, map_structure, pack
+from nnfast.layers.layer import Layer, standardize_shape
+from nnfast.layers.nested import flatten, pack
 from nnfast.layers.symbolic import is_symbolic, symbols, trial
 from nnfast.models.compiled import CompiledLoss, CompiledMetrics
 from nnfast.models.data import (
     ArrayData,
     IterableData,
+    Pending,
     make_data,
     pack_x_y_sample_weight,
+    reword,
     structured,
+    tagged,
     unpack_x_y_sample_weight,
 )
 from nnfast.models.graph import Graph, from_config
+from nnfast.models.replay import Predictions, StepPlan, Steps
 from nnfast.models.summary import print_summary
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
@@ -113,8 +118,13 @@ class Model(Layer):
     """
 
     supports_masking = True
+    _unwatched = frozenset({"history", "stop_training"})
     _graph: Graph | None = None
-    _untracked = Layer._untracked | {"_graph", "_loss", "_compiled_metrics", "_compile_arguments"}
+    _untracked = (
+        Layer._untracked
+        | {"_graph", "_loss", "_compiled_metrics", "_compile_arguments", "_plans", "_seen", "_foreign"}
+        | {"_plans", "_seen", "_eager", "_foreign"}
+    )
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
@@ -155,6 +165,8 @@ class Model(Layer):
         self._compiled_metrics: CompiledMetrics | None = None
         self._status = ops.new_status()
         self._looked = False  # has a step run since `compile`, whose data was looked at for warnings?
+        self.run_eagerly, self.jit_compile = False, False
+        self._forget_plans()
         self._compile_arguments: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:  # only what is not found otherwise comes here
@@ -338,7 +350,11 @@ class Model(Layer):
             metrics: a list of names, functions or Metrics. `"accuracy"` chooses by the shapes that it sees. With
                 several outputs: a list of such lists, or a dict by names.
             weighted_metrics: the same, with class and sample weights applied.
-            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted and without effect.
+            run_eagerly: run each step in Python, where a debugger sees it, instead of replaying a captured one.
+            jit_compile: True captures code of yours, too (subclasses, Lambdas, losses, ...): what it decides in Python
+                is then decided once, and a step that reads a value in Python is an error. Otherwise a model with such
+                code runs eagerly.
+            steps_per_execution, auto_scale_loss: accepted and without effect.
         """
         if steps_per_execution != "auto" and (not _whole(steps_per_execution) or steps_per_execution < 1):
             raise ValueError(
@@ -361,6 +377,18 @@ class Model(Layer):
         self.loss, self._loss, self._compiled_metrics = loss, compiled_loss, compiled_metrics
         self._loss_tracker = metric_room.Mean("loss")
         self._looked = False
+        self.run_eagerly, self.jit_compile = bool(run_eagerly), jit_compile
+        self._forget_plans()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have no plans: those belong to this model's memory."""
+        return {**vars(self), "_plans": {}, "_seen": {}, "_foreign": None}
+
+    def _forget_plans(self) -> None:
+        self._plans: dict[Any, StepPlan] = {}  # see models/replay.py
+        self._seen: dict[Any, int] = {}  # what ran eagerly, and when: the generation of plans
+        self._eager: str | None = None  # why steps are not captured, once that was tried
+        self._foreign: Any = None  # code of users that steps would run
 
     def _known_outputs(self) -> list[str] | None:
         """The outputs' names, in the order of `flatten`, where they are known before a call."""
@@ -529,6 +557,9 @@ class Model(Layer):
         """Updates the compiled metrics; returns them, read when asked."""
         if y is not None and self._compiled_metrics is not None:
             self._compiled_metrics.update(y, y_pred, sample_weight)
+        return self._results()
+
+    def _results(self) -> Results:
         return Results(self.get_metrics_result)
 
     def _track_loss(self, loss: Tensor, y_pred: Any) -> None:
@@ -660,12 +691,13 @@ class Model(Layer):
         self.reset_metrics()
         calls.call("on_epoch_begin", epoch, {})
         logs: Mapping[str, float] = {}
+        steps = Steps(self, "train", "fit", self.train_step, weights)
+        most = 1 if calls.hears_batches("train") else sys.maxsize
         for step, batch in stream.checked():
-            if weights is not None:
-                batch = weights.apply(batch)
             calls.call("on_train_batch_begin", step, {})
-            logs = self._guarded(self.train_step, batch, "fit", epoch, step, stream)
-            calls.call_with_metrics("on_train_batch_end", step, logs)
+            logs, done = steps.run(batch, epoch, step, stream, min(most, stream.left))
+            stream.skip(done - 1)
+            calls.call_with_metrics("on_train_batch_end", step + done - 1, logs)
             if self.stop_training:
                 break
         return cb.numbers(self._fresh(logs))
@@ -685,7 +717,7 @@ class Model(Layer):
         """Runs a step with the model's status word; raises what its kernels found in the data."""
         self._status[:] = 0  # an exception in the step before may have left something there
         looks: list[Callable[[], Any]] | None = None if self._looked else []
-        with ops.use_status(self._status, looks), _tagged(f"[{name}] "):
+        with ops.use_status(self._status, looks), tagged(name):
             result = step_function(pack_x_y_sample_weight(*batch))
         if self._status[0]:
             found = self._status.copy()
@@ -740,7 +772,7 @@ class Model(Layer):
             with no_grad(), ops.use_status(found):
                 self(x, training=False)
         except IndexError as e:
-            _reword(e, lambda text: text.replace("\n", end + "\n", 1) if "\n" in text else text + end)
+            reword(e, lambda text: text.replace("\n", end + "\n", 1) if "\n" in text else text + end)
             raise
         raise IndexError(f"[{name}] an index is out of range. Received: {int(found[3])} ({where}){kept}")
 
@@ -861,11 +893,14 @@ class Model(Layer):
         calls.call("on_test_begin", {})
         logs: Mapping[str, float] = {}
         stream = _Stream(data, steps)
+        runner = Steps(self, "test", name, self.test_step)
+        most = 1 if calls.hears_batches("test") else sys.maxsize
         for step, batch in stream.epoch():
             calls.call("on_test_batch_begin", step, {})
             with _about_validation() if name == "fit" else nullcontext():
-                logs = self._guarded(self.test_step, batch, name, None, step, stream)
-            calls.call_with_metrics("on_test_batch_end", step, logs)
+                logs, done = runner.run(batch, None, step, stream, min(most, stream.left))
+            stream.skip(done - 1)
+            calls.call_with_metrics("on_test_batch_end", step + done - 1, logs)
         results = cb.numbers(self._fresh(logs))
         calls.call("on_test_end", results)
         return results
@@ -885,17 +920,16 @@ class Model(Layer):
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=_steps("predict", data, steps)
         )
         calls.call("on_predict_begin", {})
-        outputs = []
-        for step, batch in _Stream(data, steps).epoch():
+        runner = Predictions(self, data.rows if isinstance(data, ArrayData) and steps is None else None)
+        stream = _Stream(data, steps)
+        most = 1 if calls.hears_batches("predict") else sys.maxsize
+        for step, batch in stream.epoch():
             calls.call("on_predict_batch_begin", step, {})
-            outputs.append(self.predict_step(pack_x_y_sample_weight(*batch)))
-            calls.call("on_predict_batch_end", step, {"outputs": outputs[-1]})
+            outputs, done = runner.run(batch, None, step, stream, min(most, stream.left))
+            stream.skip(done - 1)
+            calls.call("on_predict_batch_end", step + done - 1, {"outputs": outputs})
         calls.call("on_predict_end", {})
-        if not outputs:
-            raise ValueError("[predict] the data gave no batch")
-        parts = zip(*map(flatten, outputs))
-        joined = [part[0].numpy() if len(part) == 1 else ops.concat(list(part), axis=0).numpy() for part in parts]
-        return pack(outputs[0], joined)
+        return runner.result()
 
     # ---- single batches ----
     def train_on_batch(
@@ -909,27 +943,29 @@ class Model(Layer):
         """One training step on this batch. The metrics go on counting: see `reset_metrics`."""
         self._compiled("train_on_batch")
         batch = self._single("train_on_batch", x, y, sample_weight)
-        if class_weight is not None:
-            batch = _ClassWeights(class_weight).apply(batch)
-        return self._single_result(self._guarded(self.train_step, batch, "train_on_batch", 0, 0, None), return_dict)
+        weights = None if class_weight is None else _ClassWeights(class_weight)
+        logs, _ = Steps(self, "train", "train_on_batch", self.train_step, weights).run(batch, 0)
+        return self._single_result(logs, return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and the metrics, this batch included."""
         self._compiled("test_on_batch")
         batch = self._single("test_on_batch", x, y, sample_weight)
-        return self._single_result(self._guarded(self.test_step, batch, "test_on_batch", None, 0, None), return_dict)
+        logs, _ = Steps(self, "test", "test_on_batch", self.test_step).run(batch)
+        return self._single_result(logs, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The model's output for this batch; several in the structure of the outputs."""
-        return map_structure(
-            lambda t: t.numpy(),
-            self.predict_step(pack_x_y_sample_weight(*self._single("predict_on_batch", x, None, None))),
-        )
+        batch = self._single("predict_on_batch", x, None, None)
+        runner = Predictions(self, batch.rows, "predict_on_batch")
+        runner.run(batch)
+        return runner.result()
 
     def _single(self, name: str, x: Any, y: Any, sample_weight: Any) -> Any:
         data = ArrayData(name, x, y, sample_weight, 1, False, self._x_dtypes)
         data.batch_size, data.steps = data.rows, 1
-        return next(data.batches())
+        data.begin()
+        return Pending(data, 0)
 
     def _single_result(self, logs: Mapping[str, float], return_dict: bool) -> Any:
         values = cb.numbers(logs)
@@ -944,26 +980,39 @@ class _Stream:
     def __init__(self, data: ArrayData | IterableData, steps: int | None):
         self.data, self.steps, self.exhausted = data, steps, False
         self.at = -1  # which batch of its pass over the data the last one was
+        self._step = 0
         self._passing: Iterator[Any] | None = None
+        self._begun = False
+
+    @property
+    def left(self) -> int:
+        """How many batches of this epoch are left, the last one given included, as far as `steps` says."""
+        return sys.maxsize if self.steps is None else self.steps - self._step
+
+    def skip(self, n: int) -> None:
+        """The next n batches have been done."""
+        self.at += n
+        self._step += n
 
     def epoch(self) -> Iterator[tuple[int, Any]]:
+        self._step = 0
         if self.steps is None:
-            for step, batch in enumerate(self.data.batches()):
-                self.at = step
-                yield step, batch
-            return
-        for step in range(self.steps):
+            self._begun, self._passing = False, None
+        while self.steps is None or self._step < self.steps:
             batch = self._next()
+            if batch is None and self.steps is None:
+                return
             if batch is None:
                 self.exhausted = True
                 warnings.warn(
-                    f"[fit] the data ran out after {step} of {self.steps} steps: training ends here. "
+                    f"[fit] the data ran out after {self._step} of {self.steps} steps: training ends here. "
                     "A generator must yield steps * epochs batches",
                     UserWarning,
                     stacklevel=4,
                 )
                 return
-            yield step, batch
+            yield self._step, batch
+            self._step += 1
 
     def checked(self) -> Iterator[tuple[int, Any]]:
         """The same; says so if a generator has nothing left."""
@@ -980,14 +1029,21 @@ class _Stream:
             )
 
     def _next(self) -> Any:
-        if self._passing is None:
-            self._passing = self.data.batches()
-        batch = next(self._passing, None)
-        if batch is None and (isinstance(self.data, ArrayData) or self.data.indexed):
-            self.at = -1
-            self._passing = self.data.batches()  # arrays begin again; a generator that ended stays ended
-            batch = next(self._passing, None)
+        """The next batch; with steps, a pass over arrays or a Sequence is followed by another."""
         self.at += 1
+        if isinstance(self.data, ArrayData):
+            if not self._begun or self.at == self.data.steps:
+                if self._begun and self.steps is None:
+                    return None
+                self.data.begin()
+                self._begun, self.at = True, 0
+            return Pending(self.data, self.at)
+        if self._passing is None:
+            self._passing, self.at = self.data.batches(), 0
+        batch = next(self._passing, None)
+        if batch is None and self.steps is not None and self.data.indexed:
+            self._passing, self.at = self.data.batches(), 0
+            batch = next(self._passing, None)  # a generator that ended stays ended
         return batch
 
 
@@ -1036,25 +1092,9 @@ def _about_validation():
     try:
         yield
     except (TypeError, ValueError, IndexError) as e:
-        _reword(e, lambda text: text.replace("[fit] ", "[fit] validation_data: ", 1))
-        _reword(e, lambda text: text if "validation_data" in text else f"{text}\nThis came up with validation_data.")
+        reword(e, lambda text: text.replace("[fit] ", "[fit] validation_data: ", 1))
+        reword(e, lambda text: text if "validation_data" in text else f"{text}\nThis came up with validation_data.")
         raise
-
-
-@contextmanager
-def _tagged(tag: str):
-    """Inside, a message about fit is one about the method that the user called."""
-    try:
-        yield
-    except (TypeError, ValueError) as e:
-        _reword(e, lambda text: text.replace("[fit] ", tag, 1) if text.startswith("[fit] ") else text)
-        _reword(e, lambda text: NUMPY_ON_TENSORS if text.endswith("(__array_ufunc__=None)") else text)
-        raise
-
-
-def _reword(e: Exception, change: Callable[[str], str]) -> None:
-    if e.args and isinstance(e.args[0], str):
-        e.args = (change(e.args[0]), *e.args[1:])
 
 
 def _refuse_arguments(args: Any) -> None:

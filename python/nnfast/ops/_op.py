@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import config, device
+from nnfast import config, device, graph
 from nnfast.tape import Node, local
 from nnfast.tensor import Tensor, Variable, as_array, wrap
 
@@ -132,6 +132,7 @@ def of_integers(name: str, compute: Any, *inputs: Any) -> Tensor | None:
         if not isinstance(x, int) and getattr(getattr(x, "dtype", None), "kind", "") not in _INTEGERS:
             return None
         arrays.append(x if isinstance(x, int) else as_array(x, name=name))
+    graph.reading(f"{name} of integers")
     try:
         return wrap(np.asarray(compute(*arrays)))
     except (TypeError, ValueError, OverflowError) as e:

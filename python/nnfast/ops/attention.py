@@ -8,7 +8,6 @@ import numpy as np
 from nnfast import device
 from nnfast.ops import random
 from nnfast.ops._op import Op, float_operands, given
-from nnfast.ops.elementwise import not_equal
 from nnfast.tensor import Tensor, as_array
 
 
@@ -84,7 +83,7 @@ def attention(
     if mask is not None:
         mask = as_array(mask, name="attention")
         if mask.dtype != np.bool_:
-            mask = not_equal(mask, np.zeros((), mask.dtype)).data
+            mask = device.kernels.cast(mask, "bool")
         full = (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
         try:
             mask = np.broadcast_to(mask, full)

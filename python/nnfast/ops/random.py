@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import config, device
+from nnfast import config, device, graph
 from nnfast.ops._op import Op, float_operands, integer, sizes
 from nnfast.ops.status import current_status
 from nnfast.tensor import Tensor, wrap
@@ -57,13 +57,18 @@ class Generator:
         """The key of the next draw, an int64 array (seed, draw). Made by kernels, so a replay makes a new one."""
         k = device.kernels
         with _lock:
-            if self._follows_numpy:
-                seen = _numpy_state()
-                if seen != self._seen:
-                    self._seen, self._state[:] = seen, (int.from_bytes(seen[:8], "little", signed=True), 0)
+            self._follow()
+            graph.before_replay(self, lambda n: self._follow())
             key = k.cast(self._state, "int64")
             k.advance(self._state[1:], 1, status=current_status())
         return key
+
+    def _follow(self) -> None:
+        """Begins anew if NumPy's global state has changed and is to be followed."""
+        if self._follows_numpy:
+            seen = _numpy_state()
+            if seen != self._seen:
+                self._seen, self._state[:] = seen, (int.from_bytes(seen[:8], "little", signed=True), 0)
 
     @property
     def state(self) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def _run(
     if mask is not None:
         mask = as_array(mask, name=name)
         if mask.dtype != np.bool_:
-            mask = elementwise.not_equal(mask, np.zeros((), mask.dtype)).data
+            mask = device.kernels.cast(mask, "bool")
     if any(callable(a) for a in activations.values()):
         functions = {key: a if callable(a) else _FUNCTIONS[a] for key, a in activations.items()}
         return _composed(

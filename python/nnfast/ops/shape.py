@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import device
+from nnfast import device, graph
 from nnfast.ops._op import Op, integer, several, sizes, snapshot, view
 from nnfast.ops.movement import take_rows
 from nnfast.tensor import Tensor, as_array
@@ -307,6 +307,8 @@ def _sliced(x: Tensor, keys: tuple[Any, ...]) -> Tensor:
 
 def _plain(key: Any) -> Any:
     """A part of a key as a number, slice (NumPy checks what it holds), None, ... or array."""
+    if isinstance(key, Tensor):
+        graph.reading("an index")
     if key is None or key is Ellipsis or isinstance(key, builtins.slice):
         return key
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import device
+from nnfast import device, graph
+from nnfast.tensor import Tensor
 
 # Codes, as in csrc/view.h.
 BAD_LABEL, BAD_LABEL_FLOAT, BAD_LABEL_ROW, BAD_INDEX, NON_FINITE_LOSS = 1, 2, 3, 4, 5
@@ -52,6 +53,11 @@ def use_status(status: np.ndarray, looks: list[Callable[[], Any]] | None = None)
         _local.status, _local.at_end, _local.looks = before
 
 
+def current_step() -> Any:
+    """An object that stands for the running step, or None."""
+    return _local.at_end
+
+
 def at_end_of_step(write: Callable[[], Any]) -> None:
     """Calls `write` when the running step ends, or now if none is running.
 
@@ -62,6 +68,38 @@ def at_end_of_step(write: Callable[[], Any]) -> None:
         write()
     else:
         _local.at_end.append(write)
+
+
+def assign(variable: Tensor, value: Tensor) -> None:
+    """variable = value, in place, unless a kernel of the running step has found fault with its data.
+
+    >>> import nnfast
+    >>> v = nnfast.Variable([1.0, 2.0])
+    >>> nnfast.ops.assign(v, v * 2.0)
+    >>> v.tolist()
+    [2.0, 4.0]
+    """
+    device.kernels.copy(value.data, variable.data, status=_local.status)
+
+
+def follow(variable: Tensor, value_at: Callable[[int], float], most: int = 256) -> None:
+    """variable = value_at(0), a number that Python knows. A replay of n steps, of which there are at most `most`, asks
+    for value_at(0), ..., value_at(n - 1) before, and gives each step its own."""
+    with graph.outside():
+        variable.data[...] = value_at(0)
+    if graph.capturing() is None:
+        return
+    k = device.kernels
+    table, at = np.zeros(most, variable.dtype), k.empty([1], "int64", for_life=True)
+
+    def prepare(n: int) -> None:
+        table[:n] = [value_at(i) for i in range(n)]
+        at[...] = 0
+
+    table[0], at[0] = variable.data, 0
+    k.copy(k.next_rows(k.Slot(table), at, 1), variable.data.reshape(1))
+    k.advance(at, 1)
+    graph.before_replay(variable, prepare, most)
 
 
 def after_step(look: Callable[[], Any]) -> None:

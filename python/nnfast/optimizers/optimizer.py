@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import initializers, naming, ops
+from nnfast import graph, initializers, naming, ops
 from nnfast.optimizers import schedules
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
 
 
-class Optimizer:
+class Optimizer(graph.Watched):
     """Base class: subclass it, make state in `build`, and define `update_step(gradient, variable, learning_rate)`.
 
     Args:
@@ -172,6 +172,7 @@ class Optimizer:
         tag = type(self).__name__
         if callable(value):
             self._rule = value
+            graph.changed()
         elif self._rule is not None:
             raise TypeError(
                 f"[{tag}] the learning rate follows {self._rule!r} and cannot be set to a number. "
@@ -183,11 +184,12 @@ class Optimizer:
     lr = learning_rate
 
     def _write_rate(self) -> None:
-        """Writes the rule's value into the buffer, no launch of a kernel: a plan will do so before each replay."""
-        if self._rule is not None:
-            is_schedule = isinstance(self._rule, schedules.LearningRateSchedule)
-            value = self._rule(self._iterations) if is_schedule else self._rule()
-            self._rate.data[...] = _rate(type(self).__name__, value)
+        """Writes the rule's value, if there is a rule, into the buffer that kernels read."""
+        tag = type(self).__name__
+        if isinstance(self._rule, schedules.LearningRateSchedule):
+            ops.follow(self._rate, lambda i: _rate(tag, self._rule(Tensor(self._iterations.data + i))))
+        elif self._rule is not None:
+            ops.follow(self._rate, lambda i: _rate(tag, self._rule()), most=1)
 
     @property
     def iterations(self) -> Tensor:
@@ -357,8 +359,8 @@ class Optimizer:
                 )
             for i in at:
                 v = self._trainable[i]
-                if v.constraint is not None and not _is_set(status):
-                    v.assign(v.constraint(v))
+                if v.constraint is not None:
+                    ops.assign(v, v.constraint(v))
         ops.advance(self._iterations, status=status)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Variable:
