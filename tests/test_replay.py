@@ -522,6 +522,25 @@ def test_eight_threads_predict_on_one_model(rng):
     assert not wrong
 
 
+def test_predict_of_one_batch_in_one_call(rng):
+    model = compiled()
+    x = rng.normal(size=(3, 8)).astype("float32")
+    first = model.predict(x, verbose=0)
+    for _ in range(4):
+        y = model.predict(x, verbose=0)
+        assert np.array_equal(y, first) and y.flags.owndata
+    assert np.array_equal(model.predict(x[::-1], verbose=0), first[::-1])
+    assert model._at_once
+    model.set_weights([w * 2 for w in model.get_weights()])
+    assert not np.array_equal(model.predict(x, verbose=0), first)
+    model.layers[0].activation = nnfast.activations.tanh  # a plan holds the old one
+    changed = model.predict(x, verbose=0)
+    assert np.array_equal(changed, model(x).numpy())
+    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+        model.predict(x, batch_size=0, verbose=0)
+    assert model.predict(x, batch_size=2, verbose=0).shape == (3, 5)
+
+
 def test_models_and_data_are_let_go(rng):
     x, y = sample(rng)
     model = compiled()

@@ -122,8 +122,8 @@ class Model(Layer):
     _graph: Graph | None = None
     _untracked = (
         Layer._untracked
-        | {"_graph", "_loss", "_compiled_metrics", "_compile_arguments", "_plans", "_seen", "_foreign"}
-        | {"_plans", "_seen", "_eager", "_foreign"}
+        | {"_graph", "_loss", "_compiled_metrics", "_compile_arguments"}
+        | {"_plans", "_at_once", "_seen", "_eager", "_foreign"}
     )
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -382,10 +382,11 @@ class Model(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no plans: those belong to this model's memory."""
-        return {**vars(self), "_plans": {}, "_seen": {}, "_foreign": None}
+        return {**vars(self), "_plans": {}, "_at_once": {}, "_seen": {}, "_foreign": None}
 
     def _forget_plans(self) -> None:
         self._plans: dict[Any, StepPlan] = {}  # see models/replay.py
+        self._at_once: dict[Any, StepPlan] = {}  # of `predict`, by the shape and dtype of an array of one batch
         self._seen: dict[Any, int] = {}  # what ran eagerly, and when: the generation of plans
         self._eager: str | None = None  # why steps are not captured, once that was tried
         self._foreign: Any = None  # code of users that steps would run
@@ -914,6 +915,10 @@ class Model(Layer):
         callbacks: Any = None,
     ) -> Any:
         """The model's output for each row of x, as a NumPy array of its own; several outputs in their structure."""
+        if verbose == 0 and callbacks is None and steps is None:
+            y = Predictions.at_once(self, x, 32 if batch_size is None else batch_size)
+            if y is not None:
+                return y
         data = make_data("predict", x, None, None, batch_size, False, self._x_dtypes)
         verbose = _verbosity(verbose)
         calls = cb.CallbackList(
@@ -956,6 +961,9 @@ class Model(Layer):
 
     def predict_on_batch(self, x: Any) -> Any:
         """The model's output for this batch; several in the structure of the outputs."""
+        y = Predictions.at_once(self, x)
+        if y is not None:
+            return y
         batch = self._single("predict_on_batch", x, None, None)
         runner = Predictions(self, batch.rows, "predict_on_batch")
         runner.run(batch)
