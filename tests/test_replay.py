@@ -541,6 +541,21 @@ def test_predict_of_one_batch_in_one_call(rng):
     assert model.predict(x, batch_size=2, verbose=0).shape == (3, 5)
 
 
+def test_the_precision_is_that_of_each_call(rng):
+    model = nnfast.Sequential([layers.Dense(32, input_shape=(64,))])
+    x = rng.normal(size=(48, 64)).astype("float32")
+    try:
+        found = []
+        for _ in range(4):
+            for precision in ("highest", "medium"):
+                nnfast.set_matmul_precision(precision)
+                found.append(model.predict(x, batch_size=48, verbose=0))
+                assert np.array_equal(found[-1], model(x).numpy())
+    finally:
+        nnfast.set_matmul_precision("highest")
+    assert equal(found[:2] * 4, found)
+
+
 def test_models_and_data_are_let_go(rng):
     x, y = sample(rng)
     model = compiled()

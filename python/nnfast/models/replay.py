@@ -34,7 +34,7 @@ class StepPlan:
         self.status = ops.new_status()
         self.cursor = ops.counter(source.start)
         self.first = np.arange(source.rows)  # the order of an array that is one batch
-        self.device = device.get_device()
+        self.setting = _setting()
         self.plan: Any = None
 
     def slot(self, array: Any) -> Any:
@@ -116,7 +116,7 @@ class Steps:
         if self.eager:
             return self._eagerly(batch, epoch, number, stream), 1
         source = Source(batch)
-        key = (self.kind, device.get_device(), id(self.weights), source.key())
+        key = (self.kind, _setting(), id(self.weights), source.key())
         known = model._plans.get(key)
         if known is not None and known.plan.current:
             done, found = self._replayed(known, source, min(most, source.alike))
@@ -222,7 +222,7 @@ class Predictions(Steps):
         """The output for an array of one batch (of at most so many rows), if a plan for it is at hand: in microseconds.
         None: there is none."""
         known = model._at_once.get((x.shape, x.dtype)) if x.__class__ is np.ndarray else None
-        if known is None or not known.plan.current or known.device != device.get_device():
+        if known is None or not known.plan.current or known.setting != _setting():
             return None
         if most.__class__ is not int or known.rows > most:
             return None
@@ -293,6 +293,11 @@ class Predictions(Steps):
             raise ValueError("[predict] the data gave no batch")
         joined = self._parts[0] if len(self._parts) == 1 else [np.concatenate(p) for p in zip(*self._parts)]
         return pack(self._structure, joined)
+
+
+def _setting() -> Any:
+    """What this thread computes with."""
+    return device.get_device(), device.settings.matmul_precision
 
 
 # ---- what may be captured ----
