@@ -51,6 +51,7 @@ def both(build, compile, x, y, batch_size=4, epochs=3, sample_weight=None, **fit
     results = []
     for eager in (True, False):
         nnfast.utils.set_random_seed(5)
+        nnfast.backend.clear_session()  # the same names
         model = build()
         compile(model, run_eagerly=eager)
         options = {"batch_size": batch_size, "verbose": 0}
