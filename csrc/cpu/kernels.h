@@ -121,7 +121,7 @@ struct ConvKernels {
 template <class T>
 struct WinogradKernels {
   void (*input)(const T* const* cells, ptrdiff_t from, ptrdiff_t n, T* to, ptrdiff_t plane);
-  void (*filter)(const T* const* taps, ptrdiff_t n, T* to, ptrdiff_t plane);
+  void (*filter)(const T* const* taps, const ptrdiff_t* steps, ptrdiff_t rows, T* to, ptrdiff_t plane);
   T (*output)(const T* from, ptrdiff_t plane, ptrdiff_t n, const T* init, bool relu, T* const* cells);
   void (*gradient)(const T* const* cells, ptrdiff_t n, ptrdiff_t width, T* to, ptrdiff_t plane);
   T (*filter_gradient)(const T* from, ptrdiff_t plane, ptrdiff_t n, T* const* taps);

@@ -96,6 +96,14 @@ void for_runs(const Pool2d& how, const View& x, const View& y, const F& fn) {
   }
 }
 
+// Must a gradient take the lines one by one? With channels in the lanes the kernels have one line, and where windows
+// share cells and a line has several runs, they would not come in their order.
+bool line_by_line(const Pool2d& how, const View& x, const View& y, bool channel_lanes) {
+  int64_t first, last;
+  interior(how, x.shape[2], y.shape[2], first, last);
+  return channel_lanes || (overlapping(how) && last - first < y.shape[2]);
+}
+
 // fn(image, first channel, channels, first line, end line): independent pieces of y for any number of threads. With
 // whole_images a piece has all lines: what the windows of an image write may overlap.
 template <class F>
@@ -229,14 +237,14 @@ void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, con
   const View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
   const View dx = channels_last(dx_, how.channels_first);
   const bool lanes = by_channels(x, dy) && dx.stride[3] == 1;
-  const bool shared = overlapping(how);
+  const bool shared = overlapping(how), one_by_one = line_by_line(how, x, dy, lanes);
   const Spread spread = !shared ? Spread::set : lanes ? Spread::add : Spread::scatter;
   const bool cleared = spread != Spread::set || !tiled(how, x, dy);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
       if (cleared) clear<T>(dx, n, c, channels);
-      for_lines(how, x, line, end, lanes || shared, [&](int64_t p, int64_t height, const Inside& rows) {
+      for_lines(how, x, line, end, one_by_one, [&](int64_t p, int64_t height, const Inside& rows) {
         for_runs(how, x, dy, [&](int64_t q, int64_t count, const Inside& cols) {
           kernels().pool.get<T>().max_gradient(
               line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
@@ -252,12 +260,13 @@ void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, con
 void avg_pool2d_gradient(const View& dy_, const Pool2d& how, const View& dx_) {
   const View dy = channels_last(dy_, how.channels_first), dx = channels_last(dx_, how.channels_first);
   const bool lanes = by_channels(dx, dy);
+  const bool one_by_one = line_by_line(how, dx, dy, lanes);
   const bool add = overlapping(how), cleared = add || !tiled(how, dx, dy);
   visit_float(dx.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
       if (cleared) clear<T>(dx, n, c, channels);
-      for_lines(how, dx, line, end, lanes || add, [&](int64_t p, int64_t height, const Inside& rows) {
+      for_lines(how, dx, line, end, one_by_one, [&](int64_t p, int64_t height, const Inside& rows) {
         for_runs(how, dx, dy, [&](int64_t q, int64_t count, const Inside& cols) {
           kernels().pool.get<T>().mean_gradient(
               line_of<const T>(dy, n, p, q, c, 1, 1, lanes), T(cells_counted(how, dx, p, q)),

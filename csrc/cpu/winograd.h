@@ -132,11 +132,14 @@ struct WinogradForward {
     return {Arena(memory), plan, plan.depth * plan.NR, plan.block * plan.width};
   }
 
+  // Can the filter be read where it lies?
+  bool in_place() const { return g.filter.column_stride == 1 && g.columns % plan.NR == 0; }
+
   // Tasks: blocks of tiles by groups of columns. Gives false if a sum was not finite: the target holds nothing of use.
   bool run(int threads, Arena arena, size_t& used) const {
     const int64_t columns = g.panels(plan.NR) * plan.NR, groups = ceil_div(g.columns, plan.width);
-    const int64_t nothing = std::max(g.patches.channels, plan.depth * plan.NR);
-    T* packed = arena.take<T>(columns * g.patches.taps() * g.patches.channels);
+    const int64_t nothing = std::max(g.patches.channels, plan.NR);
+    T* packed = in_place() ? nullptr : arena.take<T>(columns * g.patches.taps() * g.patches.channels);
     T* init = arena.take<T>(columns);
     T* zeros = arena.take<T>(nothing);
     Slots slots(arena, threads, space(nullptr).bytes);
@@ -144,7 +147,7 @@ struct WinogradForward {
     if (arena.measuring()) return false;
     g.begin(init, columns);
     zero_cells(zeros, nothing);
-    pack_filter(g, plan.NR, packed);
+    if (packed) pack_filter(g, plan.NR, packed);
     std::atomic<bool> finite{true};
     parallel_for_flushed(plan.blocks * groups, 1, [&](int64_t begin, int64_t end) {
       const Slots::Held slot(slots);
@@ -159,7 +162,7 @@ struct WinogradForward {
                 const WinogradSpace<T>& space) const {
     const Patches& p = g.patches;
     const int64_t first = plan.begin(block), tiles = plan.begin(block + 1) - first;
-    const int64_t panel1 = std::min(panel0 + plan.panels, g.panels(plan.NR)), tap_size = p.channels * plan.NR;
+    const int64_t panel1 = std::min(panel0 + plan.panels, g.panels(plan.NR));
     for (int64_t t = 0; t < tiles; ++t) space.row[t] = space.sums.data + t * plan.width;
     for (int64_t part = 0; part < plan.parts; ++part) {
       place_windows(p, plan, part, g.source, first, first + tiles, zeros, space.window);
@@ -167,16 +170,30 @@ struct WinogradForward {
         const int64_t c = std::min(plan.depth, p.channels - c0);
         transform_cells(kernel, tiles, c0, c, space);
         for (int64_t panel = panel0; panel < panel1; ++panel) {
-          const T* taps[WINOGRAD_TAPS * WINOGRAD_TAPS];
-          plan.for_taps(p, part, [&](int64_t tap, int64_t i) {
-            taps[i] = tap < 0 ? zeros : packed + (panel * p.taps() + tap) * tap_size + c0 * plan.NR;
-          });
-          kernel.filter(taps, c * plan.NR, space.others.data, space.others.plane);
+          transform_filter(packed, part, panel, c0, c, zeros, space);
           multiply(tiles, c, part > 0 || c0 > 0, (panel - panel0) * plan.NR, zeros, space);
         }
       }
     }
     return finish(first, tiles, panel0 * plan.NR, std::min(g.columns, panel1 * plan.NR), init, space);
+  }
+
+  // others[point][c][NR]: rows [c0, c0 + c) of one panel.
+  void transform_filter(const T* packed, int64_t part, int64_t panel, int64_t c0, int64_t c, const T* zeros,
+                        const WinogradSpace<T>& space) const {
+    const Patches& p = g.patches;
+    const Filter<T>& f = g.filter;
+    const T* taps[WINOGRAD_TAPS * WINOGRAD_TAPS];
+    ptrdiff_t steps[WINOGRAD_TAPS * WINOGRAD_TAPS];
+    plan.for_taps(p, part, [&](int64_t tap, int64_t i) {
+      const int64_t r = tap / p.columns.taps, s = tap % p.columns.taps;
+      steps[i] = tap < 0 ? 0 : packed ? plan.NR : f.k_stride;
+      taps[i] = tap < 0  ? zeros
+                : packed ? packed + ((panel * p.taps() + tap) * p.channels + c0) * plan.NR
+                         : f.data + p.rows.index(r) * f.r_stride + p.columns.index(s) * f.s_stride + c0 * f.k_stride +
+                               panel * plan.NR;
+    });
+    kernel.filter(taps, steps, c, space.others.data, space.others.plane);
   }
 
   // sums[point][tile, NR columns] (+)= cells[point][tile, c] * weights[point][c, NR].

@@ -11,6 +11,11 @@ struct Constant {
   constexpr operator ptrdiff_t() const { return N; }
 };
 
+template <class Size>
+constexpr int CONSTANT = 0;  // the number, or 0 if it is none
+template <int N>
+constexpr int CONSTANT<Constant<N>> = N;
+
 // The numbers 0, 1, ..., N - 1 as template arguments.
 template <int... I>
 struct Numbers {};
@@ -32,8 +37,8 @@ INLINE Vec<T> load_every_second(const T* p, ptrdiff_t count, Numbers<I...>) {
 }
 
 // Up to LANES elements, `step` apart; what is missing is 0.
-template <class T, class Step>
-INLINE Vec<T> get(const T* p, Step step, ptrdiff_t count) {
+template <class T, class Step, class Count>
+INLINE Vec<T> get(const T* p, Step step, Count count) {
   if (step == 1) return count >= LANES<T> ? load(p) : load_some(p, count);
   if (step == 2) return load_every_second(p, count, typename CountTo<LANES<T>>::type());
   T lane[LANES<T>] = {};
@@ -57,8 +62,8 @@ INLINE void put_pairs(T* p, Vec<T> even, Vec<T> odd, ptrdiff_t count, Numbers<I.
     store_some(p + L, high, 2 * count - L);
   }
 }
-template <class T, class Step>
-INLINE void put(T* p, Vec<T> v, Step step, ptrdiff_t count) {
+template <class T, class Step, class Count>
+INLINE void put(T* p, Vec<T> v, Step step, Count count) {
   if (step == 1) {
     if (count >= LANES<T>)
       store(p, v);
@@ -89,18 +94,25 @@ INLINE void with_size(ptrdiff_t lane, const PoolCells& cells, const F& fn) {
     fn(lane, cells.rows, cells.cols);
 }
 
+// fn(first lane, lanes) for each vector of a line: how many is a constant in all but the last.
+template <class T, class F>
+INLINE void for_vectors(ptrdiff_t lanes, const F& fn) {
+  ptrdiff_t c = 0;
+  for (; c + LANES<T> <= lanes; c += LANES<T>) fn(c, Constant<LANES<T>>());
+  if (c < lanes) fn(c, lanes - c);
+}
+
 template <class T>
 static void max_line(PoolLine<const T> x, PoolCells cells, PoolLine<T> y, ptrdiff_t count, ptrdiff_t lanes) {
   with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
     for (ptrdiff_t i = 0; i < count; ++i)
-      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
+      for_vectors<T>(lanes, [&](ptrdiff_t c, auto n) {
         const T* window = x.at + i * x.step + c * lane;
-        Vec<T> best = get(window, lane, lanes - c);
+        Vec<T> best = get(window, lane, n);
         for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s)
-            best = max(best, get(window + r * cells.row + s * cells.col, lane, lanes - c));
-        put(y.at + i * y.step + c * y.lane, best, y.lane, lanes - c);
-      }
+          for (ptrdiff_t s = 0; s < cols; ++s) best = max(best, get(window + r * cells.row + s * cells.col, lane, n));
+        put(y.at + i * y.step + c * y.lane, best, y.lane, n);
+      });
   });
 }
 
@@ -109,19 +121,19 @@ static void mean_line(PoolLine<const T> x, PoolCells cells, T divisor, PoolLine<
                       ptrdiff_t lanes) {
   with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
     for (ptrdiff_t i = 0; i < count; ++i)
-      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
+      for_vectors<T>(lanes, [&](ptrdiff_t c, auto n) {
         const T* window = x.at + i * x.step + c * lane;
         Vec<T> sum = {};
         for (ptrdiff_t r = 0; r < rows; ++r)
-          for (ptrdiff_t s = 0; s < cols; ++s) sum += get(window + r * cells.row + s * cells.col, lane, lanes - c);
-        put(y.at + i * y.step + c * y.lane, sum / divisor, y.lane, lanes - c);
-      }
+          for (ptrdiff_t s = 0; s < cols; ++s) sum += get(window + r * cells.row + s * cells.col, lane, n);
+        put(y.at + i * y.step + c * y.lane, sum / divisor, y.lane, n);
+      });
   });
 }
 
 // The number of the winning cell in each lane: the first of equals, the first NaN above all.
-template <class T, class Lane, class Rows, class Cols>
-INLINE Bits<T> winners(const T* window, const PoolCells& cells, Lane lane, Rows rows, Cols cols, ptrdiff_t count) {
+template <class T, class Lane, class Rows, class Cols, class Count>
+INLINE Bits<T> winners(const T* window, const PoolCells& cells, Lane lane, Rows rows, Cols cols, Count count) {
   Vec<T> best = get(window, lane, count);
   Bits<T> winner = {}, number = {};
   for (ptrdiff_t r = 0; r < rows; ++r)
@@ -136,8 +148,8 @@ INLINE Bits<T> winners(const T* window, const PoolCells& cells, Lane lane, Rows 
 
 // dx (+)= the part of dy that each cell of a window gets. Columns go backwards: where windows share a cell, it gets its
 // parts in the order of the windows, also when neighbouring windows lie in one vector.
-template <class T, class Lane, class Rows, class Cols, class Part>
-INLINE void spread(T* window, const PoolCells& to, Lane lane, Rows rows, Cols cols, bool add, ptrdiff_t count,
+template <class T, class Lane, class Rows, class Cols, class Count, class Part>
+INLINE void spread(T* window, const PoolCells& to, Lane lane, Rows rows, Cols cols, bool add, Count count,
                    const Part& part) {
   for (ptrdiff_t r = 0; r < rows; ++r) {
     if (lane == 2 && cols == 2 && to.col == 1 && !add) {  // side by side: they fill the row
@@ -152,67 +164,121 @@ INLINE void spread(T* window, const PoolCells& to, Lane lane, Rows rows, Cols co
   }
 }
 
-// The same for max where windows lie in the lanes and may share cells: in their order, the winners' cells alone. place:
-// of each cell of a window.
-template <class T>
-INLINE void scatter(PoolLine<T> window, const ptrdiff_t* place, Bits<T> winner, Vec<T> g, ptrdiff_t count) {
-  Index<T> number[LANES<T>];
-  T lane[LANES<T>];
-  __builtin_memcpy(number, &winner, sizeof winner);
-  store(lane, g);
-  for (int i = 0; i < lanes_of<T>(count); ++i) window.at[i * window.lane + place[number[i]]] += lane[i];
+// The part of g that each cell of a window of N cells gets, the winner's or 0: as in winners(), but nothing is counted.
+template <class T, int ROWS, int COLS, class Lane, class Count>
+INLINE void parts_of(const T* window, const PoolCells& cells, Lane lane, Count count, Vec<T> g, Vec<T>* part) {
+  Vec<T> best = get(window, lane, count);
+  Bits<T> wins[ROWS * COLS];
+#pragma GCC unroll 9
+  for (int i = 1; i < ROWS * COLS; ++i) {
+    const Vec<T> v = get(window + i / COLS * cells.row + i % COLS * cells.col, lane, count);
+    wins[i] = ~(v <= best) & (best == best);
+    best = select(wins[i], v, best);
+  }
+#pragma GCC unroll 9
+  for (int i = ROWS * COLS - 1; i > 0; --i) {
+    part[i] = select(wins[i], g, Vec<T>{});
+    g = select(wins[i], Vec<T>{}, g);
+  }
+  part[0] = g;
 }
-// For windows of more cells than `place` has room for.
+
+// The same for max where windows lie in the lanes and may share cells: dx += dy at the winners alone, window by window.
+// The winners of some lines are found first: a load of one lane stalls right behind the store of a vector.
 template <class T>
-INLINE void scatter_far(PoolLine<T> window, const PoolCells& to, Bits<T> winner, Vec<T> g, ptrdiff_t count) {
-  Index<T> number[LANES<T>];
-  T lane[LANES<T>];
-  __builtin_memcpy(number, &winner, sizeof winner);
-  store(lane, g);
-  for (int i = 0; i < lanes_of<T>(count); ++i)
-    window.at[i * window.lane + number[i] / to.cols * to.row + number[i] % to.cols * to.col] += lane[i];
+static void max_line_scatter(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
+                             ptrdiff_t count, ptrdiff_t lanes) {
+  constexpr ptrdiff_t FEW = 64, MOST = 512;
+  Index<T> winner[MOST];
+  ptrdiff_t place[FEW];
+  const bool few = to.rows * to.cols <= FEW;
+  const auto place_of = [&](ptrdiff_t i) { return i / to.cols * to.row + i % to.cols * to.col; };
+  for (ptrdiff_t r = 0, i = 0; few && r < to.rows; ++r)
+    for (ptrdiff_t s = 0; s < to.cols; ++s) place[i++] = r * to.row + s * to.col;
+  const ptrdiff_t width = lanes < MOST ? (lanes + LANES<T> - 1) / LANES<T> * LANES<T> : MOST, lines = MOST / width;
+  for (ptrdiff_t line = 0; line < count; line += lines)
+    for (ptrdiff_t first = 0; first < lanes; first += width) {
+      const ptrdiff_t windows = lanes - first < width ? lanes - first : width;
+      const ptrdiff_t end = count - line < lines ? count : line + lines;
+      with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
+        for (ptrdiff_t i = line; i < end; ++i)
+          for_vectors<T>(windows, [&](ptrdiff_t c, auto n) {
+            const Bits<T> w = winners(x.at + i * x.step + (first + c) * lane, cells, lane, rows, cols, n);
+            __builtin_memcpy(winner + (i - line) * width + c, &w, sizeof w);
+          });
+      });
+      for (ptrdiff_t i = line; i < end; ++i) {
+        const Index<T>* number = winner + (i - line) * width;
+        const T* from = dy.at + i * dy.step + first * dy.lane;
+        T* window = dx.at + i * dx.step + first * dx.lane;
+        if (few)
+          for (ptrdiff_t c = 0; c < windows; ++c) window[c * dx.lane + place[number[c]]] += from[c * dy.lane];
+        else
+          for (ptrdiff_t c = 0; c < windows; ++c) window[c * dx.lane + place_of(number[c])] += from[c * dy.lane];
+      }
+    }
 }
 
 // dx (+)= dy at the winner of each window.
 template <class T>
 static void max_line_gradient(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
                               Spread how, ptrdiff_t count, ptrdiff_t lanes) {
-  constexpr ptrdiff_t FEW = 64;
-  ptrdiff_t place[FEW];
-  const bool few = to.rows * to.cols <= FEW;
-  for (ptrdiff_t i = 0; few && i < to.rows * to.cols; ++i) place[i] = i / to.cols * to.row + i % to.cols * to.col;
+  if (how == Spread::scatter) return max_line_scatter(x, cells, dy, dx, to, count, lanes);
+  const bool add = how == Spread::add;
   with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
+    constexpr int R = CONSTANT<decltype(rows)>, C = CONSTANT<decltype(cols)>;
     for (ptrdiff_t i = 0; i < count; ++i)
-      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
-        const Bits<T> winner = winners(x.at + i * x.step + c * lane, cells, lane, rows, cols, lanes - c);
-        const Vec<T> g = get(dy.at + i * dy.step + c * dy.lane, dy.lane, lanes - c);
+      for_vectors<T>(lanes, [&](ptrdiff_t c, auto n) {
+        const Vec<T> g = get(dy.at + i * dy.step + c * dy.lane, dy.lane, n);
+        const T* from = x.at + i * x.step + c * lane;
+        if constexpr (R > 0) {
+          if (dx.lane == lane) {
+            Vec<T> parts[R * C];
+            parts_of<T, R, C>(from, cells, lane, n, g, parts);
+            spread(dx.at + i * dx.step + c * lane, to, lane, rows, cols, add, n, [&](ptrdiff_t k) { return parts[k]; });
+            return;
+          }
+        }
+        const Bits<T> winner = winners(from, cells, lane, rows, cols, n);
         const auto part = [&](ptrdiff_t number) {
           return select(winner == Bits<T>{} + static_cast<decltype(Bits<T>{}[0] + 0)>(number), g, Vec<T>{});
         };
         T* window = dx.at + i * dx.step + c * dx.lane;
-        const bool add = how == Spread::add;
-        if (how == Spread::scatter && few)
-          scatter(PoolLine<T>{window, 0, dx.lane}, place, winner, g, lanes - c);
-        else if (how == Spread::scatter)
-          scatter_far(PoolLine<T>{window, 0, dx.lane}, to, winner, g, lanes - c);
-        else if (dx.lane == lane)
-          spread(window, to, lane, rows, cols, add, lanes - c, part);
+        if (dx.lane == lane)
+          spread(window, to, lane, rows, cols, add, n, part);
         else
-          spread(window, to, dx.lane, rows, cols, add, lanes - c, part);
+          spread(window, to, dx.lane, rows, cols, add, n, part);
+      });
+  });
+}
+
+// dx += dy / divisor in every cell of each window, window by window.
+template <class T>
+static void mean_line_add(PoolLine<const T> dy, T divisor, PoolLine<T> dx, PoolCells to, ptrdiff_t count,
+                          ptrdiff_t lanes) {
+  with_size(dx.lane, to, [&](auto lane, auto rows, auto cols) {
+    for (ptrdiff_t i = 0; i < count; ++i)
+      for (ptrdiff_t c = 0; c < lanes; ++c) {
+        const T share = dy.at[i * dy.step + c * dy.lane] / divisor;
+        T* window = dx.at + i * dx.step + c * lane;
+        for (ptrdiff_t r = 0; r < rows; ++r)
+          for (ptrdiff_t s = 0; s < cols; ++s) window[r * to.row + s * to.col] += share;
       }
   });
 }
 
-// dx (+)= dy / divisor in every cell of each window.
+// dx (+)= dy / divisor in every cell of each window. Sums in lanes that are apart would load vectors right after their
+// lanes were stored, which stalls.
 template <class T>
 static void mean_line_gradient(PoolLine<const T> dy, T divisor, PoolLine<T> dx, PoolCells to, bool add, ptrdiff_t count,
                                ptrdiff_t lanes) {
+  if (add && dx.lane != 1) return mean_line_add(dy, divisor, dx, to, count, lanes);
   with_size(dx.lane, to, [&](auto lane, auto rows, auto cols) {
     for (ptrdiff_t i = 0; i < count; ++i)
-      for (ptrdiff_t c = 0; c < lanes; c += LANES<T>) {
-        const Vec<T> share = get(dy.at + i * dy.step + c * dy.lane, dy.lane, lanes - c) / divisor;
-        spread(dx.at + i * dx.step + c * lane, to, lane, rows, cols, add, lanes - c, [&](ptrdiff_t) { return share; });
-      }
+      for_vectors<T>(lanes, [&](ptrdiff_t c, auto n) {
+        const Vec<T> share = get(dy.at + i * dy.step + c * dy.lane, dy.lane, n) / divisor;
+        spread(dx.at + i * dx.step + c * lane, to, lane, rows, cols, add, n, [&](ptrdiff_t) { return share; });
+      });
   });
 }
 

@@ -82,16 +82,17 @@ static void winograd_input(const T* const* cells, ptrdiff_t from, ptrdiff_t n, T
   }
 }
 
-// to[point][i] = G g G^T for each i < n, a multiple of the lanes, g[tap] = taps[tap][i].
+// to[point][row][i] = G g G^T for each i of a panel of conv2d, g[tap] = taps[tap][row * steps[tap] + i].
 template <class T>
-static void winograd_filter(const T* const* taps, ptrdiff_t n, T* to, ptrdiff_t plane) {
-  for (ptrdiff_t i = 0; i < n; i += LANES<T>) {
+static void winograd_filter(const T* const* taps, const ptrdiff_t* steps, ptrdiff_t rows, T* to, ptrdiff_t plane) {
+  constexpr int NR = CONV_NV * LANES<T>;
+  for (ptrdiff_t i = 0; i < rows * NR; i += LANES<T>) {
     Vec<T> t[3][4];
 #pragma GCC unroll 3
     for (int s = 0; s < 3; ++s) {
       Vec<T> g[3];
 #pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r) g[r] = load(taps[r * 3 + s] + i);
+      for (int r = 0; r < 3; ++r) g[r] = load(taps[r * 3 + s] + i / NR * steps[r * 3 + s] + i % NR);
       filter_line(g, 1, t[s]);
     }
 #pragma GCC unroll 4
