@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
-RUNGS = PurePosixPath("nnfast/ladder/rungs")
+RUNGS = PurePosixPath("nnfast/ladder/sources")
 LICENSES = {"LICENSE", "DIGITS_NOTICE.md"}
 IN_WHEEL = {".py", ".pyi", ".typed", ".so", ".pyd", ".npz", ".md"}
 IN_SDIST = (

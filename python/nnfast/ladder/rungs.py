@@ -23,7 +23,7 @@ Run = Callable[[], Any]
 
 def sources() -> Path:
     """The folder of the rungs: beside the compiled module, or in the tree that it was built from."""
-    beside = Path(_ladder.__file__).parent / "ladder" / "rungs"
+    beside = Path(_ladder.__file__).parent / "ladder" / "sources"
     return beside if beside.exists() else Path(__file__).parents[3] / "csrc" / "ladder"
 
 
