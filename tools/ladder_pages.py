@@ -29,7 +29,7 @@ def measure(op: str) -> None:
     from nnfast import ladder
 
     race = ladder.climb(op)
-    print(f"{op}: {ladder.table(race)}\n")
+    print(f"{ladder.table(race)}\n")
     machine = re.sub(r"[^a-z0-9]+", "-", f"{race.cpu} {race.threads} threads {race.isa}".lower()).strip("-")
     path = RESULTS / machine / f"{op}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

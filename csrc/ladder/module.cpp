@@ -88,7 +88,7 @@ const Peaks& peaks_of(const std::string& isa) {
   throw pybind11::value_error("[ladder] this CPU has no instruction set of that name. Received: '" + isa + "'");
 }
 
-constexpr int64_t PIECE = 1 << 20;  // bytes that a thread copies or reads at a time
+constexpr int64_t PIECE = 1 << 18;  // bytes that a thread copies or reads at a time
 }  // namespace
 
 PYBIND11_MODULE(_ladder, m, pybind11::mod_gil_not_used()) {

@@ -113,7 +113,7 @@ def run_ladder(args: Any) -> int:
     if args.json == "-":
         print(json.dumps(result.json(), indent=1))
     else:
-        print(f"{args.op}: {ladder.table(result)}")
+        print(ladder.table(result))
         if args.mine:
             print(f"\n{ladder.place(result)}")
     if args.json and args.json != "-":

@@ -1,6 +1,6 @@
 // Rung 3: implicit. The tile reads windows where they lie in the picture; nothing is copied nine times.
 // Idea:    the three pixels of a window's row are neighbours in memory: a window is three runs of 3*C numbers.
-// Changed: one copy of the picture with a frame of zeros instead of im2col; the tile takes a pointer for each pixel.
+// Changed: a frame of zeros around the picture instead of im2col; the tile takes a pointer for each pixel.
 // Removes: writing and reading nine copies of the picture, which do not stay in the caches.
 #include "nnfast_ladder.h"
 using namespace ladder;

@@ -1,6 +1,6 @@
 // Rung 2: vectorised. The same passes, a vector at a time.
 // Idea:    one instruction does 4, 8 or 16 numbers.
-// Changed: vectors; the numbers that fill no whole one at the end go through the same arithmetic.
+// Changed: the same passes with vectors; the numbers that fill no whole one at the end go through the same arithmetic.
 // Removes: one instruction for each number and step. Now memory is the limit.
 #include "nnfast_ladder.h"
 using namespace ladder;

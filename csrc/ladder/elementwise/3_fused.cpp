@@ -1,6 +1,6 @@
 // Rung 3: fused. All steps in one pass.
 // Idea:    a number that is in a register already costs nothing to use again: memory is read once and written once.
-// Changed: one pass with three steps instead of three passes with one.
+// Changed: one pass with three steps instead of three passes.
 // Removes: two thirds of the traffic.
 #include "nnfast_ladder.h"
 using namespace ladder;

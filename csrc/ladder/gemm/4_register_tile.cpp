@@ -1,6 +1,6 @@
 // Rung 4: register tile. A tile of c stays in vector registers while k runs.
 // Idea:    MR * NR sums need only MR numbers of a and NR of b for each k: loads no longer limit the multiplications.
-// Changed: the inner loops are a tile of MR rows and NV vectors, written with vectors.
+// Changed: the inner loops are a tile of rows and vectors, whose sums are local variables.
 // Removes: a load and a store of c for each product.
 #include "nnfast_ladder.h"
 using namespace ladder;

@@ -1,6 +1,6 @@
 // Rung 5: packed. Blocks of a and b are copied into the order in which the tile reads them.
 // Idea:    a copy costs M*K + K*N steps and serves M*N*K products; afterwards every read is the next one in memory.
-// Changed: packing before the tile, and blocks of rows, so that packed a stays in the L2 cache.
+// Changed: packing before the tile; blocks of rows, so that packed a stays in the L2 cache.
 // Removes: rows that are a power of two apart, which push each other out of the cache, and a page for each row.
 #include "nnfast_ladder.h"
 using namespace ladder;

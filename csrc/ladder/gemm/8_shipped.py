@@ -1,6 +1,6 @@
 # Rung 8: shipped. What `nnfast.ops.matmul`, and with it each Dense layer, runs.
 # Idea:    the same blocks, with a packing, a tile and a way of sharing chosen by the shape.
-# Changed: csrc/cpu/gemm.cpp; operands transposed or sliced as they come, and bias and activation before c is written.
+# Changed: blocks and paths chosen by the shape (csrc/cpu/gemm.cpp); any layout; bias and activation fused.
 # Removes: what the rungs below lose on edges, on thin and small shapes, and in copying.
 from nnfast import ops
 

@@ -1,6 +1,6 @@
 // Rung 3: vectorised. Leaves of the tree are blocks, added up in eight vectors that do not wait for each other.
 // Idea:    64 or 128 running sums side by side: one load and one addition for 8 or 16 numbers.
-// Changed: the leaf: a block of BLOCK numbers instead of 16, in vectors, whose lanes are a small tree at the end.
+// Changed: leaves are blocks of vectors instead of 16 numbers; vectors and lanes are a small tree at the end.
 // Removes: one instruction for each number, and the calls.
 #include "nnfast_ladder.h"
 using namespace ladder;

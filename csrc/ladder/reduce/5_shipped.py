@@ -1,6 +1,6 @@
 # Rung 5: shipped. What `nnfast.ops.sum` runs.
 # Idea:    the same pieces; the order of additions is the same on every instruction set.
-# Changed: csrc/cpu/reduce.cpp; any axes and strides, and means, products, variances, extremes by the same loops.
+# Changed: any axes and strides (csrc/cpu/reduce.cpp); and means, products, variances, extremes by the same loops.
 # Removes: nothing more: reading memory is the limit.
 from nnfast import ops
 

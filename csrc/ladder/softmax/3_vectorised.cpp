@@ -1,6 +1,6 @@
 // Rung 3: vectorised. Each lane has its own largest and sum; exp is a polynomial, computed in all lanes at once.
 // Idea:    exp(x) = 2^n * exp(r), n the nearest integer to x / log 2: a shift into the exponent, and a short series.
-// Changed: vectors, eight at a time: one rescaling for each block of them; lanes are joined at the end of a row.
+// Changed: vectors and an exp of our own; one rescaling for each block of eight; lanes are joined at the end of a row.
 // Removes: calls into the C library, one number at a time, and the branch at each new largest.
 #include "nnfast_ladder.h"
 using namespace ladder;

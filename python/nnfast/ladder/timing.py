@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,16 +212,14 @@ class _limits:
         self._seen: dict[int, tuple[list[float], list[float]]] = {n: ([], []) for n in self._counts}
 
     def measure(self) -> None:
+        calls = 1 + int(2e7 / self._bytes)  # some milliseconds, as of a rung
         for count, (operations, moved) in self._seen.items():
             rungs.set_num_threads(count)
-            rungs.multiply_adds(self._isa, count)
-            start = time.perf_counter()
             done = rungs.multiply_adds(self._isa, count)
-            operations.append(done / (time.perf_counter() - start))
+            seconds = _sample(partial(rungs.multiply_adds, self._isa, count), 4, count)
+            operations.append(done / seconds)
             self._move()
-            start = time.perf_counter()
-            self._move()
-            moved.append(self._bytes / (time.perf_counter() - start))
+            moved.append(self._bytes / _sample(self._move, calls, count))
 
     def peaks(self) -> dict[int, dict[str, float]]:
         return {n: {"operations": max(o), "bytes": max(b)} for n, (o, b) in self._seen.items()}
@@ -263,7 +262,8 @@ def table(race: Race) -> str:
     arithmetic = race.bound_by == "arithmetic"
     work, unit = (race.operations, "GFLOP/s") if arithmetic else (race.traffic, "GB/s")
     moving = "copying" if arithmetic else race.bound_by
-    lines = [f"{race.cpu}, {race.isa}"]
+    sizes = " x ".join(f"{n:,}" for n in race.sizes)
+    lines = [f"{race.op}, {sizes}, float32: {race.cpu}, {race.isa}"]
     for count, p in race.peaks.items():
         speeds = f"{p['operations'] / 1e9:.1f} GFLOP/s in registers, {p['bytes'] / 1e9:.1f} GB/s {moving} as many bytes"
         lines.append(f"measured limits, {count} thread{'' if count == '1' else 's'}: {speeds}")
