@@ -145,6 +145,7 @@ MODELS = {
     "GRU reset before": sequence(lambda L: L.GRU(3, reset_after=False)),
     "Bidirectional": sequence(lambda L: L.Bidirectional(L.LSTM(3), merge_mode="sum", backward_layer=None)),
     "TimeDistributed": sequence(lambda L: L.TimeDistributed(L.Dense(3, "relu"))),
+    "TimeDistributed model": sequence(lambda L: L.TimeDistributed(_KEPT[L]([L.Input((4,)), L.Dense(3), L.Dense(2)]))),
     "MultiHeadAttention": _merge(lambda L, x: L.MultiHeadAttention(2, 3)(x[0], x[1]), ((5, 4), (6, 4))),
     "Attention": _merge(lambda L, x: L.Attention(use_scale=True)(x), ((5, 4), (6, 4))),
     "Concatenate": _merge(lambda L, x: L.Concatenate()(x), ((6,), (3,))),

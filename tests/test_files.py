@@ -899,3 +899,29 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     for save in (lambda: model.save(tmp_path / "no" / "m.keras"), lambda: model.save_weights(tmp_path / "no" / "m.h5")):
         with pytest.raises(FileNotFoundError, match=r"the folder does not exist. Make it first.*no'$"):
             save()
+
+
+class TwoLayers(nnfast.Model):
+    """A functional model that is made in __init__."""
+
+    def __init__(self, units=3, **kwargs):
+        x = nnfast.Input((4,))
+        super().__init__(inputs=x, outputs=layers.Dense(2)(layers.Dense(units)(x)), **kwargs)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_models_that_are_made_in_init_and_models_in_layers(ending, tmp_path):
+    x = np.random.default_rng(0).random((5, 4)).astype("float32")
+    model = TwoLayers(6, name="mine")
+    model.compile("adam", "mse")
+    model.fit(x, x[:, :2], verbose=0)
+    model.save(tmp_path / f"m{ending}")
+    again = models.load_model(tmp_path / f"m{ending}", custom_objects={"TwoLayers": TwoLayers})
+    assert type(again) is TwoLayers and again.name == "mine" and again.count_params() == 44
+    assert (again.predict(x, verbose=0) == model.predict(x, verbose=0)).all()
+    for inner in (model, nnfast.Sequential([nnfast.Input((4,)), layers.Dense(3)])):
+        outer = nnfast.Sequential([nnfast.Input((5, 4)), layers.TimeDistributed(inner)])
+        outer.save(tmp_path / f"o{ending}")
+        with utils.custom_object_scope({"TwoLayers": TwoLayers}):
+            again = models.load_model(tmp_path / f"o{ending}")
+        assert (again.predict(x[None], verbose=0) == outer.predict(x[None], verbose=0)).all()

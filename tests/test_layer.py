@@ -445,11 +445,23 @@ def test_configs_of_layers_of_ones_own(device):
     assert again.get_config() == config and again.activity_regularizer.l2 == 0.01
 
     class Forgets(layers.Layer):
-        def __init__(self, size):
-            super().__init__()
+        """As in Keras, a config has what __init__ was given, kept or not."""
 
-    with pytest.raises(NotImplementedError, match="'size'"):
-        Forgets(3).get_config()
+        def __init__(self, size, *more, inner=None, factor=0.5, **kwargs):
+            super().__init__(**kwargs)
+            self.inside = layers.Dense(size) if inner is None else inner
+            self.factor = 2 * factor
+
+    config = Forgets(3, name="f", inner=layers.Dense(4, name="d")).get_config()
+    assert config["size"] == 3 and config["inner"]["config"]["units"] == 4 and config["factor"] == 1.0
+    assert Forgets(size=5).get_config()["size"] == 5 and Forgets(3).get_config()["inner"] is None
+    assert [v.name for v in Forgets(3, inner=Scale(name="i"))._own()[0]] == ["i"]
+    assert not layers.Dense(3)._given[0], "of the package's own classes nothing more is kept alive"
+
+
+def test_dtypes_have_keras_names():
+    layer = layers.Dense(2, dtype="float64")
+    assert layer.compute_dtype == layer.variable_dtype == layer.dtype == "float64"
 
 
 def test_super_init_is_needed():

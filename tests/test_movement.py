@@ -526,3 +526,10 @@ def test_metric_sums_and_counters_of_tensors(device):
     assert count.item() == 5 and sums.version > before
     with pytest.raises(ValueError, match="finite"):
         ops.check_finite(nnfast.tensor([1.0, np.nan]))
+
+
+def test_the_default_axes_of_joining():
+    """That of `concatenate` is Keras's and NumPy's, that of `concat` and of Keras's backend the last."""
+    a, b = np.ones((2, 3)), np.zeros((2, 3))
+    assert ops.concatenate([a, b]).shape == (4, 3)
+    assert ops.concat([a, b]).shape == nnfast.backend.concatenate([a, b]).shape == (2, 6)

@@ -8,7 +8,7 @@ from nnfast.naming import clear_session
 from nnfast.ops import *  # noqa: F403
 from nnfast.tensor import Tensor, Variable, as_array
 
-variable, constant = Variable, Tensor
+variable, constant, concatenate = Variable, Tensor, ops.concat  # in Keras's backend the last axis is the default
 
 
 def backend() -> str:

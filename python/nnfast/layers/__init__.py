@@ -55,7 +55,7 @@ from nnfast.layers.preprocessing import Normalization, RandomFlip, Rescaling
 from nnfast.layers.recurrent import GRU, LSTM, SimpleRNN
 from nnfast.layers.reshaping import Cropping2D, Flatten, Permute, RepeatVector, Reshape, UpSampling2D, ZeroPadding2D
 from nnfast.layers.wrappers import Bidirectional, TimeDistributed
-from nnfast.saving.serialization import from_identifier, publish
+from nnfast.saving.serialization import from_identifier, publish, published
 from nnfast.saving.serialization import serialize as serialize
 
 Convolution1D, Convolution2D = Conv1D, Conv2D
@@ -161,7 +161,7 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> La
     >>> nnfast.layers.deserialize(nnfast.layers.serialize(nnfast.layers.Dense(2, name="a"))).name
     'a'
     """
-    return from_identifier("layer", config, CLASSES, custom_objects)
+    return from_identifier("layer", config, {**CLASSES, **published("models")}, custom_objects)  # a model is a layer
 
 
 def __getattr__(name: str) -> Any:

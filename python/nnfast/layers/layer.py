@@ -203,8 +203,10 @@ class Layer(graph.Watched):
     _initial_weights: Any = None
     _build_names: tuple[str, ...] = ()  # the names of build's arguments
     _build_shape: Any = None
+    _given: Any = ((), {})  # what __init__ of a class of the user was given
     _build_shapes: dict[str, Any] | None = None  # by those names, where there are several
-    _untracked = frozenset({"_frozen", "_losses", "_nodes"})  # attributes that hold no layers and variables of our own
+    # Attributes that hold no layers and variables of our own.
+    _untracked = frozenset({"_given", "_frozen", "_losses", "_nodes"})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -220,6 +222,12 @@ class Layer(graph.Watched):
         if "build" in cls.__dict__:
             cls._build_names = tuple(_parameters(cls.build)[0])
             cls.build = _built_by(cls.build)  # type: ignore[method-assign]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        layer = super().__new__(cls)
+        if not cls.__module__.startswith("nnfast."):
+            layer._given = args, kwargs  # for get_config
+        return layer
 
     def __init__(
         self,
@@ -734,6 +742,16 @@ class Layer(graph.Watched):
         self._np_dtype = np.dtype(standardize_dtype(value))
 
     @property
+    def compute_dtype(self) -> str:
+        """`dtype`, by the name of Keras's layers."""
+        return self.dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """`dtype`: weights have it, too."""
+        return self.dtype
+
+    @property
     def input_shape(self) -> Any:
         """The shape that it was built for, the batch None."""
         if self._build_shape is None:
@@ -767,11 +785,8 @@ class Layer(graph.Watched):
         return self.compute_output_shape(self.input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make a layer like this one, without its weights.
-
-        Raises:
-            NotImplementedError: an argument of `__init__` is kept under no attribute of its name.
-        """
+        """The arguments that make a layer like this one, without its weights: the attributes of their names, or what
+        `__init__` was given."""
         config = {"name": self.name, "trainable": self.trainable, "dtype": serialized_dtype(self.dtype)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)
@@ -780,13 +795,17 @@ class Layer(graph.Watched):
         for key in _parameters(type(self).__init__)[0]:
             if key in config or key in ("activity_regularizer", "autocast", "weights", *_LATER):
                 continue
-            if not hasattr(self, key):
-                raise NotImplementedError(
-                    f"[get_config] {type(self).__name__} keeps no attribute {key!r}. Set self.{key} in __init__, or "
-                    "write get_config"
-                )
-            config[key] = serialize(getattr(self, key))
+            config[key] = serialize(getattr(self, key) if hasattr(self, key) else self._argument(key))
         return config
+
+    def _argument(self, key: str) -> Any:
+        """What `__init__` was given under this name, where it is kept under no attribute."""
+        import inspect
+
+        args, kwargs = self._given
+        given = inspect.signature(type(self).__init__).bind_partial(self, *args, **kwargs)
+        given.apply_defaults()
+        return given.arguments[key]
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build_from_config` needs to make the weights; None before the layer is built."""

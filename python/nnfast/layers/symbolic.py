@@ -354,6 +354,7 @@ _OF_FUNCTION: dict[Any, tuple[type[Operation], dict[str, str]]] = {}
 for _name, _operation in OPERATIONS.items():
     _OF_FUNCTION.setdefault(getattr(_operation.function, "__wrapped__", None), (_operation, {}))
 for _function, _name, _rename in (
+    (ops.concat, "Concatenate", {}),
     (ops.reshape, "Reshape", {"shape": "newshape"}),
     (ops.one_hot, "OneHot", {"classes": "num_classes"}),
     (ops.pad, "Pad", {"widths": "pad_width"}),

@@ -131,7 +131,7 @@ class Model(Layer):
             from nnfast.models.functional import Functional
 
             return super().__new__(Functional)
-        return super().__new__(cls)
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, *args: Any, name: str | None = None, **kwargs: Any):
         given = dict(zip(("inputs", "outputs", "name"), args)) if is_symbolic(args[:1]) else {}
@@ -309,7 +309,7 @@ class Model(Layer):
     # ---- configs ----
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs to make a model like this one, with fresh weights."""
-        if self._graph is None:
+        if self._graph is None or not _takes_tensors(type(self)):
             return super().get_config()
         return {"name": self.name, "trainable": self.trainable, **self._graph.get_config()}
 
@@ -1103,6 +1103,16 @@ def _about_validation():
         reword(e, lambda text: text.replace("[fit] ", "[fit] validation_data: ", 1))
         reword(e, lambda text: text if "validation_data" in text else f"{text}\nThis came up with validation_data.")
         raise
+
+
+def _takes_tensors(cls: type) -> bool:
+    """Is a class of models made from inputs and outputs? One of the user may make them in its __init__."""
+    import inspect
+
+    found = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    kinds = {p.kind for p in found.values()}
+    anything = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return {"inputs", "outputs"} <= set(found) or anything <= kinds
 
 
 def _refuse_arguments(args: Any) -> None:

@@ -173,7 +173,14 @@ def concat(arrays: Sequence[Any], axis: int = -1) -> Tensor:
     return _concat.apply(*operands, axis=_axis("concat", axis, operands[0].ndim))
 
 
-concatenate = concat
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """`concat` with Keras's and NumPy's default axis.
+
+    >>> import nnfast
+    >>> nnfast.ops.concatenate([[[1, 2]], [[3, 4]]]).tolist()
+    [[1, 2], [3, 4]]
+    """
+    return concat(arrays, axis)
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:

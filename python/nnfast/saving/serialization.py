@@ -58,6 +58,11 @@ def publish(room: str, table: Mapping[str, Any], module: str | None = None) -> N
             functions[name] = value
 
 
+def published(room: str) -> Mapping[str, type]:
+    """The classes of a room, by name."""
+    return _CLASSES.get(room, {})
+
+
 # ---- objects of your own ----
 
 
