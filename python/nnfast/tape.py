@@ -122,7 +122,8 @@ def walk(
         if node.inputs is None:
             raise RuntimeError(
                 f"[gradient] the history of '{node.op.name}' was used up by an earlier backward pass. "
-                "Use GradientTape(persistent=True), or backward(persistent=True), to go back more than once."
+                "Use GradientTape(persistent=True), backward(persistent=True), or with nnfast.nn "
+                "backward(retain_graph=True), to go back more than once."
             )
         needs = [x in between for x in node.inputs]
         if node.inputs and True not in needs:
