@@ -1,6 +1,7 @@
-"""`python -m bench.tables`: writes the tables of README.md and all of docs/benchmarks.md from bench/results/*.json.
+"""`python bench/tables.py`: writes the tables of README.md and all of docs/benchmarks.md from bench/results/*.json.
 
-The README has one line for each section and machine; docs/benchmarks.md has every row.
+`nnfast bench --save` writes those. The README has one line for each section and machine; docs/benchmarks.md has every
+row.
 """
 
 import json
@@ -8,16 +9,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bench.timing import RESULTS
-
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench tables: begin -->", "<!-- bench tables: end -->"
-ROW_BY_ROW = {"fit"}  # sections whose rows stand in the README one by one
+ROW_BY_ROW = {"fit", "overhead"}  # sections whose rows stand in the README one by one
 INTRODUCTION = """# Benchmarks
 
-Written by `python -m bench.tables` from `bench/results/`, which `python -m bench` fills. Times are medians of
+Written by `python bench/tables.py` from `bench/results/`, which `nnfast bench all --save` fills. Times are medians of
 interleaved rounds, ± half the distance of the quartiles. The ratio is the best peer's time over nnfast's: above 1,
-nnfast is faster. GFLOP/s are nnfast's. `CONTRIBUTING.md` says how to read and run them.
+nnfast is faster. GFLOP/s are nnfast's. The limit is what the machine can do at best on as much arithmetic and as many
+bytes, measured beside. `CONTRIBUTING.md` says how to read and run them.
 """
 
 
@@ -79,22 +80,35 @@ def full(machines: list[dict[str, Any]]) -> str:
         m = result["machine"]
         parts.append(f"\n## {m['cpu']}, {m['cores']} cores, {m['isa']}\n")
         parts.append("\n" + ", ".join(f"{k} {v}" for k, v in m["versions"].items()) + "\n")
+        if "peaks" in m:
+            parts.append(f"\n{limits(m['peaks'])}")
         for name, section in result["sections"].items():
             parts.append(f"\n### {name} ({section['date']})\n\n{every_row(section['rows'])}")
     return "".join(parts)
 
 
+def limits(peaks: dict[str, dict[str, dict[str, float]]]) -> str:
+    """What the machine can do at best, by instruction set and by size."""
+    counts = list(next(iter(peaks["gigaflops"].values())))
+    lines = table_head(["limit", *(f"{n} thread{'s' * (n != '1')}" for n in counts), "unit"])
+    for kind, unit in (("gigaflops", "GFLOP/s in registers"), ("gigabytes", "GB/s read and written by a copy")):
+        for what, speeds in peaks[kind].items():
+            lines.append(cells([what, *(f"{speeds[n]:,.1f}" for n in counts), unit]))
+    return "\n".join(lines) + "\n"
+
+
 def every_row(rows: list[dict[str, Any]]) -> str:
     contenders = list(dict.fromkeys(who for r in rows for who in r["timings"]))
-    lines = table_head(["", "threads", *(f"{who}, µs" for who in contenders), "GFLOP/s", "ratio"])
+    lines = table_head(["", "threads", *(f"{who}, µs" for who in contenders), "GFLOP/s", "limit", "ratio"])
     for r in rows:
         times = [microseconds(r["timings"].get(who)) for who in contenders]
         speed = f"{r['gigaflop'] / r['timings']['nnfast']['seconds']:.1f}" if r["gigaflop"] else ""
-        lines.append(cells([r["name"], str(r["threads"]), *times, speed, number(r["ratio"])]))
+        share = f"{r['share']:.0%}" if r.get("share") else ""
+        lines.append(cells([r["name"], str(r["threads"]), *times, speed, share, number(r["ratio"])]))
     for n in sorted({r["threads"] for r in rows}):
         mean = geomean([r["ratio"] for r in rows if r["threads"] == n and r["ratio"]])
         if mean:
-            lines.append(cells(["**geometric mean**", str(n), *("" for _ in contenders), "", number(mean)]))
+            lines.append(cells(["**geometric mean**", str(n), *("" for _ in contenders), "", "", number(mean)]))
     return "\n".join(lines) + "\n"
 
 

@@ -50,6 +50,7 @@ RANK = {
     "callbacks": 6,
     "models": 7,
     "ladder": 7.5,
+    "bench": 7.6,
     "cli": 8,
     "compat": 8,
     "plot": 8,
@@ -105,16 +106,16 @@ def test_only_the_ladder_imports_its_module():
     """The teaching room is apart: nothing that ships uses a rung, and one file loads them."""
     users = [p.relative_to(PACKAGE).as_posix() for p in sources if "_ladder" in imports(p)]
     assert users == ["ladder/rungs.py"]
-    assert {room(p) for p in sources if "ladder" in imports(p)} <= {"cli", "ladder"}
+    assert {room(p) for p in sources if "ladder" in imports(p)} <= {"cli", "ladder", "bench"}
     for path in [*(CSRC / "cpu").rglob("*"), *(CSRC / "bindings").rglob("*")]:
         assert path.is_dir() or "ladder" not in path.read_text(encoding="utf-8"), path
 
 
 def test_only_ops_calls_kernels():
-    """`device.kernels` is used by ops, by the tape (sums of gradients, versions), by Variable (memory, copy) and by
-    graph (plans)."""
+    """`device.kernels` is used by ops, by the tape (sums of gradients, versions), by Variable (memory, copy), by
+    graph (plans), and by bench, which times them."""
     users = {room(p) for p in sources if re.search(r"device\.kernels|import kernels", p.read_text(encoding="utf-8"))}
-    assert users <= {"ops", "tape", "tensor", "graph", "device"}
+    assert users <= {"ops", "tape", "tensor", "graph", "device", "bench"}
 
 
 def test_the_face_of_pytorch_has_no_maths_of_its_own():
@@ -140,6 +141,11 @@ def test_the_face_of_pytorch_has_no_maths_of_its_own():
 def test_nothing_leans_on_pictures():
     """plot is imported when a user asks for it, and by no room: who draws asks there."""
     assert [p for p in sources if room(p) != "plot" and "plot" in imports(p)] == []
+
+
+def test_nothing_leans_on_the_benchmark():
+    """Only the command imports it: it costs no program anything."""
+    assert {room(p) for p in sources if "bench" in imports(p)} <= {"cli", "bench"}
 
 
 def test_every_file_has_a_known_room():
@@ -309,7 +315,7 @@ def test_import_is_quiet_and_small():
     """`import nnfast` prints nothing and pulls in neither h5py nor anything heavy."""
     code = (
         "import sys, nnfast; bad = [m for m in ('h5py', 'matplotlib', 'torch', 'pandas', 'urllib.request', 'lzma', "
-        "'nnfast._ladder') if m in sys.modules]; print(bad)"
+        "'nnfast._ladder', 'nnfast.bench') if m in sys.modules]; print(bad)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout

@@ -84,24 +84,30 @@ def test_readme_holds_the_measured_tables(tables):
     if (ROOT / "PKG-INFO").exists():
         pytest.skip("a source distribution has no results")
     machines = tables.load()
-    assert tables.between_markers(README, tables.summary(machines)) == README, "run: python -m bench.tables"
+    assert tables.between_markers(README, tables.summary(machines)) == README, "run: python bench/tables.py"
     page = ROOT / "docs" / "benchmarks.md"
     if machines:
-        assert page.read_text(encoding="utf-8") == tables.full(machines), "run: python -m bench.tables"
+        assert page.read_text(encoding="utf-8") == tables.full(machines), "run: python bench/tables.py"
 
 
 def test_tables_by_hand(tables, tmp_path):
     """Two rows of known times: medians, ratios and means come out as computed by hand."""
 
-    def row(name, threads, ours, theirs, gigaflop=None):
+    def row(name, threads, ours, theirs, gigaflop=None, share=None):
         timings = {"nnfast": {"seconds": ours, "spread": 0.1}, "torch": {"seconds": theirs, "spread": 0.04}}
         ratio = {"ratio": theirs / ours, "best_peer": "torch"}
-        return {"name": name, "threads": threads, "timings": timings, "gigaflop": gigaflop, **ratio}
+        return {"name": name, "threads": threads, "timings": timings, "gigaflop": gigaflop, "share": share, **ratio}
 
     result = {
-        "machine": {"cpu": "A CPU", "cores": 2, "isa": "avx2", "isas": [], "versions": {"nnfast": "0.1", "torch": "2"}},
+        "machine": {
+            **{"cpu": "A CPU", "cores": 2, "isa": "avx2", "isas": [], "versions": {"nnfast": "0.1", "torch": "2"}},
+            "peaks": {"gigaflops": {"avx2": {"1": 90.0, "2": 1800.0}}, "gigabytes": {"4 MB": {"1": 20.5, "2": 30.0}}},
+        },
         "sections": {
-            "gemm": {"date": "2026-01-02", "rows": [row("8^3", 1, 1e-6, 4e-6, 2e-6), row("thin|a", 1, 2e-6, 2e-6)]},
+            "gemm": {
+                "date": "2026-01-02",
+                "rows": [row("8^3", 1, 1e-6, 4e-6, 2e-6, 0.8), row("thin|a", 1, 2e-6, 2e-6)],
+            },
             "fit": {"date": "2026-01-03", "rows": [row("MLP", 1, 1.0, 3.0)]},
         },
     }
@@ -114,8 +120,9 @@ def test_tables_by_hand(tables, tmp_path):
         "| fit: MLP | 3.00 |  |\n\n"
     )
     full = tables.full(machines)
-    assert "| 8^3 | 1 | 1.0 ± 5% | 4.0 ± 2% | 2.0 | 4.00 |" in full
-    assert "| **geometric mean** | 1 |  |  |  | 2.00 |" in full
+    assert "| 8^3 | 1 | 1.0 ± 5% | 4.0 ± 2% | 2.0 | 80% | 4.00 |" in full
+    assert "| avx2 | 90.0 | 1,800.0 | GFLOP/s in registers |\n| 4 MB | 20.5 | 30.0 | GB/s" in full
+    assert "| **geometric mean** | 1 |  |  |  |  | 2.00 |" in full
     written = tables.between_markers(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n", tables.summary(machines))
     assert written.startswith(f"before\n{tables.BEGIN}\n\n**A CPU**") and written.endswith(f"{tables.END}\nafter\n")
     assert "old" not in written

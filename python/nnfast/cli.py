@@ -1,5 +1,5 @@
 """The command `nnfast`: `demo` trains two networks on real digits, `ladder` climbs from the naive loop to the shipped
-kernel, `info` says what runs here."""
+kernel, `bench` times nnfast against its peers, `info` says what runs here."""
 
 import argparse
 import json
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--cnn-epochs", type=_count, default=5, metavar="N", help="passes of the CNN (default 5)")
     demo.add_argument("--seed", type=_seed, metavar="N", default=1, help="makes the run repeatable (default 1)")
     _add_ladder(commands)
+    _add_bench(commands)
     commands.add_parser("info", help="versions, CPU features, instruction set, threads, memory, CUDA")
     args = parser.parse_args(arguments)
     try:
@@ -29,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
             return info()
         if args.command == "ladder":
             return run_ladder(args)
+        if args.command == "bench":
+            return run_bench(args, sys.argv[1:] if arguments is None else arguments)
         return run_demo(args.data, args.mlp_epochs, args.cnn_epochs, args.seed)
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
@@ -96,20 +99,10 @@ def run_ladder(args: Any) -> int:
     if args.show is not None:
         print(ladder.show(args.op, args.show))
         return 0
-    width = 100
-    live = sys.stderr.isatty()
-
-    def tell(text: str) -> None:
-        if "\n" in text:
-            print(text, file=sys.stderr)  # warnings of the compiler
-        elif live:
-            print(f"\r{text[:width]:{width}}", end="", file=sys.stderr, flush=True)
-
     try:
-        result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, tell)
+        result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, _tell)
     finally:
-        if live:
-            print(f"\r{'':{width}}\r", end="", file=sys.stderr)
+        _tell("")
     if args.json == "-":
         print(json.dumps(result.json(), indent=1))
     else:
@@ -122,6 +115,92 @@ def run_ladder(args: Any) -> int:
     if args.plot:
         ladder.roofline(result, args.plot)
     return 0
+
+
+# ---- bench ----
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="time nnfast against the peers that are installed, and against this machine's limits",
+        description="Sections: gemm, conv2d, ops, fit, overhead; all without a name. Ratios are the best peer's time "
+        "over nnfast's: above 1, nnfast is faster.",
+    )
+    bench.add_argument("sections", nargs="*", metavar="section", help="gemm, conv2d, ops, fit, overhead, or all")
+    bench.add_argument("--quick", action="store_true", help="few short rounds: a first impression")
+    bench.add_argument("--rows", default="", metavar="TEXT", help="only rows whose names contain this")
+    bench.add_argument("--threads", type=_sizes, metavar="N[,N...]", help="numbers of threads (default: 1 and all)")
+    bench.add_argument("--faults", action="store_true", help="let peers pay for fresh pages: malloc stays as it is")
+    bench.add_argument("--json", metavar="FILE", help="write the results")
+    bench.add_argument("--plot", metavar="FILE", help="draw rooflines and bars (needs matplotlib)")
+    bench.add_argument("--save", action="store_true", help="in nnfast's sources: write bench/results/<machine>.json")
+    bench.add_argument(
+        "--check",
+        nargs="+",
+        metavar="FILE",
+        help="compare with an older file, row by row by the ratio to a peer; with a second file nothing is timed. "
+        "The exit status is 1 if a row is worse",
+    )
+    bench.add_argument(
+        "--tolerance", type=float, default=0.1, metavar="X", help="how much a ratio may fall (default 0.1)"
+    )
+
+
+def run_bench(args: Any, arguments: list[str]) -> int:
+    """`nnfast bench`: see `nnfast.bench`."""
+    from nnfast import bench
+
+    files = args.check or []
+    if len(files) > 2 or (len(files) == 2 and args.sections):
+        raise ValueError(f"[bench] --check takes an old file and perhaps a new one. Received: {files}")
+    if args.save and (args.quick or args.rows or args.faults):
+        raise ValueError("[bench] --save keeps whole sections alone: leave out --quick, --rows and --faults")
+    old = bench.read(files[0]) if files else None
+    if old is not None and len(files) == 2:
+        return _verdict(bench.check(old, bench.read(files[1]), args.tolerance))
+    if settings := {k: v for k, v in bench.SETTINGS.items() if k not in os.environ}:
+        # The libraries read them when they are loaded, and NumPy is.
+        import subprocess
+
+        return subprocess.run([sys.executable, "-m", "nnfast", *arguments], env={**os.environ, **settings}).returncode
+
+    def show(text: str) -> None:
+        _tell("")
+        print(text, flush=True)
+
+    sections = bench.SECTIONS if not args.sections or "all" in args.sections else args.sections
+    options = {"quick": args.quick, "threads": args.threads, "rows": args.rows, "faults": args.faults}
+    try:
+        result = bench.run(sections, **options, tell=_tell, show=show)
+    finally:
+        _tell("")
+    if args.json:
+        bench.write(result, args.json)
+    status = _verdict(bench.check(old, result, args.tolerance)) if old is not None else 0
+    if args.save:
+        path = bench.save(result)
+        result = bench.read(path)
+        print(f"saved in {path}")
+    if args.plot:
+        bench.plot(result, args.plot)
+    return status
+
+
+def _verdict(verdict: Any) -> int:
+    for line in [*verdict.notes, *(f"worse: {row}" for row in verdict.worse)]:
+        print(line)
+    print(f"{verdict.compared} rows compared, {len(verdict.worse)} worse")
+    return 1 if verdict.worse else 0
+
+
+def _tell(text: str) -> None:
+    """What happens right now, on one line of a terminal; "" wipes it. Warnings of several lines stay."""
+    width = 100
+    if "\n" in text:
+        print(text, file=sys.stderr)
+    elif sys.stderr.isatty():
+        print(f"\r{text[:width]:{width}}", end="" if text else "\r", file=sys.stderr, flush=True)
 
 
 # ---- info ----

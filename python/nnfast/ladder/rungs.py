@@ -206,11 +206,20 @@ def multiply_adds(isa: str, threads: int) -> float:
 def mover(isa: str, problem: Problem, sizes: tuple[int, ...]) -> tuple[Run, float]:
     """A function that moves as many bytes as the problem must, and nothing else; and how many those are."""
     count = max(int(problem.traffic(sizes)) // 8 * 2, 1 << 14) // 2
-    if problem.bound_by == "reading":
-        x = aligned((2 * count,))
-        return lambda: _ladder.read_bytes(isa, x), 8.0 * count
+    return reader(isa, 8 * count) if problem.bound_by == "reading" else copier(8 * count)
+
+
+def copier(traffic: int) -> tuple[Run, float]:
+    """A function that copies, so that about as many bytes are read and written in all; and how many those are."""
+    count = max(traffic // 8, 16)
     x, y = aligned((count,)), aligned((count,))
     return lambda: _ladder.copy_bytes(x, y), 8.0 * count
+
+
+def reader(isa: str, traffic: int) -> tuple[Run, float]:
+    """The same, only reading."""
+    x = aligned((max(traffic // 4, 32),))
+    return lambda: _ladder.read_bytes(isa, x), float(x.nbytes)
 
 
 def aligned(shape: tuple[int, ...]) -> Array:

@@ -1,18 +1,17 @@
 """float32 LSTM and GRU over whole sequences, forward and with all gradients, and attention, against PyTorch."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import nnfast
-from bench.timing import Row, compare
 from nnfast import ops
-
-try:
-    import torch
-except ImportError:
-    torch = None
+from nnfast.bench.peers import load
+from nnfast.bench.timing import Bench, Contenders, Row
 
 # batch, time, features, units
 SEQUENCES = {
@@ -25,36 +24,41 @@ SEQUENCES = {
 # batch, positions, heads, features
 ATTENTION = {"8,128,4,32": (8, 128, 4, 32), "4,512,8,64": (4, 512, 8, 64)}
 GATES = {"lstm": 4, "gru": 3}
-
-
-def run() -> list[Row]:
-    rng = np.random.default_rng(0)
-    rows = []
-    for cell, gates in GATES.items():
-        for name, (b, t, f, u) in SEQUENCES.items():
-            shapes = [(b, t, f), (f, gates * u), (u, gates * u), (2, gates * u)]
-            x, w, v, bias = (rng.standard_normal(s, np.float32) / np.float32(np.sqrt(u)) for s in shapes)
-            contenders = {"nnfast": _nnfast(cell, [x, w, v, bias if cell == "gru" else bias.sum(0)])}
-            if torch is not None:
-                contenders["torch"] = _torch(cell, x, w, v, bias)
-            rows += _both(f"{cell} {name}", contenders, 2e-9 * b * t * (f + u) * gates * u)
-    for name, size in ATTENTION.items():
-        arrays = [rng.standard_normal(size, np.float32) for _ in range(3)]
-        contenders = {"nnfast": _nnfast("attention", arrays)}
-        if torch is not None:
-            contenders["torch"] = _torch_attention(arrays)
-        rows += _both(f"attention {name}", contenders, 4e-9 * size[0] * size[1] ** 2 * size[2] * size[3])
-    return rows
-
-
+STEPS = {"forward": 1, "training": 3}  # and how many times the arithmetic of the forward pass
 Calls = dict[str, Callable[[], Any]]
 
 
-def _both(name: str, contenders: dict[str, Calls], gigaflop: float) -> list[Row]:
-    rows = []
-    for step, work in (("forward", gigaflop), ("training", 3 * gigaflop)):
-        rows += compare(f"{name} {step}", {who: calls[step] for who, calls in contenders.items()}, gigaflop=work)
-    return rows
+def run(bench: Bench) -> Iterator[Row]:
+    for cell, gates in GATES.items():
+        for name, (b, t, f, u) in SEQUENCES.items():
+            for step, times in STEPS.items():
+                make = partial(cells, cell, (b, t, f, u), step)
+                work = times * 2e-9 * b * t * (f + u) * gates * u
+                yield from bench.compare(f"{cell} {name} {step}", make, gigaflop=work)
+    for name, (b, t, h, f) in ATTENTION.items():
+        for step, times in STEPS.items():
+            make = partial(attention, (b, t, h, f), step)
+            yield from bench.compare(f"attention {name} {step}", make, gigaflop=times * 4e-9 * b * t * t * h * f)
+
+
+def cells(cell: str, size: tuple[int, int, int, int], step: str) -> Contenders:
+    b, t, f, u = size
+    gates, rng = GATES[cell], np.random.default_rng(0)
+    shapes = [(b, t, f), (f, gates * u), (u, gates * u), (2, gates * u)]
+    x, w, v, bias = (rng.standard_normal(s, np.float32) / np.float32(np.sqrt(u)) for s in shapes)
+    made = {"nnfast": _nnfast(cell, [x, w, v, bias if cell == "gru" else bias.sum(0)])[step]}
+    if torch := load("torch"):
+        made["torch"] = _torch(torch, cell, x, w, v, bias)[step]
+    return made
+
+
+def attention(size: tuple[int, int, int, int], step: str) -> Contenders:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(size, np.float32) for _ in range(3)]
+    made = {"nnfast": _nnfast("attention", arrays)[step]}
+    if torch := load("torch"):
+        made["torch"] = _torch_attention(torch, arrays)[step]
+    return made
 
 
 def _nnfast(op: str, arrays: list[Any]) -> Calls:
@@ -74,7 +78,7 @@ def _nnfast(op: str, arrays: list[Any]) -> Calls:
     return {"forward": forward, "training": training}
 
 
-def _torch(cell: str, x: Any, w: Any, u: Any, bias: Any) -> Calls:
+def _torch(torch: Any, cell: str, x: Any, w: Any, u: Any, bias: Any) -> Calls:
     """The same weights in PyTorch's order: the GRU's gates are r, z, n there."""
     units = u.shape[0]
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell](x.shape[2], units, batch_first=True)
@@ -83,20 +87,20 @@ def _torch(cell: str, x: Any, w: Any, u: Any, bias: Any) -> Calls:
         for parameter, array in zip(layer.parameters(), (w.T, u.T, bias[0], bias[1])):
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(array[order])))
     x = torch.from_numpy(x).requires_grad_()
-    return _torch_calls(lambda: layer(x)[0], [x, *layer.parameters()])
+    return _torch_calls(torch, lambda: layer(x)[0], [x, *layer.parameters()])
 
 
-def _torch_attention(arrays: list[Any]) -> Calls:
+def _torch_attention(torch: Any, arrays: list[Any]) -> Calls:
     variables = [torch.from_numpy(a).requires_grad_() for a in arrays]
 
-    def attention() -> Any:
+    def compute() -> Any:
         heads_first = (x.transpose(1, 2) for x in variables)
         return torch.nn.functional.scaled_dot_product_attention(*heads_first).transpose(1, 2)
 
-    return _torch_calls(attention, variables)
+    return _torch_calls(torch, compute, variables)
 
 
-def _torch_calls(compute: Callable[[], Any], variables: Any) -> Calls:
+def _torch_calls(torch: Any, compute: Callable[[], Any], variables: Any) -> Calls:
     def forward() -> Any:
         with torch.no_grad():
             return compute()

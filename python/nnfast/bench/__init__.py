@@ -1,0 +1,84 @@
+"""The benchmark: nnfast against its peers and against the limits of this machine. `nnfast bench` is its command.
+
+Sections: gemm, conv2d, ops, fit and overhead. Peers that are installed take part: NumPy, PyTorch, JAX, and Keras on
+each of its backends. How everything is timed stands in `nnfast.bench.timing`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from nnfast.bench import machine, peers
+from nnfast.bench.report import SECTIONS, check, head, read, save, section, table, write
+from nnfast.bench.timing import Bench, Row
+
+__all__ = ["SECTIONS", "SETTINGS", "check", "head", "plot", "read", "run", "save", "table", "write"]
+
+# An idle thread of libgomp (PyTorch) spins for several ms after a call, one of OpenBLAS (NumPy) for 20 ms, and takes a
+# core from whoever is timed next: on 2 cores everyone else then looks like 1.3 threads. Both are read when the
+# library is loaded, so the command starts a process with them. About 0.2 and 0.1 ms: calls that follow each other
+# still find the threads awake.
+SETTINGS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "18"}
+
+
+def run(
+    sections: Sequence[str] = SECTIONS,
+    *,
+    quick: bool = False,
+    threads: Sequence[int] | None = None,
+    rows: str = "",
+    faults: bool = False,
+    tell: Callable[[str], None] = lambda text: None,
+    show: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Times nnfast and the peers that are installed.
+
+    Args:
+        sections: some of SECTIONS.
+        quick: few short rounds: a first impression.
+        threads: numbers of threads; default: one, and all cores that this process may use.
+        rows: only rows whose names contain this.
+        faults: leave malloc as it is, so that peers pay for fresh pages. Otherwise they keep what they free.
+        tell: is told what happens.
+        show: gets the text of each part when it is known: the machine, then each section's table.
+
+    Returns:
+        What `--json` writes: the machine with its limits, and each section's rows.
+
+    Raises:
+        ValueError: an unknown section, no row of that name, or a wrong answer.
+    """
+    for name in sections:
+        if name not in SECTIONS:
+            raise ValueError(f"[bench] unknown section. Known: {', '.join(SECTIONS)}. Received: {name!r}")
+    if not faults:
+        machine.keep_memory()
+    bench = Bench(quick, threads, rows, tell, keep=not faults)
+    tell("the limits of this machine")
+    here = {**machine.describe(), "peaks": machine.peaks(bench.threads)}
+    result: dict[str, Any] = {"machine": here, "sections": {}}
+    absent = [p for p in peers.PEERS if not peers.found(p)]
+    show(head(result) + (f"\nnot installed, left out: {', '.join(absent)}" if absent else ""))
+    try:
+        for name in dict.fromkeys(sections):
+            done: list[Row] = list(import_module(f"nnfast.bench.{name}").run(bench))
+            if done:
+                result["sections"][name] = section(done, time.strftime("%Y-%m-%d"))
+                show("\n".join([f"\n{name}", table(done), *bench.notes]))
+                bench.notes.clear()
+    finally:
+        bench.close()
+    if not result["sections"]:
+        raise ValueError(f"[bench] no row of {', '.join(sections)} has this in its name. Received: rows={rows!r}")
+    return result
+
+
+def plot(result: dict[str, Any], path: str | Path) -> None:
+    """Draws results into a file. Needs matplotlib."""
+    from nnfast.bench.picture import draw
+
+    draw(result).savefig(path, dpi=150)

@@ -1,0 +1,113 @@
+"""What a step costs beyond its kernels: a training step by every way there is, `predict` of one row, and the time of a
+step after thousands of others.
+
+- "step": `fit` of STEPS steps, the same step by step with `train_on_batch`, and that with `run_eagerly=True`, where
+  Python runs every op; against PyTorch eager, JAX with one compiled call a step and with one for all, and Keras.
+- "predict of one row": against PyTorch's call and Keras's `predict`.
+- "step 5000": against a network that has made 50 steps; its weights and optimizer state have no subnormal numbers yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from nnfast.bench import fit, machine
+from nnfast.bench.fit import NETS, Net
+from nnfast.bench.peers import Local, Remote, found, keras_kinds, load
+from nnfast.bench.timing import Bench, Contenders, Row, summary
+
+STEPS = 100
+LATE = 5000
+
+
+def run(bench: Bench) -> Iterator[Row]:
+    for name in ("small 64-32-10", "mlp 784-512-10"):
+        yield from bench.compare(f"step, {name}", partial(steps, NETS[name]), rounds=9, rtol=0.05, per=STEPS)
+    for name in ("small 64-32-10", "mlp 784-512-10"):
+        yield from bench.compare(f"predict of one row, {name}", partial(one_row, NETS[name]))
+    for name in ("small 64-32-10", "mlp 784-512-10"):
+        yield from late(bench, f"step {500 if bench.quick else LATE}, {name}", NETS[name])
+
+
+def steps(net: Net) -> Contenders:
+    x, y, start = fit.data(net, STEPS)
+    made: dict[str, Any] = {
+        "nnfast": fit.ours(net, start, x, y),
+        "nnfast train_on_batch": step_by_step(fit.started(net, start), net, x, y),
+        "nnfast eager": step_by_step(fit.started(net, start, run_eagerly=True), net, x, y),
+    }
+    if torch := load("torch"):
+        made["torch"] = fit.torch_eager(torch, net, start, x, y)
+    if found("jax"):
+        made["jax jit"] = Remote("jax", fit.jax_jit, net, start, x, y)
+        made["jax fori_loop"] = Remote("jax", fit.jax_loop, net, start, x, y)
+    for kind in keras_kinds():
+        made[kind.replace("keras", "keras fit")] = Remote(kind, fit.keras_fit, net, start, x, y)
+    return made
+
+
+def step_by_step(model: Any, net: Net, x: Any, y: Any) -> Callable[[], float]:
+    batches = [(x[i : i + net.batch], y[i : i + net.batch]) for i in range(0, len(y), net.batch)]
+
+    def train() -> float:
+        model.reset_metrics()
+        for xb, yb in batches:
+            loss, _ = model.train_on_batch(xb, yb)
+        return loss
+
+    return train
+
+
+def one_row(net: Net) -> Contenders:
+    x, _, start = fit.data(net)
+    x = x[:1]
+    model = fit.started(net, start)
+    made: dict[str, Any] = {
+        "nnfast": partial(model.predict, x, verbose=0),
+        "nnfast call": lambda: model(x, training=False).numpy(),
+    }
+    if torch := load("torch"):
+        made["torch"] = _torch_row(torch, net, start, x)
+    for kind in keras_kinds():
+        made[kind.replace("keras", "keras predict")] = Remote(kind, keras_predict, net, start, x)
+    return made
+
+
+def _torch_row(torch: Any, net: Net, start: Any, x: Any) -> Callable[[], Any]:
+    model = torch.nn.Sequential(*fit.torch_net(torch, net, start), torch.nn.Softmax(1))
+    t = torch.from_numpy(x)
+
+    def call() -> Any:
+        with torch.inference_mode():
+            return model(t).numpy()
+
+    return call
+
+
+def keras_predict(net: Net, start: Any, x: Any) -> Callable[[], Any]:
+    return partial(fit.keras_net(net, start).predict, x, verbose=0)
+
+
+def late(bench: Bench, name: str, net: Net) -> Iterator[Row]:
+    """Of two copies of a network in turns: one has made thousands of steps, the other is new each time."""
+    if not bench.wanted(name):
+        return
+    x, y, start = fit.data(net)
+    for count in bench.threads:
+        bench.tell(f"{name}, {count} thread{'s' * (count > 1)}")
+        machine.set_threads(count)
+        old = fit.ours(net, start, x, y)
+        for _ in range((500 if bench.quick else LATE) // fit.STEPS):
+            old()
+        samples: dict[str, Any] = {"nnfast": [], "at step 50": []}
+        for _ in range(5 if bench.quick else 25):
+            young = fit.ours(net, start, x, y)
+            for _ in range(2):
+                young()
+            samples["at step 50"].append(Local(young).sample(1))
+            samples["nnfast"].append(Local(old).sample(1))
+        timings = {who: summary(s, fit.STEPS) for who, s in samples.items()}
+        yield Row(name, count, len(samples["nnfast"]), 0, timings)
+    machine.set_threads(machine.cores())

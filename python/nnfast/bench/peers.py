@@ -1,0 +1,168 @@
+"""Who takes part: nnfast and peers in this process, and peers that need one of their own.
+
+JAX and Keras fix their threads, and Keras its backend, when they are loaded. So they run in processes, one for each
+number of threads, which measure themselves and take turns with us: a question and an answer through a pipe.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from nnfast.bench import machine
+
+# What a process of this kind is given before anything is loaded. Nothing here is to be measured on a GPU.
+KINDS = {
+    "jax": {"JAX_PLATFORMS": "cpu"},
+    "keras (jax)": {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+    "keras (torch)": {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""},
+    "keras (tensorflow)": {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+}
+PEERS = ("numpy", "torch", "jax", "keras", "tensorflow")
+
+
+class PeerError(RuntimeError):
+    """A peer cannot do what it is asked for. It is left out, and the rest goes on."""
+
+
+def found(name: str) -> bool:
+    """Is this package installed?"""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # in the middle of its own import
+        return False
+
+
+def load(name: str) -> Any:
+    """The module, or None."""
+    return importlib.import_module(name) if found(name) else None
+
+
+def keras_kinds() -> list[str]:
+    """Keras on each backend that is installed."""
+    backends = [b for b in ("tensorflow", "jax", "torch") if found("keras") and found(b)]
+    return [f"keras ({b})" for b in backends]
+
+
+class Sample(NamedTuple):
+    seconds: float  # of one call
+    faults: float  # per call
+    switches: int  # how often another process took the core
+
+
+class Local:
+    """A contender in this process."""
+
+    def __init__(self, call: Callable[[], Any]):
+        self._call = call
+
+    def answer(self) -> Any:
+        return self._call()
+
+    def warm(self, seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            self._call()
+
+    def sample(self, calls: int) -> Sample:
+        call, before = self._call, machine.usage()
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        seconds = time.perf_counter() - start
+        after = machine.usage()
+        return Sample(seconds / calls, (after.faults - before.faults) / calls, after.switches - before.switches)
+
+
+class Remote:
+    """A contender in another process.
+
+    Args:
+        kind: which process: a key of KINDS.
+        make: a function of a module, called there with the arguments: returns the contender's function.
+    """
+
+    def __init__(self, kind: str, make: Callable[..., Callable[[], Any]], *arguments: Any):
+        self.kind, self._make, self._arguments = kind, make, arguments
+
+    def enter(self, process: Process) -> None:
+        """Makes the contender there."""
+        self._process = process
+        self._key = process.ask("make", self._make, self._arguments)
+
+    def answer(self) -> Any:
+        return self._process.ask("answer", self._key)
+
+    def warm(self, seconds: float) -> None:
+        self._process.ask("warm", self._key, seconds)
+
+    def sample(self, calls: int) -> Sample:
+        return Sample(*self._process.ask("sample", self._key, calls))
+
+
+class Process:
+    """Another Python, with contenders in it."""
+
+    def __init__(self, kind: str, threads: int, keep: bool):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, KINDS[kind], threads, keep), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, verb: str, *arguments: Any) -> Any:
+        """What the verb gives there.
+
+        Raises:
+            PeerError: it fails there, or the process has died.
+        """
+        try:
+            self._pipe.send((verb, *arguments))
+            error, value = self._pipe.recv()
+        except (EOFError, OSError):
+            raise PeerError("its process ended") from None
+        if error is not None:
+            raise PeerError(error)
+        return value
+
+    def close(self) -> None:
+        self._pipe.close()  # which is how the other side knows
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.terminate()
+            self._process.join()
+
+
+def _serve(pipe: Any, environment: dict[str, str], threads: int, keep: bool) -> None:
+    """The other side: answers until the pipe is closed."""
+    os.environ.update(environment)
+    if hasattr(os, "sched_setaffinity"):  # libraries make as many threads as there are cores that they may use
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if keep:
+        machine.keep_memory()
+    made: list[Local] = []
+    while True:
+        try:
+            verb, *arguments = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            value = None
+            if verb == "clear":
+                made.clear()
+            elif verb == "make":
+                make, given = arguments
+                made.append(Local(make(*given)))
+                value = len(made) - 1
+            else:
+                value = getattr(made[arguments[0]], verb)(*arguments[1:])
+            pipe.send((None, value))
+        except KeyboardInterrupt:
+            return
+        except Exception as e:
+            pipe.send((f"{type(e).__name__}: {e}".splitlines()[0][:200], None))

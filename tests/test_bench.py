@@ -1,0 +1,320 @@
+"""`nnfast bench`: what it prints is what it measured, wrong answers stop it, and a regression is named."""
+
+import copy
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nnfast import bench, cli
+from nnfast.bench import machine, report, timing
+from nnfast.bench.peers import Remote
+from nnfast.bench.timing import Bench, Row, Timing
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch):
+    """The command finds its settings and does not start another process."""
+    for key, value in bench.SETTINGS.items():
+        monkeypatch.setenv(key, value)
+    yield
+    machine.set_threads(machine.cores())
+
+
+@pytest.fixture
+def only_numpy(monkeypatch):
+    """As where no other peer is installed."""
+    real = importlib.util.find_spec
+    absent = {"torch", "jax", "keras", "tensorflow"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in absent else real(name, *a))
+
+
+@pytest.fixture
+def quick():
+    made = Bench(quick=True, threads=[1])
+    yield made
+    made.close()
+
+
+def row(name="64^3", threads=1, ours=1e-6, theirs=2e-6, spread=0.02, **more):
+    timings = {"nnfast": Timing(ours, spread, ours * 0.9, 0.0), "numpy": Timing(theirs, spread, theirs * 0.8, 2.0)}
+    work = {"gigaflop": 1e-4, "gigabyte": 1e-5, "peaks": {"gigaflops": 200.0, "gigabytes": 50.0}}
+    return Row(name, threads, 25, 1, timings, **{**work, **more})
+
+
+def result(*rows, section="gemm", **here):
+    peaks = {"gigaflops": {"avx2": {"1": 200.0}}, "gigabytes": {"4 MB": {"1": 50.0}}}
+    versions = {"nnfast": "0.1", "numpy": "2.0"}
+    described = {"cpu": "A CPU", "cores": 2, "isa": "avx2", "isas": ["avx2"], "versions": versions, "peaks": peaks}
+    return {"machine": {**described, **here}, "sections": {section: report.section(rows, "2026-01-02")}}
+
+
+# ---- the command ----
+
+
+def test_the_command_end_to_end(tmp_path):
+    """As a user runs it: without the settings, which it makes itself."""
+    file = tmp_path / "results.json"
+    env = {k: v for k, v in os.environ.items() if k not in bench.SETTINGS}
+    command = [sys.executable, "-m", "nnfast", "bench", "gemm", "--quick", "--rows", "64^3", "--json", str(file)]
+    done = subprocess.run([*command, "--threads", "1"], env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "\ngemm\n" in done.stdout and "\n64^3" in done.stdout and "limit, portable: " in done.stdout
+    found = bench.read(file)
+    assert list(found["sections"]) == ["gemm"]
+    (one,) = report.rows_of(found).values()
+    assert (one.name, one.threads, one.rounds) == ("64^3", 1, 5)
+    assert {"nnfast", "numpy"} <= set(one.timings) and one.best_peer in one.timings
+    assert 0 < one.share < 1.5 and one.ratio > 0 and set(one.peaks) == {"gigaflops", "gigabytes"}
+    assert found["machine"]["versions"]["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    "section, rows, expected",
+    [
+        ("conv2d", "50,7,7,64->128 dw", ["50,7,7,64->128 dw"]),
+        ("ops", "add row 128", ["add row 128x512"]),
+        ("ops", "softmax 128", ["softmax 128,10 axis 1"]),
+        ("ops", "layer_norm 128", ["layer_norm 128,512", "layer_norm 128,512 gradient"]),
+        ("ops", "adam 400", ["adam 400000", "adam 4000000"]),
+        ("ops", "take_rows", ["take_rows 128x784", "take_rows 128x784 of bytes, scaled"]),
+        ("fit", "small", ["small 64-32-10"]),
+    ],
+)
+def test_sections_measure(section, rows, expected, only_numpy, capsys):
+    arguments = ["bench", section, "--quick", "--faults", "--threads", "1", "--rows", rows]
+    assert cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "not installed, left out: torch, jax, keras, tensorflow\n" in printed
+    lines = printed.split(f"\n{section}\n")[1].splitlines()
+    assert [line for line in lines if any(line.startswith(f"{name} ") for name in expected)]
+    for name in expected:
+        (line,) = [line for line in lines if line[: len(max(expected, key=len))].rstrip() == name]
+        assert "±" in line
+
+
+def test_every_row_has_a_name_of_its_own(monkeypatch):
+    names = []
+    monkeypatch.setattr(Bench, "wanted", lambda self, name: names.append(name))
+    for section in bench.SECTIONS:
+        room = importlib.import_module(f"nnfast.bench.{section}")
+        before = len(names)
+        assert list(room.run(Bench())) == [] and len(names) > before
+        assert len(set(names[before:])) == len(names) - before
+
+
+def test_ops_agree_with_the_peers_that_are_here(quick):
+    """Every answer of the small element-wise rows is held to NumPy's, and to PyTorch's where it is installed."""
+    from nnfast.bench import elementwise
+
+    for name in elementwise.NAMES:
+        made = elementwise.contenders((8, 16), name)
+        assert set(quick._ready(name, made, 1, None, 1e-4)) == set(made)
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["bench", "cats"], "unknown section. Known: gemm, conv2d, ops, fit, overhead. Received: 'cats'"),
+        (["bench", "gemm", "--quick", "--rows", "no such row"], "no row of gemm has this in its name"),
+        (["bench", "gemm", "--save", "--quick"], "leave out --quick, --rows and --faults"),
+        (["bench", "--check", "there is no such file"], "cannot read there is no such file"),
+        (["bench", "gemm", "--check", "a", "b"], "an old file and perhaps a new one"),
+    ],
+)
+def test_mistakes_are_no_tracebacks(arguments, says, capsys):
+    assert cli.main([*arguments, "--faults"] if "--save" not in arguments else arguments) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("nnfast: [bench] ") and says in message
+
+
+# ---- timing ----
+
+
+def test_a_wrong_answer_is_not_timed(quick):
+    x = np.arange(4.0)
+    with pytest.raises(ValueError, match="nnfast is off by 1"):
+        quick.compare("sum", {"nnfast": lambda: x.sum() + 1, "numpy": x.sum})
+    with pytest.raises(ValueError, match=r"nnfast gives shape \(4,\)"):
+        quick.compare("sum", {"nnfast": lambda: x, "numpy": x.sum})
+    with pytest.raises(ValueError, match="nnfast is off by nan"):
+        quick.compare("sum", {"nnfast": lambda: np.float64(np.nan), "numpy": x.sum})
+
+
+def test_times_are_those_of_a_step(quick):
+    """A contender that sleeps twice as long takes twice as long; `per` divides."""
+    import time
+
+    contenders = {"nnfast": lambda: time.sleep(0.002), "peer": lambda: time.sleep(0.004)}
+    (one,) = quick.compare("sleep", contenders, per=2, gigabyte=1e-5)
+    assert one.timings["nnfast"].seconds >= 0.001 and one.timings["peer"].seconds >= 0.002
+    assert 1.2 < one.fastest_ratio < 3 and one.share < 0.1 and "gigaflops" not in one.peaks
+    assert quick.compare("sleep", contenders, gigaflop=1e-3, rounds=3)[0].peaks["gigaflops"] > 1
+
+
+def test_rows_count_by_hand():
+    one = row(ours=1e-6, theirs=3e-6)
+    assert one.ratio == pytest.approx(3) and one.fastest_ratio == pytest.approx(3 * 0.8 / 0.9)
+    assert one.share == pytest.approx(0.5)  # 1e-4 GFLOP at 200 GFLOP/s are 0.5 µs; the bytes take less
+    assert row(gigabyte=1e-4).share == pytest.approx(2)
+    assert row(peaks={}).share is None
+    rows = [row(theirs=2e-6), row(theirs=8e-6), row(threads=2, theirs=5e-6)]
+    assert timing.geomean(rows, 1) == pytest.approx(4) and timing.geomean([], 1) is None
+    alone = Row("x", 1, 5, 0, {"nnfast": Timing(1.0, 0.0, 1.0, 0.0), "nnfast eager": Timing(2.0, 0.0, 2.0, 0.0)})
+    assert alone.best_peer is None and alone.ratio is None
+
+
+def test_peers_in_processes_of_their_own(quick):
+    """They answer, get as many cores as threads, and when one fails or dies the rest goes on."""
+    made = {
+        "nnfast": lambda: 3,
+        "peer": Remote("jax", functools.partial, np.add, 1, 2),
+        "fails": Remote("jax", int, "no number"),
+        "dies": Remote("keras (jax)", functools.partial, os._exit, 3),
+    }
+    (one,) = quick.compare("add", made)
+    assert set(one.timings) == {"nnfast", "peer"} and one.best_peer == "peer"
+    assert quick.notes[0].startswith("add: fails left out: ValueError: invalid literal")
+    assert quick.notes[1:] == ["add: dies left out: its process ended"]
+    with pytest.raises(ValueError, match="nnfast is off by 1"):
+        quick.compare("add", {**made, "nnfast": lambda: 4})
+    if hasattr(os, "sched_getaffinity"):
+        cores = Remote("jax", functools.partial, os.sched_getaffinity, 0)
+        cores.enter(quick._process("jax", 1))
+        assert len(cores.answer()) == 1
+
+
+# ---- results ----
+
+
+def test_json_round_trip(tmp_path):
+    rows = [row(), row("thin", 2, gigaflop=None, peaks={})]
+    made = result(*rows)
+    bench.write(made, tmp_path / "a.json")
+    back = bench.read(tmp_path / "a.json")
+    assert back == made
+    assert list(report.rows_of(back).values()) == rows
+    (tmp_path / "b.json").write_text('{"machine": {}}')
+    with pytest.raises(ValueError, match="holds no results"):
+        bench.read(tmp_path / "b.json")
+
+
+def test_results_are_kept_by_machine(tmp_path, monkeypatch):
+    """Sections of before stay, the new ones take the place of theirs; elsewhere nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="not in them"):
+        bench.save(result(row()))
+    (tmp_path / "csrc").mkdir()
+    (tmp_path / "csrc" / "ops.h").touch()
+    (tmp_path / "bench" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "bench" / "deep")
+    assert bench.save(result(row("MLP"), section="fit")) == bench.save(result(row("old")))
+    path = bench.save(result(row("new")))
+    assert path == tmp_path / "bench" / "results" / "a-cpu-2-cores-avx2.json"
+    assert [key[:2] for key in report.rows_of(bench.read(path))] == [("gemm", "new"), ("fit", "MLP")]
+
+
+def check_files(tmp_path, capsys, old, new, *options):
+    for name, one in (("old", old), ("new", new)):
+        bench.write(one, tmp_path / f"{name}.json")
+    status = cli.main(["bench", "--check", str(tmp_path / "old.json"), str(tmp_path / "new.json"), *options])
+    return status, capsys.readouterr()
+
+
+def test_a_regression_is_named(tmp_path, capsys):
+    old = result(row(), row("thin", 2, ours=2e-6, theirs=6e-6))
+    status, printed = check_files(tmp_path, capsys, old, old)
+    assert status == 0 and printed.out == "2 rows compared, 0 worse\n"
+    new = result(row(), row("thin", 2, ours=3e-6, theirs=6e-6))
+    status, printed = check_files(tmp_path, capsys, old, new)
+    assert status == 1
+    assert printed.out.splitlines() == [
+        "worse: gemm, thin, 2 threads: 3.00 of numpy before, 2.00 now (10% is allowed)",
+        "2 rows compared, 1 worse",
+    ]
+    assert check_files(tmp_path, capsys, old, new, "--tolerance", "0.4")[0] == 0
+
+
+def test_bare_times_are_not_compared(tmp_path, capsys):
+    """A day on which everything takes three times as long is no regression; noise allows more, but not everything."""
+    old = result(row())
+    assert check_files(tmp_path, capsys, old, result(row(ours=3e-6, theirs=6e-6)))[0] == 0
+    slower = {"ours": 1.3e-6, "theirs": 2e-6}
+    assert check_files(tmp_path, capsys, old, result(row(**slower)))[0] == 1
+    assert check_files(tmp_path, capsys, old, result(row(**slower, spread=0.5)))[0] == 0
+    assert check_files(tmp_path, capsys, old, result(row(ours=3e-6, spread=9.0)))[0] == 1
+    assert check_files(tmp_path, capsys, old, result(row(ours=float("nan"))))[0] == 1
+
+
+def test_what_cannot_be_compared_is_said(tmp_path, capsys):
+    old = result(row(), row("gone"))
+    status, printed = check_files(tmp_path, capsys, old, result(row(), versions={"nnfast": "0.2", "numpy": "2.1"}))
+    assert status == 0
+    assert printed.out.splitlines() == [
+        "numpy was 2.0, is 2.1",
+        "1 rows of before were not measured now, the first: gemm, gone, 1 thread",
+        "1 rows compared, 0 worse",
+    ]
+    status, printed = check_files(tmp_path, capsys, old, result(row(), isa="avx512"))
+    assert status == 1 and "Received: isa 'avx2' and 'avx512'" in printed.err
+    other = copy.deepcopy(old)
+    for entry in other["sections"]["gemm"]["rows"]:
+        entry["timings"]["torch"] = entry["timings"].pop("numpy")
+    status, printed = check_files(tmp_path, capsys, old, other)
+    assert status == 1 and "no row with a peer that was measured both times" in printed.err
+
+
+def test_a_run_is_checked_against_a_file(tmp_path, only_numpy, capsys):
+    """A planted past in which nnfast was a hundred times faster beside NumPy."""
+    file = tmp_path / "now.json"
+    arguments = ["bench", "gemm", "--quick", "--faults", "--threads", "1", "--rows", "64^3", "--json", str(file)]
+    assert cli.main(arguments) == 0
+    past = json.loads(file.read_text())
+    past["sections"]["gemm"]["rows"][0]["timings"]["nnfast"]["seconds"] /= 100
+    (tmp_path / "past.json").write_text(json.dumps(past))
+    capsys.readouterr()
+    assert cli.main([*arguments, "--check", str(tmp_path / "past.json")]) == 1
+    assert "worse: gemm, 64^3, 1 thread: " in capsys.readouterr().out
+
+
+def test_the_table_has_what_was_measured():
+    text = report.table([row(), row("thin", 2, theirs=5e-6, gigaflop=None)])
+    lines = text.splitlines()
+    assert " ".join(lines[1].split()) == "64^3 1 1.0 ± 1% 2.0 ± 1% 100.0 GF/s 50% 2.00 ( 1.78) numpy 0/2"
+    assert "10.0 GB/s" in lines[2] and lines[-1] == "geometric mean   2 ratio 5.00"
+
+
+def test_many_contenders_have_a_line_each():
+    several = row("MLP")
+    several.timings.update({f"keras {i}": Timing(i * 1e-3, 0.1, 1e-3, 0.0) for i in range(1, 6)})
+    lines = report.table([several]).splitlines()
+    assert lines[0] == "MLP, 1 thread: ratio 2.00 to numpy (of the fastest samples 1.78)"
+    assert " ".join(lines[1].split()) == "nnfast 1.0 µs ± 1% 0 page faults"
+    assert " ".join(lines[7].split()) == "keras 5 5,000.0 µs ± 5% 0 page faults"
+
+
+# ---- pictures ----
+
+
+def test_the_plot_draws(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    from nnfast.bench.picture import draw
+
+    made = result(row(), row("thin", 2), row("thin", 1))
+    made["sections"]["ops"] = report.section([row("add", gigaflop=None), row("pow", gigaflop=None)], "2026-01-02")
+    made["sections"]["fit"] = report.section([row("MLP", gigaflop=None, gigabyte=None, peaks={})], "2026-01-02")
+    roof, shares, times = draw(made).axes
+    assert [text.get_text() for text in roof.texts] == ["thin"]  # with the most threads
+    (ours,) = [line for line in roof.lines if line.get_label() == "nnfast"]
+    assert ours.get_xydata() == pytest.approx(np.array([[10.0, 100.0]]))
+    assert [bar.get_width() for bar in shares.patches] == pytest.approx([0.2, 0.2])
+    assert [bar.get_width() for bar in times.patches] == pytest.approx([2, 1])
+    bench.plot(made, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="nothing to draw"):
+        draw(result(row(peaks={})))
