@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -84,6 +85,8 @@ def test_the_command_end_to_end(tmp_path):
         ("ops", "adam 400", ["adam 400000", "adam 4000000"]),
         ("ops", "take_rows", ["take_rows 128x784", "take_rows 128x784 of bytes, scaled"]),
         ("fit", "small", ["small 64-32-10"]),
+        ("overhead", "predict of one row, small", ["predict of one row, small 64-32-10"]),
+        ("overhead", "step 500, small", ["step 500, small 64-32-10"]),
     ],
 )
 def test_sections_measure(section, rows, expected, only_numpy, capsys):
@@ -96,6 +99,16 @@ def test_sections_measure(section, rows, expected, only_numpy, capsys):
     for name in expected:
         (line,) = [line for line in lines if line[: len(max(expected, key=len))].rstrip() == name]
         assert "±" in line
+
+
+def test_overhead_says_where_a_step_goes(only_numpy, capsys):
+    assert cli.main(["bench", "overhead", "--quick", "--faults", "--threads", "1", "--rows", "step, small"]) == 0
+    printed = capsys.readouterr().out
+    says = re.search(r"10, 1 thread: ([\d.]+) µs of C\+\+; µs of Python: .* ([-\d.]+) in eager$", printed, re.M)
+    cpp, python = map(float, says.groups())
+    assert cpp > 0 and python > 0
+    for way in ("replay(n)", "replay(1)", "train_on_batch", "eager"):
+        assert re.search(rf"^    nnfast {re.escape(way)} +[\d.,]+ µs", printed, re.M) or f"nnfast {way} µs" in printed
 
 
 def test_every_row_has_a_name_of_its_own(monkeypatch):

@@ -163,7 +163,11 @@ def run_bench(args: Any, arguments: list[str]) -> int:
         # The libraries read them when they are loaded, and NumPy is.
         import subprocess
 
-        return subprocess.run([sys.executable, "-m", "nnfast", *arguments], env={**os.environ, **settings}).returncode
+        command = [sys.executable, "-m", "nnfast", *arguments]
+        try:
+            return subprocess.run(command, env={**os.environ, **settings}).returncode
+        except KeyboardInterrupt:  # the other process has said so
+            return 130
 
     def show(text: str) -> None:
         _tell("")

@@ -4,6 +4,8 @@ and a small net (64-32-10, batch 32), against PyTorch eager, JAX jit and Keras's
 A call is a run of STEPS steps on random data with the same start for everyone; times are those of one step. Before
 anything is timed, the losses of the first steps are held to each other, to 5 %: PyTorch's RMSprop and Adam put epsilon
 elsewhere than Keras's.
+
+"nnfast high" and "nnfast medium" are the same with `set_matmul_precision`, where this CPU has a unit for it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import nnfast
 from nnfast import layers, models, optimizers
+from nnfast.bench import gemm
 from nnfast.bench.peers import Remote, found, keras_kinds, load
 from nnfast.bench.timing import Bench, Contenders, Row
 
@@ -42,6 +46,8 @@ def run(bench: Bench) -> Iterator[Row]:
 def contenders(net: Net) -> Contenders:
     x, y, start = data(net)
     made: dict[str, Any] = {"nnfast": ours(net, start, x, y)}
+    if len(net.shape) == 1:
+        made.update({f"nnfast {p}": at_precision(p, ours(net, start, x, y)) for p in gemm.units()})
     if torch := load("torch"):
         made["torch"] = torch_eager(torch, net, start, x, y)
         if len(net.shape) == 3:
@@ -93,6 +99,19 @@ def ours(net: Net, start: Any, x: Any, y: Any) -> Callable[[], float]:
 
 def _fit(made: Any, x: Any, y: Any, batch: int) -> float:
     return made.fit(x, y, batch_size=batch, shuffle=False, verbose=0).history["loss"][0]
+
+
+def at_precision(precision: str, call: Callable[[], float]) -> Callable[[], float]:
+    """The call with other matrix products."""
+
+    def run() -> float:
+        nnfast.set_matmul_precision(precision)
+        try:
+            return call()
+        finally:
+            nnfast.set_matmul_precision("highest")
+
+    return run
 
 
 # ---- PyTorch ----

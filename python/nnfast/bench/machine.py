@@ -105,7 +105,9 @@ class Roof:
         reading: it only reads: against reading as many bytes.
     """
 
-    def __init__(self, threads: int, gigaflop: float | None, gigabyte: float | None, reading: bool = False):
+    def __init__(
+        self, threads: int, gigaflop: float | None = None, gigabyte: float | None = None, reading: bool = False
+    ):
         self._threads, self._arithmetic = threads, gigaflop is not None
         self._isa, self._move = rungs.instruction_set(), None
         if gigabyte is not None:

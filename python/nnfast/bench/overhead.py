@@ -1,8 +1,10 @@
 """What a step costs beyond its kernels: a training step by every way there is, `predict` of one row, and the time of a
 step after thousands of others.
 
-- "step": `fit` of STEPS steps, the same step by step with `train_on_batch`, and that with `run_eagerly=True`, where
-  Python runs every op; against PyTorch eager, JAX with one compiled call a step and with one for all, and Keras.
+- "step": `fit` of STEPS steps; the plan that it replays, alone, in one call for all (replay(n): C++ and nothing else)
+  and in one call a step (replay(1)); the same with `train_on_batch`, and that with `run_eagerly=True`, where Python
+  runs every op. Against PyTorch eager, JAX with one compiled call a step and with one for all, and Keras. What is more
+  than replay(n) is Python.
 - "predict of one row": against PyTorch's call and Keras's `predict`.
 - "step 5000": against a network that has made 50 steps; its weights and optimizer state have no subnormal numbers yet.
 """
@@ -17,6 +19,8 @@ from nnfast.bench import fit, machine
 from nnfast.bench.fit import NETS, Net
 from nnfast.bench.peers import Local, Remote, found, keras_kinds, load
 from nnfast.bench.timing import Bench, Contenders, Row, summary
+from nnfast.models.data import ArrayData, Pending
+from nnfast.models.replay import Source
 
 STEPS = 100
 LATE = 5000
@@ -24,7 +28,9 @@ LATE = 5000
 
 def run(bench: Bench) -> Iterator[Row]:
     for name in ("small 64-32-10", "mlp 784-512-10"):
-        yield from bench.compare(f"step, {name}", partial(steps, NETS[name]), rounds=9, rtol=0.05, per=STEPS)
+        for row in bench.compare(f"step, {name}", partial(steps, NETS[name]), rounds=9, rtol=0.05, per=STEPS):
+            bench.notes.append(python_and_cpp(row))
+            yield row
     for name in ("small 64-32-10", "mlp 784-512-10"):
         yield from bench.compare(f"predict of one row, {name}", partial(one_row, NETS[name]))
     for name in ("small 64-32-10", "mlp 784-512-10"):
@@ -33,8 +39,11 @@ def run(bench: Bench) -> Iterator[Row]:
 
 def steps(net: Net) -> Contenders:
     x, y, start = fit.data(net, STEPS)
+    replay = replay_of(fit.started(net, start), net, x, y)
     made: dict[str, Any] = {
         "nnfast": fit.ours(net, start, x, y),
+        "nnfast replay(n)": partial(replay_all, replay),
+        "nnfast replay(1)": partial(replay_each, replay, net.batch),
         "nnfast train_on_batch": step_by_step(fit.started(net, start), net, x, y),
         "nnfast eager": step_by_step(fit.started(net, start, run_eagerly=True), net, x, y),
     }
@@ -46,6 +55,34 @@ def steps(net: Net) -> Contenders:
     for kind in keras_kinds():
         made[kind.replace("keras", "keras fit")] = Remote(kind, fit.keras_fit, net, start, x, y)
     return made
+
+
+def python_and_cpp(row: Row) -> str:
+    """Where the time of a step goes."""
+    us = {who: t.seconds * 1e6 for who, t in row.timings.items()}
+    cpp = us["nnfast replay(n)"]
+    ways = {"fit": "nnfast", "replay(1)": "nnfast replay(1)"}
+    ways.update({"train_on_batch": "nnfast train_on_batch", "eager": "nnfast eager"})
+    python = ", ".join(f"{us[who] - cpp:.1f} in {way}" for way, who in ways.items())
+    return f"{row.name}, {row.threads} thread{'s' * (row.threads > 1)}: {cpp:.1f} µs of C++; µs of Python: {python}"
+
+
+def replay_of(model: Any, net: Net, x: Any, y: Any) -> Callable[..., Any]:
+    """Replays the plan of the model's training step on this data: (how many steps, start=from which sample on)."""
+    model.fit(x, y, batch_size=net.batch, shuffle=False, verbose=0)
+    data = ArrayData("fit", x, y, None, net.batch, False, model._x_dtypes)
+    data.begin()
+    (known,) = model._plans.values()
+    return partial(known.plan.replay, bindings=list(zip(known.slots, Source(Pending(data, 0)).fed())))
+
+
+def replay_all(replay: Callable[..., Any]) -> None:
+    replay(STEPS, start=0)
+
+
+def replay_each(replay: Callable[..., Any], batch: int) -> None:
+    for i in range(STEPS):
+        replay(1, start=i * batch)
 
 
 def step_by_step(model: Any, net: Net, x: Any, y: Any) -> Callable[[], float]:
@@ -104,10 +141,10 @@ def late(bench: Bench, name: str, net: Net) -> Iterator[Row]:
         samples: dict[str, Any] = {"nnfast": [], "at step 50": []}
         for _ in range(5 if bench.quick else 25):
             young = fit.ours(net, start, x, y)
-            for _ in range(2):
-                young()
-            samples["at step 50"].append(Local(young).sample(1))
-            samples["nnfast"].append(Local(old).sample(1))
+            for who, train in (("at step 50", young), ("nnfast", old)):
+                for _ in range(2):  # steps 1 to 40 of the new one; both find their data in the caches
+                    train()
+                samples[who].append(Local(train).sample(1))
         timings = {who: summary(s, fit.STEPS) for who, s in samples.items()}
         yield Row(name, count, len(samples["nnfast"]), 0, timings)
     machine.set_threads(machine.cores())

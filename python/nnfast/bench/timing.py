@@ -121,6 +121,7 @@ class Bench:
         gigaflop: float | None = None,
         gigabyte: float | None = None,
         reading: bool = False,
+        limits: bool = True,
         rounds: int = 25,
         per: int = 1,
     ) -> list[Row]:
@@ -133,6 +134,7 @@ class Bench:
                 peer's, to rtol times the largest magnitude. A contender that returns None is not compared.
             gigaflop, gigabyte: arithmetic of a call, and what it must read and write: for the share of the limit.
             reading: it writes next to nothing.
+            limits: measure those of the machine. They are those of float32.
             rounds: with quick they are 5.
             per: how many steps a call makes: times are those of one.
 
@@ -148,7 +150,7 @@ class Bench:
             made = contenders() if callable(contenders) else contenders
             machine.set_threads(count)  # of what has just been loaded, too
             ready = self._ready(name, made, count, check, rtol)
-            roof = machine.Roof(count, gigaflop, gigabyte, reading)
+            roof = machine.Roof(count, gigaflop, gigabyte, reading) if limits else machine.Roof(count)
             samples, dropped = self._samples(ready, count, roof, 5 if self.quick else rounds)
             timings = {who: summary(s, per) for who, s in samples.items()}
             done = len(samples["nnfast"])
