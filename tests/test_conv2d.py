@@ -16,12 +16,12 @@ NONE = ((0, 0), (0, 0))
 # channels and filters around pieces and panels, padding without sense.
 WINOGRAD = [
     (3, 9, 11, 70, 3, 3, 81, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
-    (1, 17, 20, 16, 3, 3, 16, (1, 1), ((2, 0), (0, 1)), (1, 1), 1),
-    (2, 3, 3, 17, 3, 3, 67, (1, 1), NONE, (1, 1), 1),
+    (1, 17, 20, 20, 3, 3, 20, (1, 1), ((2, 0), (0, 1)), (1, 1), 1),
+    (9, 3, 3, 21, 3, 3, 67, (1, 1), NONE, (1, 1), 1),
     (1, 1, 2, 130, 3, 3, 40, (1, 1), ((3, 3), (3, 4)), (1, 1), 1),
-    (65, 2, 2, 16, 3, 3, 33, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
-    (2, 7, 8, 19, 5, 5, 37, (1, 1), ((2, 2), (2, 1)), (1, 1), 1),
-    (1, 9, 6, 70, 5, 6, 16, (1, 1), NONE, (1, 1), 1),
+    (65, 2, 2, 20, 3, 3, 33, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (2, 7, 8, 33, 5, 5, 37, (1, 1), ((2, 2), (2, 1)), (1, 1), 1),
+    (4, 9, 8, 70, 5, 6, 40, (1, 1), NONE, (1, 1), 1),
 ]
 
 # N, H, W, C, R, S, F, strides, pads, dilation, groups: each value of each with each of the others at least once, tiles
@@ -203,20 +203,20 @@ def test_what_is_not_finite_goes_no_further_than_its_products(isa, rng, value, w
 
 def test_the_largest_floats_do_not_overflow_on_the_way(isa):
     """Sums of them, which a transform needs and the result does not."""
-    x = np.full((1, 8, 8, 16), np.finfo("float32").max, "float32")
-    w = np.zeros((3, 3, 16, 16), "float32")
-    w[1, 1] = np.eye(16)
+    x = np.full((1, 8, 8, 32), np.finfo("float32").max, "float32")
+    w = np.zeros((3, 3, 32, 32), "float32")
+    w[1, 1] = np.eye(32)
     same = {"pads": ((1, 1), (1, 1))}
     np.testing.assert_array_equal(_cpu.conv2d(x, w, **same), x)
     np.testing.assert_array_equal(_cpu.conv2d_input_gradient(x, w, x.shape, **same), x)
 
 
 @pytest.mark.parametrize("data", ["normal", "one-sided", "badly scaled"])
-@pytest.mark.parametrize("channels", [16, 512])
+@pytest.mark.parametrize("channels", [20, 512])
 def test_errors_stay_in_the_stated_bound(isa, dtype, rng, channels, data):
     """The bound of winograd.h: 4 epsilon times the sum over channels and taps of the largest cell of the tile's window
     times the largest weight."""
-    n, h, w_, f = 1, 6, 6, 16
+    n, h, w_, f = 1, 6, 10, 32
     x, w = rng.standard_normal((n, h, w_, channels)), rng.standard_normal((3, 3, channels, f))
     if data == "one-sided":
         x, w = np.abs(x) + 1, np.abs(w) + 1
