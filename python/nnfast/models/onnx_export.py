@@ -28,7 +28,7 @@ def export_onnx(model: Any, filepath: Any) -> None:
             f"[export_onnx] the shape of the input of {model.name!r} is not known. Received: a model that is not "
             "built, or a subclass with its own call. Use Sequential or Model(inputs, outputs), and Input(shape=...)"
         )
-    writer = Writer(onnx, FORMS, onnx_layers.MASKED | onnx_sequences.MASKED)
+    writer = Writer(onnx, FORMS, onnx_layers.MASKED | onnx_sequences.MASKED, onnx_layers.OPERATIONS)
     inputs, described = [], []
     for t in model.inputs:
         dtype = np.dtype(t.dtype)

@@ -407,3 +407,16 @@ FORMS: dict[str, Form] = {
     "ZeroPadding2D": _zero_padding,
 }
 MASKED = {"BatchNormalization", "GlobalAveragePooling1D"}  # those that take masks and may get one here
+OPERATIONS = {  # arithmetic on symbolic tensors
+    **{n: n for n in ("Add", "Exp", "Log", "Sqrt", "Tanh", "Relu", "Sigmoid", "Softplus", "Softsign", "Erf")},
+    "Subtract": "Sub",
+    "Multiply": "Mul",
+    "Divide": "Div",
+    "TrueDivide": "Div",
+    "Power": "Pow",
+    "Matmul": "MatMul",
+    "Maximum": "Max",
+    "Minimum": "Min",
+    "Negative": "Neg",
+    "Absolute": "Abs",
+}

@@ -40,10 +40,11 @@ class Writer:
         onnx: the package.
         forms: how each layer is written, by the name of its class.
         masked: the layers whose forms look at the masks of their inputs.
+        operations: ONNX's names of the arithmetic on symbolic tensors.
     """
 
-    def __init__(self, onnx: Any, forms: dict[str, Form], masked: set[str]):
-        self.onnx, self.forms, self.with_masks = onnx, forms, masked
+    def __init__(self, onnx: Any, forms: dict[str, Form], masked: set[str], operations: dict[str, str]):
+        self.onnx, self.forms, self.with_masks, self.operations = onnx, forms, masked, operations
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -124,7 +125,7 @@ class Writer:
     def call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
         """One call of a layer, with Values for tensors."""
         if not isinstance(layer, Layer):
-            raise self.no_form(layer, "arithmetic on symbolic tensors")
+            return self._operation(layer, [*args, *kwargs.values()])
         inputs: list[Value] = []
         options = {}
         names = layer._call_names
@@ -163,6 +164,20 @@ class Writer:
         if layer.supports_masking and type(layer).compute_mask is Layer.compute_mask:
             return [v.masked(masks[0]) for v in made]
         return made
+
+    def _operation(self, operation: Any, operands: list[Any]) -> Value:
+        """Arithmetic on symbolic tensors, e.g. x + y or 1 - x, of floats of one dtype."""
+        op = self.operations.get(type(operation).__name__)
+        tensors = [v for v in operands if isinstance(v, Value)]
+        dtypes = {v.dtype for v in tensors}
+        if op is None or operation.options or len(dtypes) != 1 or tensors[0].dtype.kind != "f":
+            raise self.no_form(operation, f"but {', '.join(sorted(self.operations))} of floats of one dtype")
+        ranks = [v.rank if isinstance(v, Value) else np.ndim(v) for v in operands]
+        if op == "MatMul" and min(ranks) < 2:
+            raise self.no_form(operation, "a vector")
+        dtype = tensors[0].dtype
+        names = [v if isinstance(v, Value) else self.const(v, dtype) for v in operands]
+        return self.node(op, names, max(ranks), dtype)
 
     def no_form(self, layer: Any, why: str = "") -> NotImplementedError:
         return NotImplementedError(
