@@ -1,13 +1,12 @@
 """README, CONTRIBUTING and docs say what is there: their code runs, their files exist, their tables are measured."""
 
 import json
+import pkgutil
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-import nnfast
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "csrc" / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -74,10 +73,7 @@ def test_named_files_exist(name):
 def test_named_functions_exist():
     """What the README calls `nnfast.x.y` is there."""
     for name in sorted(set(re.findall(r"(?<![\w/])nnfast(?:\.[a-zA-Z_]\w*)+", README))):
-        value = nnfast
-        for part in name.split(".")[1:]:
-            assert hasattr(value, part), name
-            value = getattr(value, part)
+        pkgutil.resolve_name(name)  # imports a module that `import nnfast` leaves out
 
 
 def test_readme_holds_the_measured_tables(tables):
