@@ -160,6 +160,8 @@ def test_reference_has_every_kernel_with_the_same_parameters():
         "isa",
         "isas",
         "use_isa",
+        "gemm_path",
+        "use_gemm_path",
         "matmul_units",
         "matmul_unit",
         "use_matmul_unit",

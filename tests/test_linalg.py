@@ -399,3 +399,39 @@ def test_course_numbers(device):
     assert ops.dot([[2, 5, 1], [4, 3, 1]], [[1, 0, 0], [0, 2, 0], [2, 3, 1]]).tolist() == [[4, 13, 1], [6, 9, 1]]
     assert ops.matmul([[1, 2], [3, 4]], [[5, 6], [7, 8]]).tolist() == [[19, 22], [43, 50]]
     assert (nnfast.tensor([[8.0, 7.0], [6.0, 3.0]]) * 4).tolist() == [[32, 28], [24, 12]]
+
+
+@pytest.mark.parametrize("path", ["packed", "direct", "columns", "few rows"])
+def test_every_path_gives_the_same_values(isa, path, rng):
+    """Whatever the shape model chooses: forced, where it is possible, on shapes around tiles and blocks of k."""
+    used = set()
+    try:
+        _cpu.use_gemm_path(path)
+        for m, n, k in (
+            (1, 9, 70),
+            (2, 300, 5),
+            (15, 17, 1),
+            (29, 33, 400),
+            (32, 270, 801),
+            (61, 300, 0),
+            (64, 99, 390),
+        ):
+            a, b = small_integers(rng, (m, k)), small_integers(rng, (k, n))
+            bias, y = small_integers(rng, (n,)), np.maximum(small_integers(rng, (m, n)), 0)
+            for left, right in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
+                used.add(_cpu.gemm_path(left, right))
+                np.testing.assert_array_equal(_cpu.gemm(left, right, bias, activation=1), np.maximum(a @ b + bias, 0))
+                out = np.ones((m, n), np.float32)
+                np.testing.assert_array_equal(_cpu.gemm(left, right, beta=2.0, out=out), a @ b + 2)
+                d, total = _cpu.gemm_gradient(left, right, y, activation=1, needs_sum=True)
+                np.testing.assert_array_equal(d, np.where(y > 0, a @ b, 0))
+                np.testing.assert_array_equal(total, np.where(y > 0, a @ b, 0).sum(0))
+    finally:
+        _cpu.use_gemm_path("automatic")
+    assert path in used
+    with pytest.raises(ValueError, match=r"unknown\. Received: 'scenic'"):
+        _cpu.use_gemm_path("scenic")
+
+
+def small_integers(rng, shape):
+    return rng.integers(-8, 9, shape).astype(np.float32)

@@ -11,7 +11,7 @@ from nnfast import _cpu, device, ops, reference
 
 HIGH, MEDIUM = 1, 2
 BOUND = {0: 0.0, HIGH: 2.0**-15, MEDIUM: 2.0**-7 + 2.0**-16}  # of the products; sums add one 2^-24 per term
-SIZES = ((16, 16, 32), (17, 33, 65), (31, 31, 33), (33, 97, 130), (50, 70, 801), (2070, 40, 32))
+SIZES = ((1, 1, 1), (3, 2, 0), (16, 16, 32), (17, 33, 65), (31, 31, 33), (33, 97, 130), (50, 70, 801), (2070, 40, 32))
 
 
 def _units():
@@ -26,11 +26,13 @@ def _units():
 
 @pytest.fixture(params=_units(), ids=lambda p: p[1])
 def unit(request):
-    """Each unit that this machine has, and the simulated ones."""
+    """Each unit that this machine has, and the simulated ones, for products of any shape."""
     before = _cpu.isa()
     _cpu.use_isa(request.param[0])
     _cpu.use_matmul_unit(request.param[1])
+    _cpu.use_gemm_path("pieces")
     yield request.param[1]
+    _cpu.use_gemm_path("automatic")
     _cpu.use_isa(before)
 
 
@@ -68,16 +70,16 @@ def test_layouts(unit, precision, layout_a, layout_b, rng):
 
 
 def test_batches_and_outputs_of_any_stride(unit, precision, rng):
-    a, b = whole(rng, 3, 20, 40), whole(rng, 3, 40, 24)
+    a, b = whole(rng, 3, 40, 36), whole(rng, 3, 36, 24)
     np.testing.assert_array_equal(_cpu.gemm(a, b, precision=precision), a @ b)
     np.testing.assert_array_equal(_cpu.gemm(a[:1], b, precision=precision), a[:1] @ b)
-    out = np.zeros((24, 20), np.float32).T
+    out = np.zeros((24, 40), np.float32).T
     assert _cpu.gemm(a[0], b[0], out=out, precision=precision) is out
     np.testing.assert_array_equal(out, a[0] @ b[0])
-    large = np.full((22, 30), 7, np.float32)
-    _cpu.gemm(a[0], b[0], out=large[1:21, 3:27], precision=precision)
-    np.testing.assert_array_equal(large[1:21, 3:27], a[0] @ b[0])
-    large[1:21, 3:27] = 7
+    large = np.full((42, 30), 7, np.float32)
+    _cpu.gemm(a[0], b[0], out=large[1:41, 3:27], precision=precision)
+    np.testing.assert_array_equal(large[1:41, 3:27], a[0] @ b[0])
+    large[1:41, 3:27] = 7
     assert (large == 7).all()
 
 
@@ -216,9 +218,10 @@ OPS = {
 
 @pytest.mark.parametrize("name", OPS)
 def test_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device, medium, rng):
-    """Rounding all operands to bfloat16 changes nothing in medium, and much in highest: forward and gradient."""
+    """The error of medium shows, forward and backward; the gradient is computed in highest but remembers medium."""
     if device == "cpu":
         _cpu.use_isa("simulated")
+        _cpu.use_gemm_path("pieces")
     try:
         x = nnfast.Variable(rng.standard_normal((48, 64), np.float32))
         w = nnfast.Variable(rng.standard_normal((64, 40), np.float32))
@@ -241,6 +244,14 @@ def test_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device
             assert 1e-5 < difference < 0.1, difference
     finally:
         _cpu.use_isa(_cpu.isas()[0])
+        _cpu.use_gemm_path("automatic")
+
+
+def test_small_products_stay_float32(rng):
+    """Where packing pieces does not pay."""
+    for m, n, k in ((128, 10, 512), (9800, 64, 288), (32, 768, 300), (64, 64, 64), (1, 512, 784)):
+        a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
+        np.testing.assert_array_equal(_cpu.gemm(a, b, precision=MEDIUM), _cpu.gemm(a, b))
 
 
 def test_setting_is_of_its_thread(medium):

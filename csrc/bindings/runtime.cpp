@@ -1,9 +1,29 @@
 // Not ops: arrays, the ISA, threads, memory.
+#include "../cpu/gemm_blocks.h"
 #include "../cpu/kernels.h"
 #include "../cpu/parallel.h"
 #include "module.h"
 
 namespace nnfast {
+namespace {
+
+constexpr const char* PATHS[] = {"automatic", "packed", "direct", "columns", "few rows", "pieces"};
+std::string path_of(py::handle a_, py::handle b_) {
+  Call call("gemm_path");
+  const View a = call.in_float(a_, "a"), b = call.in_like(b_, "b", a);
+  call.require(a.ndim == 2 && b.ndim == 2 && a.shape[1] == b.shape[0],
+               "a and b must be matrices that can be multiplied. Received: a.shape=", a, ", b.shape=", b);
+  View y;
+  py::array out = call.out(py::none(), {a.shape[0], b.shape[1]}, a.dtype, y);
+  return PATHS[static_cast<int>(gemm_path(a, b, y, call.scratch(gemm_scratch(a, b, y))))];
+}
+void use_path(const std::string& name) {
+  for (size_t i = 0; i < std::size(PATHS); ++i)
+    if (name == PATHS[i]) return force_gemm_path(static_cast<GemmPath>(i));
+  throw std::invalid_argument("[gemm path] unknown. Received: '" + name + "'");
+}
+
+}  // namespace
 
 void bind_runtime(py::module_& m) {
   m.def(
@@ -54,6 +74,10 @@ void bind_runtime(py::module_& m) {
   m.def(
       "use_matmul_unit", [](const std::string& name) { use_piece_unit(name.c_str()); }, py::arg("name"),
       "Switch the unit, until the next use_isa (tests, benchmarks); '': none.");
+  m.def("gemm_path", path_of, py::arg("a"), py::arg("b"), "How gemm goes about this product of matrices (benchmarks).");
+  m.def("use_gemm_path", use_path, py::arg("name"),
+        "Forces packed, direct, columns, few rows or, in high and medium, pieces; automatic: the shape model "
+        "(benchmarks).");
   m.def(
       "set_num_threads",
       [](int n) {

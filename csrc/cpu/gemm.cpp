@@ -7,6 +7,15 @@
 //   chunks of tiles, in parallel     each thread takes the next rectangle of C
 //   jr, ir  tiles                    multiply_block (gemm_blocks.h); C's tile stays in registers
 //
+// Where the time of n^3 goes, in shares of what FMAs on registers reach (bench/gemm_stages.py; Zen 5, one core):
+//                                        avx512: 512, 2048      avx2: 512, 2048
+//   the micro-kernel, all from L1              96%, 94%               100%, 100%
+//   and panels of A and B from L2              97%, 90%               100%, 96%
+//   and C, read and written at each pc         93%, 81%               100%, 95%
+//   and packing: the whole product             87%, 75%                93%, 92%
+// So with wide vectors C costs most: each pc brings 2 * 4 * n^2 bytes of it through the caches, and its rows, at a
+// distance of a power of two, share a few sets of L1. Packing is 3%, and panels that come from L3 again the rest.
+//
 // Chunks and the order of sums depend on the problem alone: results are bitwise equal for any number of threads.
 #include "gemm_blocks.h"
 
@@ -25,6 +34,8 @@ constexpr int64_t LEAST_ROWS = 32;     // of a chunk, so that there are at most 
 constexpr int64_t PIECE_PADDING = 32;  // of the depth, in words: pieces come in steps of up to 32
 constexpr int BATCH_GROUPS = 16;       // small products of a batch run side by side, in so many groups
 constexpr int64_t SMALL = 1 << 19;     // multiplications: below, a product is not worth sharing
+
+std::atomic<GemmPath> forced_path{GemmPath::automatic};
 
 // One product: y[M,N] = finish(a[M,K] * b[K,N]).
 template <class T>
@@ -49,7 +60,7 @@ int64_t depth_of(int64_t K) { return K > KC ? ceil_div(K, ceil_div(K, KC)) : std
 // Of bfloat16 pieces a panel of KC words holds as many words of k.
 int64_t piece_depth(const PieceGemm& pieces, int64_t K) {
   const int64_t most = 2 * KC / pieces.pieces;
-  return K > most ? ceil_div(K, ceil_div(K, most)) : K;
+  return K > most ? ceil_div(K, ceil_div(K, most)) : std::max<int64_t>(K, 1);
 }
 
 // Elements of scratch: panels of A and B, a contiguous bias, partial sums.
@@ -74,22 +85,23 @@ class Gemm {
     packed_b_ = packed_a_ + a_elements(p_.M, p_.K);
     bias_ = packed_b_ + round_up(std::min(p_.N, NC), WIDEST) * (depth_ + PIECE_PADDING);
     partial_ = bias_ + round_up(p_.N, 16);
-    // Packing A costs a read, a transposition and a write. It pays if the panels of B that use A are many, or if the
-    // rows of a tile, at a distance of whole pages, would fall into one set of L1. Zen 5, avx512, GFLOP/s of one
-    // core packed against direct: (2450,128,576) 153, 202; 512^3 201, 216; 1024^3 176, 118; (32,768,3072) 109, 81.
-    pack_a_ = ceil_div(std::min(p_.N, NC), NR_) > 16 || p_.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
+    const GemmPath wanted = forced_path.load(std::memory_order_relaxed);
+    path_ = wanted != GemmPath::automatic && possible(wanted) ? wanted : best_path();
+    pack_a_ = path_ != GemmPath::direct;
     // One panel of A: each element of B is used once, so it is read where it lies.
     pack_b_ = p_.M > MR_ || p_.b_col != 1;
     width_ = pack_b_ && p_.N <= kernel_.lanes ? kernel_.lanes : NR_;
   }
+
+  GemmPath path() const { return path_; }
 
   void run() {
     if (p_.finish.bias && p_.bias_stride != 1) {
       for (int64_t j = 0; j < p_.N; ++j) bias_[j] = p_.finish.bias[j * p_.bias_stride];
       p_.finish.bias = bias_;
     }
-    if (p_.M > 0 && p_.M <= kernel_.few_rows && p_.b_col == 1 && p_.y_col == 1 && !p_.backward()) return few_rows();
-    if (by_columns()) return columns();
+    if (path_ == GemmPath::few_rows) return few_rows();
+    if (path_ == GemmPath::columns) return columns();
     const int64_t rows = pack_a_ || p_.pieces ? MC : p_.M;
     const int64_t depth = p_.pieces ? piece_depth(*p_.pieces, p_.K) : depth_;
     for (int64_t jc = 0; jc < p_.N; jc += NC) {
@@ -114,6 +126,24 @@ class Gemm {
     int64_t rows, cols, depth;  // C[rows,cols] += A[rows,depth] * B[depth,cols]
   };
 
+  // The shape model. Ratios of the paths on this machine: bench/gemm_paths.py.
+  // Packing A costs a read, a transposition and a write. It pays if the panels of B that use A are many, or if the
+  // rows of a tile, at a distance of whole pages, would fall into one set of L1. Zen 5, avx512, GFLOP/s of one core
+  // packed against direct: (2450,128,576) 153, 202; 512^3 201, 216; 1024^3 176, 118; (32,768,3072) 109, 81. By columns
+  // (32,768,3072) has 140; (128,512,784) is within 3% of direct.
+  GemmPath best_path() const {
+    if (possible(GemmPath::few_rows)) return GemmPath::few_rows;
+    if (possible(GemmPath::columns) && p_.M > MR_ && p_.N >= 8 * NR_) return GemmPath::columns;
+    const bool many = ceil_div(std::min(p_.N, NC), NR_) > 16;
+    return many || p_.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0 ? GemmPath::packed : GemmPath::direct;
+  }
+  bool possible(GemmPath path) const {
+    if (path == GemmPath::few_rows)
+      return p_.M > 0 && p_.M <= kernel_.few_rows && p_.b_col == 1 && p_.y_col == 1 && !p_.backward();
+    if (path == GemmPath::columns) return !p_.pieces && p_.y_col == 1 && p_.N <= NC && small_a(p_.M, p_.K);
+    return path != GemmPath::pieces;
+  }
+
   void few_rows() {
     const int64_t grain = p_.N * p_.K < 2 * SMALL ? p_.N : 128;  // 20 microseconds of memory traffic are not shared
     parallel_for_flushed(p_.N, grain, [this](int64_t begin, int64_t end) {
@@ -124,13 +154,10 @@ class Gemm {
     });
   }
 
-  bool by_columns() const {
-    return !p_.pieces && p_.M > MR_ && p_.y_col == 1 && p_.N <= NC && p_.N >= 8 * NR_ && small_a(p_.M, p_.K);
-  }
-
   // Few rows: all of A is packed once and stays in L2, while each thread packs a panel of B and uses it at once, from
-  // L1. One parallel region does for all of K. The rows are shared out evenly: 32 are 6 + 6 + 5 + 5 + 5 + 5, since a
-  // tile of 2 rows takes as long as one of 4.
+  // L1 (several panels at a time were slower, and so was asking for the next one before it is needed). One parallel
+  // region does for all of K. The rows are shared out evenly: 32 are 6 + 6 + 5 + 5 + 5 + 5, since a tile of 2 rows
+  // takes as long as one of 4.
   void columns() {
     const int64_t tiles = ceil_div(p_.M, MR_), panels = ceil_div(p_.N, NR_), K = std::max<int64_t>(p_.K, 1);
     const auto first = [&](int64_t i) { return i * p_.M / tiles; };
@@ -143,21 +170,22 @@ class Gemm {
                          panel_a(i, k, depth));
         }
     });
-    const int64_t grain = ceil_div(SMALL / 2, p_.M * NR_ * K);
-    parallel_for_flushed(panels, grain, [&](int64_t begin, int64_t end) {
-      T* const panel = packed_b_ + begin * NR_ * depth_;
-      for (int64_t j = begin; j < end; ++j) {
-        const int64_t cols = std::min(NR_, p_.N - j * NR_);
-        for (int64_t k = 0; k == 0 || k < p_.K; k += depth_) {
-          const Block w{0, 0, k, p_.M, p_.N, std::min(depth_, p_.K - k)};
-          kernel_.pack_b(p_.b + k * p_.b_row + j * NR_ * p_.b_col, cols, p_.b_col, w.depth, p_.b_row, panel);
+    const int64_t group = ceil_div(SMALL / 2, p_.M * NR_ * K);
+    parallel_for_flushed(panels, group, [&](int64_t begin, int64_t end) {
+      const int64_t left = begin * NR_, cols = std::min(end * NR_, p_.N) - left;
+      T* const packed = packed_b_ + left * depth_;
+      for (int64_t k = 0; k == 0 || k < p_.K; k += depth_) {
+        const Block w{0, left, k, p_.M, cols, std::min(depth_, p_.K - k)};
+        kernel_.pack_b(p_.b + k * p_.b_row + left * p_.b_col, cols, p_.b_col, w.depth, p_.b_row, packed);
+        for (int64_t j = 0; j < cols; j += NR_) {
           GemmFinish<T> f = finish_of(w);
-          if (f.bias) f.bias += j * NR_;
+          if (f.bias) f.bias += j;
           for (int64_t i = 0; i < tiles; ++i)
-            kernel_.micro(w.depth, panel_a(i, k, w.depth), 1, MR_, panel, NR_, p_.y + first(i) * p_.y_row + j * NR_,
-                          p_.y_row, static_cast<int>(first(i + 1) - first(i)), static_cast<int>(cols), f);
+            kernel_.micro(w.depth, panel_a(i, k, w.depth), 1, MR_, packed + j * w.depth, NR_,
+                          p_.y + first(i) * p_.y_row + left + j, p_.y_row, static_cast<int>(first(i + 1) - first(i)),
+                          static_cast<int>(std::min(NR_, cols - j)), f);
         }
-        if (p_.backward()) backward({0, 0, 0, p_.M, p_.N, p_.K}, {0, tiles, j, j + 1}, MR_, NR_, 0);
+        if (k + w.depth >= p_.K && p_.backward()) backward(w, {0, tiles, 0, end - begin}, MR_, NR_, 0);
       }
     });
     chunk_rows_ = 1;
@@ -339,6 +367,7 @@ class Gemm {
   const int64_t MR_, NR_, depth_;
   T *packed_a_, *packed_b_, *bias_, *partial_;
   int64_t width_;  // of a packed panel of B
+  GemmPath path_;
   bool pack_a_, pack_b_;
   int64_t chunk_rows_ = 0;  // chunks of rows of y that are done with: each has its row of partial sums
 };
@@ -393,7 +422,10 @@ Product<T> product_of(const Shape& s, const View& a, const View& b, const View& 
 const PieceGemm* pieces_for(const Product<float>& p, Precision precision) {
   const PieceUnit* unit = precision == Precision::highest ? nullptr : piece_unit();
   const PieceGemm* pieces = !unit ? nullptr : precision == Precision::high ? unit->high : unit->medium;
-  const bool worth = p.M >= 16 && p.N >= 16 && p.K >= 32;
+  // Packing both operands as pieces has to pay. Zen 5, time in medium over that in highest: (128,512,784) 0.66,
+  // (784,512,128) 0.64; (2450,128,576) 1.1, (9800,64,288) 2.1, (32,768,3072) 1.05, 64^3 1.0.
+  const bool large = p.M > 64 && p.N > 192 && p.K >= 64;
+  const bool worth = large || (forced_path.load(std::memory_order_relaxed) == GemmPath::pieces && p.M > 0);
   return worth && p.y_col == 1 ? pieces : nullptr;
 }
 const PieceGemm* pieces_for(const Product<double>&, Precision) { return nullptr; }
@@ -431,6 +463,14 @@ ChunkShape chunk_shape(int64_t mr, int64_t nr, int64_t row_tiles, int64_t col_ti
       break;
   }
   return c;
+}
+
+void force_gemm_path(GemmPath path) { forced_path.store(path, std::memory_order_relaxed); }
+GemmPath gemm_path(const View& a, const View& b, const View& y, void* scratch) {
+  return visit_float(y.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    return Gemm<T>(product_of<T>(Shape(a, b, y), a, b, View{}, y), static_cast<T*>(scratch)).path();
+  });
 }
 
 size_t gemm_scratch(const View& a, const View& b, const View& y) {

@@ -3,12 +3,20 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "../view.h"
 #include "kernels.h"
 
 namespace nnfast {
 
 constexpr int64_t ceil_div(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 constexpr int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) * unit; }
+
+// How gemm can go about a product: A's panels packed or read where they lie, columns of panels on their own, or few
+// rows against all of B. The shape model chooses, unless a benchmark forces a path (where it is possible). `pieces`,
+// for tests: whatever the shape, bfloat16 pieces if the precision asks for them.
+enum class GemmPath : int { automatic, packed, direct, columns, few_rows, pieces };
+void force_gemm_path(GemmPath path);
+GemmPath gemm_path(const View& a, const View& b, const View& y, void* scratch);  // what it takes
 
 // One operand of a product as the micro-kernel wants it, mr rows of A or nr columns of B at a time. Panel p begins at
 // first + p * step; its elements are `across` apart within a k and `along` apart from k to k. The last, incomplete

@@ -403,6 +403,9 @@ def gemm_gradient(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """d = (a[M,K] @ b[K,N]) * activation'(from its result y[M,N]), and the sum of d over its rows, (N,) or None."""
 
+def gemm_path(a: Any, b: Any) -> str:
+    """How gemm goes about this product of matrices (benchmarks)."""
+
 def greater(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def greater_equal(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 def gru(
@@ -784,6 +787,9 @@ def upsample2d(x: np.ndarray, *, size: Any, bilinear: bool = False, channels_fir
 def upsample2d_gradient(
     dy: np.ndarray, x_shape: Any, *, size: Any, bilinear: bool = False, channels_first: bool = False
 ) -> np.ndarray: ...
+def use_gemm_path(name: str) -> None:
+    """Forces packed, direct, columns, few rows or, in high and medium, pieces; automatic: none (benchmarks)."""
+
 def use_isa(name: str) -> None:
     """Switch the instruction set (tests, benchmarks)."""
 

@@ -70,8 +70,8 @@ def set_matmul_precision(precision: str) -> None:
     """Chooses how this thread multiplies float32 matrices from now on, in `dense`, `matmul`, `gemm` and `attention`.
 
     Each op keeps the precision of its forward for its gradient. Other threads begin with "highest"; float64 is always
-    float64. What a mode uses depends on the CPU: where no unit makes it faster than float32, it is float32, and
-    `nnfast info` (or `nnfast.device.runtime_info()["matmul"]`) says so.
+    float64, and small products are float32. What a mode uses depends on the CPU: where no unit makes it faster than
+    float32, it is float32, and `nnfast info` (or `nnfast.device.runtime_info()["matmul"]`) says so.
 
     Args:
         precision: what the error of a product a @ b of K terms stays below, relative to |a| @ |b|:

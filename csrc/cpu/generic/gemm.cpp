@@ -104,7 +104,9 @@ static void micro_tile(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) acc[i][v] = Vec<T>{};
 #pragma GCC unroll 16
-  for (int i = 0; i < ROWS; ++i) __builtin_prefetch(c + i * c_row, 1);
+  for (int i = 0; i < ROWS; ++i)  // every line of C's tile: 3% of 2048^3 on avx512
+    for (int v = 0; v < NV * VECTOR_BYTES; v += 64)
+      __builtin_prefetch(c + i * c_row + v / static_cast<int>(sizeof(T)), 1);
   const T* group[GROUPS];
   for (int g = 0; g < GROUPS; ++g) group[g] = a + 3 * g * a_row;
   for (ptrdiff_t p = 0; p < k; ++p, b += b_row) {
