@@ -76,8 +76,7 @@ void bind_runtime(py::module_& m) {
       "Switch the unit, until the next use_isa (tests, benchmarks); '': none.");
   m.def("gemm_path", path_of, py::arg("a"), py::arg("b"), "How gemm goes about this product of matrices (benchmarks).");
   m.def("use_gemm_path", use_path, py::arg("name"),
-        "Forces packed, direct, columns, few rows or, in high and medium, pieces; automatic: the shape model "
-        "(benchmarks).");
+        "Forces packed, direct, columns, few rows or, below highest, pieces; automatic: none (benchmarks).");
   m.def(
       "set_num_threads",
       [](int n) {

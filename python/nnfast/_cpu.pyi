@@ -788,7 +788,7 @@ def upsample2d_gradient(
     dy: np.ndarray, x_shape: Any, *, size: Any, bilinear: bool = False, channels_first: bool = False
 ) -> np.ndarray: ...
 def use_gemm_path(name: str) -> None:
-    """Forces packed, direct, columns, few rows or, in high and medium, pieces; automatic: the shape model (benchmarks)."""
+    """Forces packed, direct, columns, few rows or, below highest, pieces; automatic: none (benchmarks)."""
 
 def use_isa(name: str) -> None:
     """Switch the instruction set (tests, benchmarks)."""
