@@ -54,15 +54,16 @@ def test_gradients(options):
     gradcheck(lambda *a: ops.attention(*a, scale=0.7, **options), *arrays)
 
 
-def test_many_blocks_of_rows_and_their_gradients(dtype):
+@pytest.mark.parametrize("steps", [400, 700])  # blocks of 163 rows and 93, with products of all depths
+def test_many_blocks_of_rows_and_their_gradients(steps, dtype):
     """More scores than one block holds, beside the same of single ops."""
-    q, k, v = (x64(1, 700, 2, 4, seed=i).astype(dtype) for i in range(3))
-    mask = np.random.default_rng(0).random((1, 1, 700, 700)) < 0.5
+    q, k, v = (x64(1, steps, 2, 4, seed=i).astype(dtype) for i in range(3))
+    mask = np.random.default_rng(0).random((1, 1, steps, steps)) < 0.5
     mask[..., 0] = True  # every query sees a key
 
     def plain(q, k, v):
         scores = ops.matmul(ops.transpose(q, (0, 2, 1, 3)), ops.transpose(k, (0, 2, 3, 1))) * 0.5
-        hidden = ~(mask & np.tril(np.ones((700, 700), bool)))
+        hidden = ~(mask & np.tril(np.ones((steps, steps), bool)))
         p = ops.softmax(ops.where(hidden, np.asarray(-1e9, dtype), scores))
         return ops.transpose(ops.matmul(p, ops.transpose(v, (0, 2, 1, 3))), (0, 2, 1, 3))
 

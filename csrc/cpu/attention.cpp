@@ -53,13 +53,16 @@ struct Plan {
   int64_t scores() const { return (rows * S + 15) / 16 * 16; }
 };
 
-// The most scratch that any product of a block needs, in bytes.
+// The most scratch that any product of any block needs, in bytes. A smaller product may need more: each size is asked.
 size_t product_scratch(const AttentionOperands& o, const Plan& p, bool backward) {
-  const View q = matrix(o.q, nullptr, p.rows, p.D, p.D, 1), k = matrix(o.q, nullptr, p.S, p.D, p.D, 1);
-  const View v = matrix(o.q, nullptr, p.S, p.E, p.E, 1), y = matrix(o.q, nullptr, p.rows, p.E, p.E, 1);
-  const View s = matrix(o.q, nullptr, p.rows, p.S, p.S, 1);
-  size_t most = std::max(gemm_scratch(q, transposed(k), s), gemm_scratch(s, v, y));
-  if (backward) {
+  size_t most = 0;
+  for (int64_t first = 0; first < p.T; first += p.rows) {
+    const int64_t rows = std::min(p.rows, p.T - first), cols = o.causal ? std::min(p.S, first + rows) : p.S;
+    const View q = matrix(o.q, nullptr, rows, p.D, p.D, 1), k = matrix(o.q, nullptr, cols, p.D, p.D, 1);
+    const View v = matrix(o.q, nullptr, cols, p.E, p.E, 1), y = matrix(o.q, nullptr, rows, p.E, p.E, 1);
+    const View s = matrix(o.q, nullptr, rows, cols, cols, 1);
+    most = std::max({most, gemm_scratch(q, transposed(k), s), gemm_scratch(s, v, y)});
+    if (!backward) continue;
     most = std::max({most, gemm_scratch(y, transposed(v), s), gemm_scratch(s, k, q)});
     most = std::max({most, gemm_scratch(transposed(s), q, k), gemm_scratch(transposed(s), y, v)});
   }
