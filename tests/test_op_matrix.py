@@ -19,6 +19,7 @@ from nnfast import _cpu, reference
 ENGINES = [*_cpu.isas(), "reference"]
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 HOUSEKEEPING = {"isa", "isas", "use_isa", "set_num_threads", "num_threads", "memory", "empty_cache", "set_cache_cap"}
+HOUSEKEEPING |= {"gemm_path", "use_gemm_path", "matmul_unit", "matmul_units", "use_matmul_unit"}
 HOUSEKEEPING |= {"Plan", "Slot", "next_rows", "put_rows"}  # test_replay.py
 MEMORY = {"empty", "version"}  # no arithmetic: test_memory_of_variables
 NOT_YET = {c.kernel for c in CASES} - set(dir(_cpu))
