@@ -3,7 +3,7 @@ and a small net (64-32-10, batch 32), against PyTorch eager, JAX jit and Keras's
 
 A call is a run of STEPS steps on random data with the same start for everyone; times are those of one step. Before
 anything is timed, the losses of the first steps are held to each other, to 5 %: PyTorch's RMSprop and Adam put epsilon
-elsewhere than Keras's.
+elsewhere than Keras's. PyTorch starts anew at each call: see `restart`.
 
 "nnfast high" and "nnfast medium" are the same with `set_matmul_precision`, where this CPU has a unit for it.
 """
@@ -154,7 +154,18 @@ def torch_eager(torch: Any, net: Net, start: Any, x: Any, y: Any, channels_last:
     else:
         step = torch.optim.Adam(made.parameters(), lr=1e-3, eps=1e-7)
 
+    first = [p.detach().clone() for p in made.parameters()]
+
+    def restart() -> None:
+        """PyTorch does not flush subnormals: after 700 steps on the same data one takes twice as long (Zen 5)."""
+        for p, w in zip(made.parameters(), first):
+            p.detach().copy_(w)
+        for state in step.state.values():
+            for value in state.values():
+                value.zero_()
+
     def train() -> float:
+        restart()
         total, correct = 0.0, 0
         for i in range(0, len(labels), net.batch):
             xb, yb = inputs[i : i + net.batch], labels[i : i + net.batch]
