@@ -157,6 +157,7 @@ def sample(rng, n=70, classes=5):
 
 def compiled(eager=False, optimizer="adam", seed=3, make=mlp, **options):
     nnfast.utils.set_random_seed(seed)
+    nnfast.backend.clear_session()  # the same names
     model = make()
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=eager, **options)
     return model
@@ -217,6 +218,22 @@ def test_generators_and_sequences(rng):
                 yield x[i : i + 16], y[i : i + 16]
 
     same(lambda m: m.fit(batches(), steps_per_epoch=5, epochs=3, verbose=0).history["loss"])
+
+
+def test_a_batch_whose_parts_do_not_fit(rng):
+    x, y = sample(rng)
+
+    def batches():
+        for _ in range(4):
+            yield x[:8], y[:8]
+        yield x[:8], y[:7]
+
+    def run(model):
+        with pytest.raises(ValueError) as caught:
+            model.fit(batches(), verbose=0)
+        return [str(caught.value)]
+
+    same(run)
 
 
 def test_steps_per_epoch_and_validation(rng):
@@ -312,6 +329,18 @@ def test_a_learning_rate_that_is_a_function_is_asked_before_each_step(rng):
         return [*model.fit(x, y, batch_size=8, epochs=3, verbose=0).history["loss"], len(asked)]
 
     same(run)
+
+
+def test_a_bar_of_ones_own_sees_each_batch(rng):
+    x, y = sample(rng)
+    seen = []
+
+    class Bar(nnfast.callbacks.ProgbarLogger):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    compiled().fit(x, y, batch_size=8, epochs=3, verbose=0, callbacks=[Bar()])
+    assert seen == list(range(9)) * 3
 
 
 # ---- bad data ----

@@ -108,7 +108,7 @@ class CallbackList:
     def hears_batches(self, kind: str) -> bool:
         """Does somebody, other than the progress bar, listen at each batch of "train", "test" or "predict"?"""
         found = [f for when in ("begin", "end") for f in self.listeners(f"on_{kind}_batch_{when}")]
-        return not all(isinstance(getattr(f, "__self__", None), ProgbarLogger) for f in found)
+        return not all(type(getattr(f, "__self__", None)) is ProgbarLogger for f in found)
 
     def listeners(self, hook: str) -> list[Callable[..., None]]:
         """The bound methods of the callbacks that override `hook`."""

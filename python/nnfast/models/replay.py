@@ -72,6 +72,12 @@ class Source:
             self.rows = len(self.arrays[0][0])
             self.order, self.start, self.alike = np.arange(self.rows), 0, 1
 
+    @property
+    def regular(self) -> bool:
+        """Do all arrays have as many rows? What is wrong with others, an eager step says."""
+        n = len(self.arrays[0][0])
+        return all(len(a) == n for leaves in self.arrays for a in leaves if a is not None)
+
     def key(self) -> Any:
         """What a plan depends on."""
         kinds = tuple(
@@ -116,6 +122,8 @@ class Steps:
         if self.eager:
             return self._eagerly(batch, epoch, number, stream), 1
         source = Source(batch)
+        if not source.regular:
+            return self._eagerly(batch, epoch, number, stream), 1
         key = (self.kind, _setting(), id(self.weights), source.key())
         known = model._plans.get(key)
         if known is not None and known.plan.current:
@@ -167,7 +175,7 @@ class Steps:
         plans = self.model._plans
         plans[key] = made
         while len(plans) > _KEPT:
-            plans.pop(next(iter(plans)), None)
+            plans.pop(list(plans)[0], None)  # noqa: RUF015 (several threads may be here)
 
     def _finish(self, made: StepPlan, source: Source, result: Any) -> Any:
         """What a captured step returns."""
