@@ -6,6 +6,7 @@ each of its backends. How everything is timed stands in `nnfast.bench.timing`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -23,6 +24,10 @@ __all__ = ["SECTIONS", "SETTINGS", "check", "head", "plot", "read", "run", "save
 # library is loaded, so the command starts a process with them. About 0.2 and 0.1 ms: calls that follow each other
 # still find the threads awake.
 SETTINGS = {"GOMP_SPINCOUNT": "10000", "OPENBLAS_THREAD_TIMEOUT": "18"}
+# Where nnfast is held to AVX2 (NNFAST_ISA), its peers are, too: what such a machine would show.
+if os.environ.get("NNFAST_ISA") == "avx2":
+    SETTINGS |= {"OPENBLAS_CORETYPE": "Haswell", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    SETTINGS |= {"ATEN_CPU_CAPABILITY": "avx2", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
 
 
 def run(
