@@ -3,11 +3,13 @@
 
 #include "nogil.h"
 
-PYBIND11_MODULE(_cpu, m, pybind11::mod_gil_not_used()) {
+// NNFAST_MODULE: its name, _cpu or _emulator.
+PYBIND11_MODULE(NNFAST_MODULE, m, pybind11::mod_gil_not_used()) {
   using namespace nnfast;
-  m.doc() = "Kernels of nnfast on the CPU. Every function takes and returns NumPy arrays.";
+  m.doc() = "Kernels of nnfast for one device. Every function takes and returns its arrays.";
   register_at_exit();
   bind_runtime(m);
+  bind_arrays(m);
   bind_plan(m);
   bind_gemm(m);
   bind_conv2d(m);

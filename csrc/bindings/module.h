@@ -8,7 +8,8 @@ inline Precision precision_of(const Call& call, int number) {
   call.require(number >= 0 && number <= 2, "precision must be 0 (highest), 1 (high) or 2 (medium). Received: ", number);
   return static_cast<Precision>(number);
 }
-void bind_runtime(py::module_&);
+void bind_runtime(py::module_&);  // what only this device has
+void bind_arrays(py::module_&);
 void bind_plan(py::module_&);
 void bind_gemm(py::module_&);
 void bind_conv2d(py::module_&);

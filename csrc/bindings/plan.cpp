@@ -212,12 +212,12 @@ View in_or_slot(Call& call, py::handle object, const char* name, const View*& fr
 }
 
 void bind_plan(py::module_& m) {
-  py::class_<Slot>(m, "Slot", "A place for an array with rows, which a plan reaches when it is replayed.")
+  py::class_<Slot>(m, "Slot", py::module_local(), "A place for an array with rows, which a plan reaches when it is replayed.")
       .def(py::init<const py::object&>(), py::arg("array"))
       .def(
           "bind", [](Slot& s, const py::object& array) { s.bind(s.check(array)); }, py::arg("array"))
       .def("unbind", &Slot::unbind);
-  py::class_<PyPlan>(m, "Plan", "The kernels of a step, recorded while it ran, to be run again.")
+  py::class_<PyPlan>(m, "Plan", py::module_local(), "The kernels of a step, recorded while it ran, to be run again.")
       .def(py::init<>())
       .def("begin", begin, py::arg("status") = py::none(), py::arg("cursor") = py::none(),
            "Records what this thread launches from now on.")

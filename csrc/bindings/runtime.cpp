@@ -1,4 +1,4 @@
-// Not ops: arrays, the ISA, threads, memory.
+// Not ops: the ISA, threads, how gemm goes about a product.
 #include "../cpu/gemm_blocks.h"
 #include "../cpu/kernels.h"
 #include "../cpu/parallel.h"
@@ -26,20 +26,6 @@ void use_path(const std::string& name) {
 }  // namespace
 
 void bind_runtime(py::module_& m) {
-  m.def(
-      "empty",
-      [](const Shape& shape, const py::object& dtype, bool for_life) {
-        return new_array(shape, dtype_from(dtype), for_life);
-      },
-      py::arg("shape"), py::arg("dtype"), py::arg("for_life") = false,
-      "A new array, not initialised. for_life: the memory of a Variable, which keeps its address and has a version.");
-  m.def(
-      "version",
-      [](py::handle array) {
-        void* b = block_under(array);
-        return b ? version_of(b) : int64_t{0};
-      },
-      py::arg("array"), "How often kernels have written to the Variable that owns this memory.");
   m.def("isa", [] { return kernels().name; }, "Name of the instruction set in use.");
   m.def(
       "isas",
@@ -85,15 +71,6 @@ void bind_runtime(py::module_& m) {
       },
       py::arg("n"));
   m.def("num_threads", num_threads);
-  m.def(
-      "memory",
-      [] {
-        const auto s = memory_stats();
-        return py::dict(py::arg("live") = s.live, py::arg("used") = s.used, py::arg("resting") = s.resting,
-                        py::arg("peak") = s.peak);
-      },
-      "Blocks in use; bytes in use, at rest in the cache, and at the highest.");
-  m.def("empty_cache", empty_cache, "Gives the memory at rest back to the system; returns how many bytes.");
 }
 
 }  // namespace nnfast

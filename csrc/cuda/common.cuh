@@ -1,0 +1,54 @@
+// What every kernel file includes: CUDA itself under nvcc, the emulator of cuda_on_cpu/ under a C++ compiler. The same
+// sources serve both, by three conventions: a kernel starts with launch(), dynamic shared memory is DYNAMIC_SHARED(T,
+// name), and an instruction that only PTX can spell is a function of ptx.cuh.
+#pragma once
+#include "../ops.h"
+#include "stream.h"
+
+#ifdef __CUDACC__
+#include <cuda_runtime.h>
+
+#include "failure.h"
+
+#define DYNAMIC_SHARED(T, name)                                     \
+  extern __shared__ __align__(128) unsigned char dynamic_shared_[]; \
+  T* const name = reinterpret_cast<T*>(dynamic_shared_)
+
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...), checked. What fails later, on the device, shows at the
+// next synchronisation.
+template <class... P, class... A>
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, A... arguments) {
+  if (shared_bytes > 48 * 1024)
+    nnfast::check_cuda(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(arguments)...);
+  nnfast::check_cuda(cudaGetLastError());
+}
+#else
+#include "../cuda_on_cpu/cuda.h"
+#endif
+
+namespace nnfast {
+
+constexpr int WARP = 32;
+
+__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// How many blocks of `per_block` items each; a grid-stride loop does the rest of a larger number.
+inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = 1 << 20) {
+  const int64_t n = ceil_div(items, per_block);
+  return static_cast<unsigned>(n < 1 ? 1 : n < most ? n : most);
+}
+
+__device__ inline int64_t global_thread() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
+__device__ inline int64_t all_threads() { return int64_t{gridDim.x} * blockDim.x; }
+
+// Several neighbours that one instruction loads or stores: 16 bytes.
+template <class T>
+struct alignas(16) Pack {
+  static constexpr int N = 16 / sizeof(T);
+  T v[N];
+};
+inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+
+}  // namespace nnfast

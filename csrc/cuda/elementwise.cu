@@ -1,0 +1,386 @@
+// Element-wise ops, made from elementwise_ops.inl. Where all operands lie in order (or are one element) a kernel made
+// for the op reads and writes 16 bytes at a time; other layouts go through one kernel for all ops, element by element.
+// Each element is read before it is written, so y may be x.
+#include "math.cuh"
+#include "walk.cuh"
+
+namespace nnfast {
+namespace {
+
+constexpr int THREADS = 256;
+constexpr int UNROLL = 2;  // packs of each operand that a thread has under way before it computes
+
+// ---- the ops as functions of one element ----
+#define UNARY(op, parameters, result, saved, dx)   \
+  template <class T>                               \
+  struct unary_##op {                              \
+    T p, q;                                        \
+    __device__ T operator()(T x) const {           \
+      (void)p, (void)q;                            \
+      return result;                               \
+    }                                              \
+  };                                               \
+  template <class T>                               \
+  struct unary_gradient_##op {                     \
+    T p, q;                                        \
+    __device__ T operator()(T dy, T saved) const { \
+      (void)p, (void)q, (void)dy, (void)saved;     \
+      return dx;                                   \
+    }                                              \
+  };
+#define BINARY(op, result, da, db)                             \
+  template <class T>                                           \
+  struct binary_##op {                                         \
+    __device__ T operator()(T a, T b) const { return result; } \
+  };                                                           \
+  template <class T>                                           \
+  struct gradient_a_##op {                                     \
+    __device__ T operator()(T dy, T a, T b) const {            \
+      (void)a, (void)b;                                        \
+      return da;                                               \
+    }                                                          \
+  };                                                           \
+  template <class T>                                           \
+  struct gradient_b_##op {                                     \
+    __device__ T operator()(T dy, T a, T b) const {            \
+      (void)a, (void)b;                                        \
+      return db;                                               \
+    }                                                          \
+  };
+#define COMPARISON(op, mask)                                    \
+  template <class T>                                            \
+  struct comparison_##op {                                      \
+    __device__ bool operator()(T a, T b) const { return mask; } \
+  };
+#include "../elementwise_ops.inl"
+
+// ---- arrays in order ----
+// COUNT operands of one type: arrays in order, or one element for all.
+template <class T, int COUNT>
+struct Operands {
+  const T* data[COUNT];
+  bool repeated[COUNT];
+};
+template <class F, class T>
+__device__ inline auto apply(const F& f, const T (&x)[1]) {
+  return f(x[0]);
+}
+template <class F, class T>
+__device__ inline auto apply(const F& f, const T (&x)[2]) {
+  return f(x[0], x[1]);
+}
+template <class F, class T>
+__device__ inline auto apply(const F& f, const T (&x)[3]) {
+  return f(x[0], x[1], x[2]);
+}
+template <class T, int N>
+struct alignas(sizeof(T) * N) Several {
+  T v[N];
+};
+
+// y = f(operands).
+template <class F, class T, class R, int COUNT>
+__global__ void __launch_bounds__(THREADS) map_packs(F f, Operands<T, COUNT> x, int64_t size, R* y) {
+  constexpr int N = Pack<T>::N;
+  const int64_t packs = size / N, step = all_threads();
+  for (int64_t first = global_thread(); first < packs; first += step * UNROLL) {
+    Pack<T> in[COUNT][UNROLL];
+#pragma unroll
+    for (int k = 0; k < COUNT; ++k)
+#pragma unroll
+      for (int j = 0; j < UNROLL; ++j) {
+        if (first + j * step >= packs) break;
+        if (!x.repeated[k]) {
+          in[k][j] = reinterpret_cast<const Pack<T>*>(x.data[k])[first + j * step];
+        } else {
+#pragma unroll
+          for (int i = 0; i < N; ++i) in[k][j].v[i] = x.data[k][0];
+        }
+      }
+#pragma unroll
+    for (int j = 0; j < UNROLL; ++j) {
+      if (first + j * step >= packs) break;
+      Several<R, N> out;
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        T v[COUNT];
+#pragma unroll
+        for (int k = 0; k < COUNT; ++k) v[k] = in[k][j].v[i];
+        out.v[i] = apply(f, v);
+      }
+      reinterpret_cast<Several<R, N>*>(y)[first + j * step] = out;
+    }
+  }
+  const int64_t i = packs * N + global_thread();  // what fills no pack
+  if (i < size) {
+    T v[COUNT];
+#pragma unroll
+    for (int k = 0; k < COUNT; ++k) v[k] = x.data[k][x.repeated[k] ? 0 : i];
+    y[i] = apply(f, v);
+  }
+}
+
+// The same for any strides: one element per thread and round. array 0 of the walk is y.
+template <class F, class T, class R, int COUNT>
+__global__ void __launch_bounds__(THREADS) map_walk(F f, Operands<T, COUNT> x, Walk<COUNT + 1> walk, R* y) {
+  for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
+    int64_t at[COUNT + 1];
+    walk.at(i, at);
+    T v[COUNT];
+#pragma unroll
+    for (int k = 0; k < COUNT; ++k) v[k] = x.data[k][at[k + 1]];
+    y[at[0]] = apply(f, v);
+  }
+}
+
+constexpr int64_t MOST_BLOCKS = 132 * 16;  // enough for every GPU; a loop in the kernel does the rest
+
+// walk_with: the function object for other layouts and for float64, of which a GPU for graphics computes one for 64 of
+// float32; it chooses its op at run time, since a kernel for each op would make the module several times larger.
+template <class T, class R, class F, class G, class... Views>
+void map(F f, G walk_with, const View& y, const Views&... operands) {
+  constexpr int COUNT = sizeof...(Views);
+  const Walk<COUNT + 1> walk = walk_over(y, operands...);
+  if (walk.size == 0) return;
+  Operands<T, COUNT> x{{operands.template as<T>()...}, {}};
+  if constexpr (sizeof(T) == 4) {
+    bool in_order = walk.dense(0) && aligned(y.data);
+    for (int k = 0; k < COUNT; ++k) {
+      x.repeated[k] = walk.repeated(k + 1);
+      in_order = in_order && (x.repeated[k] || (walk.dense(k + 1) && aligned(x.data[k])));
+    }
+    if (in_order)
+      return launch(map_packs<F, T, R, COUNT>, blocks_for(walk.size, UNROLL * Pack<T>::N * THREADS, MOST_BLOCKS),
+                    THREADS, 0, stream(), f, x, walk.size, y.as<R>());
+  }
+  launch(map_walk<G, T, R, COUNT>, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), walk_with, x,
+         walk, y.as<R>());
+}
+
+// ---- all ops in one function object ----
+template <class T>
+struct any_unary {
+  Unary op;
+  T p, q;
+  __device__ T operator()(T x) const {
+    switch (op) {
+#define UNARY(name, ...) \
+  case Unary::name:      \
+    return unary_##name<T>{p, q}(x);
+#include "../elementwise_ops.inl"
+    }
+    return x;
+  }
+};
+template <class T>
+struct any_unary_gradient {
+  Unary op;
+  T p, q;
+  __device__ T operator()(T dy, T saved) const {
+    switch (op) {
+#define UNARY(name, ...) \
+  case Unary::name:      \
+    return unary_gradient_##name<T>{p, q}(dy, saved);
+#include "../elementwise_ops.inl"
+    }
+    return dy;
+  }
+};
+template <class T>
+struct any_binary {
+  Binary op;
+  __device__ T operator()(T a, T b) const {
+    switch (op) {
+#define BINARY(name, ...) \
+  case Binary::name:      \
+    return binary_##name<T>{}(a, b);
+#include "../elementwise_ops.inl"
+    }
+    return a;
+  }
+};
+template <class T>
+struct any_gradient {
+  Binary op;
+  bool by_a;
+  __device__ T operator()(T dy, T a, T b) const {
+    switch (op) {
+#define BINARY(name, ...) \
+  case Binary::name:      \
+    return by_a ? gradient_a_##name<T>{}(dy, a, b) : gradient_b_##name<T>{}(dy, a, b);
+#include "../elementwise_ops.inl"
+    }
+    return dy;
+  }
+};
+template <class T>
+struct any_comparison {
+  Comparison op;
+  __device__ bool operator()(T a, T b) const {
+    switch (op) {
+#define COMPARISON(name, ...) \
+  case Comparison::name:      \
+    return comparison_##name<T>{}(a, b);
+#include "../elementwise_ops.inl"
+    }
+    return false;
+  }
+};
+}  // namespace
+
+void unary(Unary op, const View& x, double p, double q, const View& y) {
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const any_unary<T> any{op, T(p), T(q)};
+    switch (op) {
+#define UNARY(name, ...) \
+  case Unary::name:      \
+    return map<T, T>(unary_##name<T>{T(p), T(q)}, any, y, x);
+#include "../elementwise_ops.inl"
+    }
+  });
+}
+
+void unary_gradient(Unary op, const View& dy, const View& saved, double p, double q, const View& dx) {
+  visit_float(dy.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const any_unary_gradient<T> any{op, T(p), T(q)};
+    switch (op) {
+#define UNARY(name, ...) \
+  case Unary::name:      \
+    return map<T, T>(unary_gradient_##name<T>{T(p), T(q)}, any, dx, dy, saved);
+#include "../elementwise_ops.inl"
+    }
+  });
+}
+
+void binary(Binary op, const View& a, const View& b, const View& y) {
+  visit_float(a.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    switch (op) {
+#define BINARY(name, ...) \
+  case Binary::name:      \
+    return map<T, T>(binary_##name<T>{}, any_binary<T>{op}, y, a, b);
+#include "../elementwise_ops.inl"
+    }
+  });
+}
+
+void compare(Comparison op, const View& a, const View& b, const View& y) {
+  visit_float(a.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    map<T, bool>(any_comparison<T>{op}, any_comparison<T>{op}, y, a, b);
+  });
+}
+
+namespace {
+// ---- where: its condition is of another type, so it has kernels of its own ----
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    where_kernel(const bool* condition, const T* a, const T* b, Walk<4> walk, T* y) {
+  for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
+    int64_t at[4];
+    walk.at(i, at);
+    y[at[0]] = condition[at[1]] ? a[at[2]] : b[at[3]];
+  }
+}
+template <class T>
+__global__ void __launch_bounds__(THREADS)
+    where_gradient_kernel(const T* dy, const bool* condition, bool wanted, Walk<3> walk, T* d) {
+  for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
+    int64_t at[3];
+    walk.at(i, at);
+    d[at[0]] = condition[at[2]] == wanted ? dy[at[1]] : T(0);
+  }
+}
+
+// ---- gradients of repeated operands: made for every element in scratch, then summed along the axes of repetition ----
+struct Repeated {
+  bool given = false;
+  uint32_t axes = 0;  // of dy, to be summed
+  View full;          // scratch of the shape of dy
+  void* scratch = nullptr;
+};
+// Lays the scratch of one operand out from `from` bytes on; without a base it only measures.
+size_t lay_out(Repeated& r, const View& dy, const View& result, char* base, size_t from) {
+  if (!result.given()) return from;
+  bool same = result.ndim == dy.ndim;
+  for (int i = 0; i < dy.ndim; ++i) {
+    const int at = i - (dy.ndim - result.ndim);
+    if (at >= 0 && result.shape[at] == dy.shape[i]) continue;
+    same = false;
+    r.axes |= 1u << i;
+  }
+  if (same) return from;
+  const auto take = [&](size_t bytes) {
+    char* const p = base ? base + from : nullptr;
+    from += (bytes + 255) / 256 * 256;
+    return p;
+  };
+  r.given = true;
+  r.full = dy.dense(take(static_cast<size_t>(dy.size() * size_of(dy.dtype))));
+  r.scratch = take(reduce_scratch(r.full, r.axes, Reduction::sum));
+  return from;
+}
+void sum_repeated(const Repeated& r, const View& result) {
+  if (r.given) reduce(r.full, r.axes, Reduction::sum, result, r.scratch);
+}
+}  // namespace
+
+size_t binary_gradient_scratch(const View& dy, const View& da, const View& db) {
+  Repeated a, b;
+  return lay_out(b, dy, db, nullptr, lay_out(a, dy, da, nullptr, 0));
+}
+
+void binary_gradient(Binary op, const View& dy, const View& a, const View& b, const View& da, const View& db,
+                     void* scratch) {
+  Repeated ra, rb;
+  char* const base = static_cast<char*>(scratch);
+  lay_out(rb, dy, db, base, lay_out(ra, dy, da, base, 0));
+  const View to_a = ra.given ? ra.full : da, to_b = rb.given ? rb.full : db;
+  visit_float(dy.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    switch (op) {
+#define BINARY(name, ...)                                                                            \
+  case Binary::name:                                                                                 \
+    if (to_a.given()) map<T, T>(gradient_a_##name<T>{}, any_gradient<T>{op, true}, to_a, dy, a, b);  \
+    if (to_b.given()) map<T, T>(gradient_b_##name<T>{}, any_gradient<T>{op, false}, to_b, dy, a, b); \
+    break;
+#include "../elementwise_ops.inl"
+    }
+  });
+  sum_repeated(ra, da);
+  sum_repeated(rb, db);
+}
+
+void where(const View& condition, const View& a, const View& b, const View& y) {
+  visit_float(a.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto walk = walk_over(y, condition, a, b);
+    if (walk.size)
+      launch(where_kernel<T>, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), condition.as<bool>(),
+             a.as<T>(), b.as<T>(), walk, y.as<T>());
+  });
+}
+
+void where_gradient(const View& dy, const View& condition, const View& da, const View& db, void* scratch) {
+  Repeated ra, rb;
+  char* const base = static_cast<char*>(scratch);
+  lay_out(rb, dy, db, base, lay_out(ra, dy, da, base, 0));
+  visit_float(dy.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    const auto run = [&](const View& d, bool wanted) {
+      if (!d.given()) return;
+      const auto walk = walk_over(d, dy, condition);
+      if (walk.size)
+        launch(where_gradient_kernel<T>, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), dy.as<T>(),
+               condition.as<bool>(), wanted, walk, d.as<T>());
+    };
+    run(ra.given ? ra.full : da, true);
+    run(rb.given ? rb.full : db, false);
+  });
+  sum_repeated(ra, da);
+  sum_repeated(rb, db);
+}
+
+}  // namespace nnfast

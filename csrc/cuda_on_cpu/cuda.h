@@ -1,0 +1,239 @@
+// CUDA C++ as a C++ compiler can read it: the words that kernels use, over the scheduler of emulator.cpp.
+// cuda/common.cuh includes it where nvcc does not compile. What it lacks, no kernel here may use: wgmma, TMA, clusters,
+// grid barriers, textures, and waiting in a loop for another thread.
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "../cuda/stream.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static
+#define __shared__ static  // one block runs at a time, so plain memory is the block's
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+#define DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(emulator::dynamic_shared())
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct uint3 {
+  unsigned x, y, z;
+};
+#define VECTOR2(T, name, bytes) \
+  struct alignas(bytes) name {  \
+    T x, y;                     \
+  };                            \
+  inline name make_##name(T x, T y) { return {x, y}; }
+#define VECTOR4(T, name)    \
+  struct alignas(16) name { \
+    T x, y, z, w;           \
+  };                        \
+  inline name make_##name(T x, T y, T z, T w) { return {x, y, z, w}; }
+VECTOR2(float, float2, 8)
+VECTOR2(double, double2, 16)
+VECTOR2(int, int2, 8)
+VECTOR2(unsigned, uint2, 8)
+VECTOR4(float, float4)
+VECTOR4(int, int4)
+VECTOR4(unsigned, uint4)
+#undef VECTOR2
+#undef VECTOR4
+
+namespace emulator {
+struct Where {  // a line of a kernel
+  const char* file = nullptr;
+  int line = 0;
+};
+struct Thread {
+  uint3 thread, block;
+  int id, lane, warp;  // id: of the block
+  unsigned char state;
+  Where where;    // it waits here
+  unsigned mask;  // of the warp operation in which it waits
+  const void* kind;
+  void* argument;
+  void* fibre;
+  unsigned warp_epoch;  // counts __syncwarp
+};
+struct Launch {
+  dim3 grid, block;
+  size_t shared_bytes;
+};
+extern Thread* self;
+extern Launch* config;
+
+void* dynamic_shared();
+void barrier(Where);
+// A meeting of the lanes in `mask`: each leaves a pointer and sleeps; the last to come runs `complete` for all of them.
+using Complete = void(unsigned mask, void* const* arguments);
+void collective(unsigned mask, Complete* complete, void* argument, Where);
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel);
+
+// Lesson mode compiles kernels with a hook at each load and store; these templates are not the kernel's own accesses.
+#define NOT_OBSERVED __attribute__((no_sanitize("thread")))
+
+template <class T>
+struct Exchange {
+  T value, result;
+  int source;
+};
+template <class T>
+NOT_OBSERVED T exchange(unsigned mask, T value, int source, Where where) {
+  Exchange<T> mine{value, value, source};
+  collective(
+      mask,
+      [](unsigned m, void* const* lanes) NOT_OBSERVED {
+        for (int i = 0; i < 32; ++i) {
+          if (!(m >> i & 1)) continue;
+          auto* e = static_cast<Exchange<T>*>(lanes[i]);
+          if (m >> e->source & 1) e->result = static_cast<Exchange<T>*>(lanes[e->source])->value;
+        }
+      },
+      &mine, where);
+  return mine.result;
+}
+unsigned ballot(unsigned mask, bool vote, Where);
+
+// tensor_core.cpp
+void mma_m16n8k16_bf16(float* d, const unsigned* a, const unsigned* b, Where);
+void mma_m16n8k8_tf32(float* d, const unsigned* a, const unsigned* b, Where);
+void ldmatrix(unsigned* r, int count, bool transposed, const void* row, Where);
+void cp_async(void* shared, const void* global, int bytes, int valid);
+void cp_async_commit();
+void cp_async_wait(int pending);
+}  // namespace emulator
+
+#define threadIdx (emulator::self->thread)
+#define blockIdx (emulator::self->block)
+#define blockDim (emulator::config->block)
+#define gridDim (emulator::config->grid)
+constexpr int warpSize = 32;
+
+// The last argument of what waits: the line of the kernel, without debug information.
+#define FROM_HERE emulator::Where where = {__builtin_FILE(), __builtin_LINE()}
+
+inline void __syncthreads(FROM_HERE) { emulator::barrier(where); }
+inline void __syncwarp(unsigned mask = ~0u, FROM_HERE) {
+  emulator::collective(mask, [](unsigned, void* const*) {}, nullptr, where);
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = 32, FROM_HERE) {
+  const int lane = emulator::self->lane;
+  return emulator::exchange(mask, value, (lane & ~(width - 1)) | (source & (width - 1)), where);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, FROM_HERE) {
+  const int lane = emulator::self->lane, source = lane ^ bits;
+  return emulator::exchange(mask, value, source / width > lane / width ? lane : source, where);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, FROM_HERE) {
+  const int lane = emulator::self->lane, d = static_cast<int>(delta);
+  return emulator::exchange(mask, value, lane % width + d < width ? lane + d : lane, where);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, FROM_HERE) {
+  const int lane = emulator::self->lane, d = static_cast<int>(delta);
+  return emulator::exchange(mask, value, lane % width >= d ? lane - d : lane, where);
+}
+inline unsigned __ballot_sync(unsigned mask, int vote, FROM_HERE) { return emulator::ballot(mask, vote, where); }
+inline int __any_sync(unsigned mask, int vote, FROM_HERE) { return emulator::ballot(mask, vote, where) != 0; }
+inline int __all_sync(unsigned mask, int vote, FROM_HERE) { return emulator::ballot(mask, !vote, where) == 0; }
+inline unsigned __activemask() { return 1u << emulator::self->lane; }  // any set with this lane is a right answer
+
+namespace emulator {  // not observed, for they lie in emulator.cpp
+int atomic_add(int*, int);
+unsigned atomic_add(unsigned*, unsigned);
+unsigned long long atomic_add(unsigned long long*, unsigned long long);
+float atomic_add(float*, float);
+double atomic_add(double*, double);
+int atomic_min(int*, int);
+int atomic_max(int*, int);
+unsigned atomic_min(unsigned*, unsigned);
+unsigned atomic_max(unsigned*, unsigned);
+unsigned long long atomic_min(unsigned long long*, unsigned long long);
+unsigned long long atomic_max(unsigned long long*, unsigned long long);
+int atomic_exchange(int*, int);
+unsigned atomic_exchange(unsigned*, unsigned);
+int atomic_cas(int*, int, int);
+unsigned atomic_cas(unsigned*, unsigned, unsigned);
+unsigned long long atomic_cas(unsigned long long*, unsigned long long, unsigned long long);
+}  // namespace emulator
+template <class T>
+T atomicAdd(T* p, std::type_identity_t<T> v) {
+  return emulator::atomic_add(p, v);
+}
+template <class T>
+T atomicMin(T* p, std::type_identity_t<T> v) {
+  return emulator::atomic_min(p, v);
+}
+template <class T>
+T atomicMax(T* p, std::type_identity_t<T> v) {
+  return emulator::atomic_max(p, v);
+}
+template <class T>
+T atomicExch(T* p, std::type_identity_t<T> v) {
+  return emulator::atomic_exchange(p, v);
+}
+template <class T>
+T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v) {
+  return emulator::atomic_cas(p, expected, v);
+}
+inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence_block() {}
+
+template <class T>
+inline T __ldg(const T* p) {
+  return *p;
+}
+// CUDA's min and max for any two numbers: integers compare, floats drop NaN as fmin and fmax do.
+#define MIN_MAX(T)                                 \
+  inline T min(T a, T b) { return b < a ? b : a; } \
+  inline T max(T a, T b) { return a < b ? b : a; }
+MIN_MAX(int)
+MIN_MAX(unsigned)
+MIN_MAX(long)
+MIN_MAX(unsigned long)
+MIN_MAX(long long)
+MIN_MAX(unsigned long long)
+#undef MIN_MAX
+inline float min(float a, float b) { return std::fmin(a, b); }
+inline float max(float a, float b) { return std::fmax(a, b); }
+inline double min(double a, double b) { return std::fmin(a, b); }
+inline double max(double a, double b) { return std::fmax(a, b); }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
+inline float __fmul_rn(float a, float b) { return a * b; }  // a product that no compiler fuses with a sum
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline int __popc(unsigned x) { return std::popcount(x); }
+inline int __ffs(int x) { return x ? std::countr_zero(static_cast<unsigned>(x)) + 1 : 0; }
+inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
+inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
+inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
+inline long long __double_as_longlong(double x) { return std::bit_cast<long long>(x); }
+inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(uint64_t{a} * b >> 32); }
+
+// kernel<<<grid, block, shared_bytes, stream>>>(arguments...): the two compilers have one spelling.
+template <class... P, class... A>
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t, A... arguments) {
+  auto body = [&] NOT_OBSERVED { kernel(static_cast<P>(arguments)...); };
+  emulator::run_grid(
+      grid, block, shared_bytes, [](void* f) NOT_OBSERVED { (*static_cast<decltype(body)*>(f))(); }, &body,
+      reinterpret_cast<const void*>(kernel));
+}

@@ -1,0 +1,25 @@
+// What lesson mode and tests need of the scheduler.
+#pragma once
+#include <string>
+
+namespace emulator {
+// Called at what happens in a launch, if given.
+struct Hooks {
+  void (*on_launch)(const void* kernel) = nullptr;
+  void (*on_block)() = nullptr;
+  void (*on_block_end)() = nullptr;
+  void (*on_barrier)() = nullptr;
+  void (*on_exit)() = nullptr;  // a thread has left the kernel
+  void (*on_end)() = nullptr;
+};
+extern Hooks hooks;
+
+// Ends the launch here and now: run_grid throws std::runtime_error(text). Nothing unwinds through a kernel.
+[[noreturn]] void abandon(const std::string& text);
+
+void forget_copies();  // cp.async that a block before left open
+
+const char* dynamic_base();
+bool on_fibre_stack(const void*);    // of the thread that runs
+bool is_emulator_data(const void*);  // threadIdx and its like
+}  // namespace emulator
