@@ -93,7 +93,7 @@ def test_sections_measure(section, rows, expected, only_numpy, capsys):
     arguments = ["bench", section, "--quick", "--faults", "--threads", "1", "--rows", rows]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert "not installed, left out: torch, jax, keras, tensorflow\n" in printed
+    assert "not here or no fair peer, left out: torch, jax, keras, tensorflow\n" in printed
     lines = printed.split(f"\n{section}\n")[1].splitlines()
     assert [line for line in lines if any(line.startswith(f"{name} ") for name in expected)]
     for name in expected:
