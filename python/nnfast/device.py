@@ -13,7 +13,7 @@ from nnfast import _cpu
 
 kernels: Any = _cpu
 _name = "cpu"
-_modules = {"cpu": "nnfast._cpu", "reference": "nnfast.reference", "cuda-emulator": "nnfast._emulator"}
+_modules = {"cpu": "nnfast._cpu", "reference": "nnfast.reference"}
 
 
 def set_device(name: str) -> None:
