@@ -285,6 +285,7 @@ void where_gradient(const View& dy, const View& condition, const View& da, const
 struct Conv2d {
   int64_t stride[2], before[2], dilation[2], groups;
   bool channels_first;
+  Precision precision;
   int threads;  // how many pieces of scratch: one for each thread that may work on it
 };
 void conv2d(const View& x, const View& w, const View& bias, const Conv2d& how, Activation activation, double slope,

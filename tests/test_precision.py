@@ -5,11 +5,22 @@ import threading
 import numpy as np
 import pytest
 from layouts import LAYOUTS
+from test_conv2d import CASES, NONE, WINOGRAD
 
 import nnfast
 from nnfast import _cpu, device, ops, reference
 
 HIGH, MEDIUM = 1, 2
+# Odd and even channels and pixels, strides, dilation, groups, padding without sense, nothing at all.
+CONVOLUTIONS = [
+    (2, 9, 8, 16, 1, 1, 17, (2, 2), NONE, (1, 1), 1),
+    (2, 10, 11, 17, 3, 2, 65, (2, 1), ((0, 1), (0, 1)), (1, 1), 1),
+    (2, 8, 8, 48, 3, 3, 72, (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    (5, 7, 6, 40, 3, 3, 33, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    (1, 13, 13, 20, 3, 3, 30, (3, 3), ((1, 2), (0, 1)), (2, 2), 1),
+    *CASES[:13:3],
+    *CASES[16:29:3],
+]
 BOUND = {0: 0.0, HIGH: 2.0**-15, MEDIUM: 2.0**-7 + 2.0**-16}  # of the products; sums add one 2^-24 per term
 SIZES = ((1, 1, 1), (3, 2, 0), (16, 16, 32), (17, 33, 65), (31, 31, 33), (33, 97, 130), (50, 70, 801), (2070, 40, 32))
 
@@ -197,6 +208,179 @@ def test_float64_is_float64(unit, precision, rng):
     np.testing.assert_array_equal(reference.gemm(a, b, precision=precision), a @ b)
 
 
+# ---- convolutions ----
+
+
+def _conv(k, x, w, dz, **options):
+    return (
+        k.conv2d(x, w, **options),
+        k.conv2d_input_gradient(dz, w, x.shape, **options),
+        k.conv2d_filter_gradient(x, dz, w.shape, **options),
+    )
+
+
+def _conv_operands(make, case, channels_first=False):
+    n, h, w, c, r, s, f, strides, pads, dilation, groups = case
+    x, filters = make(*((n, c, h, w) if channels_first else (n, h, w, c))), make(r, s, c // groups, f)
+    options = {"strides": strides, "pads": pads, "dilation": dilation, "groups": groups}
+    options["channels_first"] = channels_first
+    return x, filters, make(*reference.conv2d(x, filters, **options).shape), options
+
+
+@pytest.mark.parametrize("channels_first", [False, True])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_convolutions_of_small_integers(unit, precision, case, channels_first, rng):
+    """Exact where pieces are multiplied; elsewhere F(4x4), whose transforms round."""
+    x, w, dz, options = _conv_operands(lambda *size: whole(rng, *size), case, channels_first)
+    pieces = "bf16" in unit and precision == MEDIUM
+    for e, g in zip(_conv(reference, x, w, dz, **options), _conv(_cpu, x, w, dz, precision=precision, **options)):
+        assert g.dtype == np.float32 and g.flags.c_contiguous
+        if pieces:
+            np.testing.assert_array_equal(g, e)
+        else:
+            np.testing.assert_allclose(g, e, rtol=0, atol=4e-6 * max(1, np.abs(e).max(initial=0)))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_convolutions_of_any_layout(unit, precision, layout, rng):
+    for case in (CONVOLUTIONS[1], CONVOLUTIONS[4], WINOGRAD[0]):
+        x, w, dz, options = _conv_operands(lambda *size: whole(rng, *size), case)
+        expected = _conv(_cpu, x, w, dz, precision=precision, **options)
+        got = _conv(_cpu, layout(x), layout(w), layout(dz), precision=precision, **options)
+        for e, g in zip(expected, got):  # F(4x4) wants channels side by side
+            np.testing.assert_allclose(g, e, rtol=0, atol=4e-6 * np.abs(e).max())
+
+
+@pytest.mark.parametrize("activation", [0, 1, 6])
+def test_convolutions_with_bias_and_activation(unit, precision, activation, rng):
+    for case in (CONVOLUTIONS[0], CONVOLUTIONS[3]):
+        x, w, _, options = _conv_operands(lambda *size: rng.standard_normal(size, np.float32), case)
+        w *= np.float32(0.2)
+        how = {"activation": activation, "precision": precision, **options}
+        b = rng.standard_normal(w.shape[3], np.float32)
+        expected = reference.conv2d(x, w, b, **how)
+        np.testing.assert_allclose(_cpu.conv2d(x, w, b, **how), expected, rtol=0, atol=0.05)
+
+
+def _tile_bound(x, w, dz, options):
+    """For each result the sum of |a| |b|, with the largest of a window in place of each number: a window is what a tile
+    of 4x4 pixels looks at, wherever the tile lies."""
+    size = [(np.pad(np.abs(a), ((0, 0), (5, 5), (5, 5), (0, 0)))).astype(np.float64) for a in (x, dz)]
+    wide = [np.lib.stride_tricks.sliding_window_view(a, (11, 11), axis=(1, 2)).max((-2, -1)) for a in size]
+    wide = [a[:, : b.shape[1], : b.shape[2]] for a, b in zip(wide, (x, dz))]
+    filters = np.broadcast_to(np.abs(w).max((0, 1)), w.shape).astype(np.float64)
+    return _conv(reference, wide[0], filters, wide[1], **options)
+
+
+def _conv_data(kind, rng, case):
+    if kind == "one-sided":
+        return _conv_operands(lambda *size: rng.random(size, np.float32), case)
+    x, w, dz, options = _conv_operands(lambda *size: rng.standard_normal(size, np.float32), case)
+    if kind == "badly scaled":
+        scale = 2.0 ** rng.integers(-30, 31, x.shape[3])
+        x = (x * scale).astype(np.float32)
+        w = (w / scale[:, None] * 2.0 ** rng.integers(-8, 9, w.shape[3])).astype(np.float32)
+        dz = (dz * 2.0 ** rng.integers(-20, 21, dz.shape)).astype(np.float32)
+    return x, w, dz, options
+
+
+ERRORS = [
+    (1, 9, 11, 96, 3, 3, 24, (1, 1), ((1, 1), (1, 1)), (1, 1), 1),  # F(4x4)
+    (1, 9, 7, 40, 5, 5, 32, (1, 1), ((2, 2), (2, 2)), (1, 1), 1),
+    (1, 9, 8, 70, 3, 3, 20, (2, 2), ((1, 1), (0, 1)), (1, 1), 1),
+    (1, 5, 7, 784, 1, 1, 24, (1, 1), NONE, (1, 1), 1),
+]
+
+
+@pytest.mark.parametrize("path", ["automatic", "pieces"])
+@pytest.mark.parametrize("case", ERRORS, ids=str)
+@pytest.mark.parametrize("kind", ["normal", "one-sided", "badly scaled"])
+def test_error_of_convolutions_stays_in_its_bound(unit, precision, kind, case, path, rng):
+    """|a| |b| summed; where transforms mix the numbers of a tile, with the largest of its window."""
+    _cpu.use_gemm_path(path)
+    x, w, dz, options = _conv_data(kind, rng, case)
+    wide = [a.astype(np.float64) for a in (x, w, dz)]
+    exact = _conv(reference, *wide, **options)
+    products = _conv(reference, *(np.abs(a) for a in wide), **options)
+    windows = _tile_bound(x, w, dz, options)
+    terms = [w[..., 0].size, w[:, :, 0].size, dz[..., 0].size]
+    got = _conv(_cpu, x, w, dz, precision=precision, **options)
+    told = _conv(reference, x, w, dz, precision=precision, **options)
+    for e, g, t, p, size, k in zip(exact, got, told, products, windows, terms):
+        assert np.all(np.abs(t - e) <= (BOUND[precision] + k * 2.0**-24) * p)
+        pieces = (path == "pieces" or case is not ERRORS[0]) and "bf16" in unit and precision == MEDIUM
+        limit = (BOUND[precision] + k * 2.0**-24) * p if pieces else (2.0**-15 + k * 2.0**-24) * size
+        assert np.all(np.abs(g - e) <= limit)
+
+
+@pytest.mark.parametrize("case", ERRORS, ids=str)
+def test_typical_errors_of_convolutions(unit, precision, case, rng):
+    """That they are small, and that lower precision is what runs: it differs from highest where it can."""
+    x, w, dz, options = _conv_data("normal", rng, case)
+    exact = _conv(reference, *(a.astype(np.float64) for a in (x, w, dz)), **options)
+    pieces = "bf16" in unit and precision == MEDIUM
+    f4 = case[7] == (1, 1) and case[4] > 1
+    plain = _conv(_cpu, x, w, dz, **options)
+    for e, g, h in zip(exact, _conv(_cpu, x, w, dz, precision=precision, **options), plain):
+        error = np.sqrt(np.mean((g - e) ** 2) / np.mean(e**2))
+        assert error < (5e-3 if pieces else 5e-6)
+        assert (error > 1e-3) == pieces
+        assert np.array_equal(g, h) == (not pieces and not f4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["x", "w", "dz"])
+def test_what_is_not_finite_stays_in_its_products(unit, precision, value, where, rng):
+    for case in (ERRORS[0], CONVOLUTIONS[4]):
+        x, w, dz, options = _conv_operands(lambda *size: whole(rng, *size), case)
+        {"x": x, "w": w, "dz": dz}[where].flat[123] = value
+        with np.errstate(invalid="ignore"):
+            expected = _conv(_cpu, x, w, dz, **options)
+        for e, g in zip(expected, _conv(_cpu, x, w, dz, precision=precision, **options)):
+            finite = np.isfinite(e)
+            np.testing.assert_array_equal(g[~finite], e[~finite])
+            np.testing.assert_allclose(g[finite], e[finite], rtol=0, atol=4e-6 * np.abs(e[finite]).max(initial=0))
+
+
+@pytest.mark.parametrize("value", [3e38, 2.0**63, -(2.0**100)])
+def test_huge_numbers_in_convolutions(unit, precision, value, rng):
+    """Too large for pieces, and some for transforms: the results that are finite are right."""
+    for case in (ERRORS[0], CONVOLUTIONS[4]):
+        x, w, _, options = _conv_operands(lambda *size: whole(rng, *size), case)
+        x[0, 2, 3, 5] = value
+        w[..., 5, :] = 0
+        w[0, 0, 5, 7] = 1
+        y = _cpu.conv2d(x, w, precision=precision, **options)
+        exact = reference.conv2d(x.astype(np.float64), w.astype(np.float64), **options)
+        assert np.isfinite(exact).all() and np.abs(exact).max() > 1e18
+        assert np.all(np.abs(y - exact) <= 2.0**-15 * abs(value))
+
+
+@pytest.mark.parametrize("case", [ERRORS[0], ERRORS[2], CONVOLUTIONS[2]], ids=str)
+def test_convolutions_have_the_same_bits_for_any_number_of_threads(unit, precision, case, rng):
+    x, w, dz, options = _conv_data("normal", rng, (5, *case[1:]))
+    answers = []
+    for threads in (1, 2, 3, 8):
+        nnfast.set_num_threads(threads)
+        answers.append([a.tobytes() for a in _conv(_cpu, x, w, dz, precision=precision, **options)])
+    assert all(a == answers[0] for a in answers)
+
+
+def test_convolutions_of_float64_are_float64(unit, precision, rng):
+    x, w, dz, options = _conv_operands(lambda *size: rng.standard_normal(size), ERRORS[0])
+    for e, g in zip(_conv(_cpu, x, w, dz, **options), _conv(_cpu, x, w, dz, precision=precision, **options)):
+        np.testing.assert_array_equal(g, e)
+
+
+def test_f4_on_each_instruction_set(isa, rng):
+    """The wide transforms of every table, against highest; tiles that hang over, blocks of several images."""
+    for case in [*WINOGRAD[:3], WINOGRAD[5], (20, 7, 7, 20, 3, 3, 24, (1, 1), ((1, 1), (1, 1)), (1, 1), 1)]:
+        x, w, dz, options = _conv_operands(lambda *size: rng.standard_normal(size, np.float32), case)
+        exact = _conv(reference, *(a.astype(np.float64) for a in (x, w, dz)), **options)
+        for e, g in zip(exact, _conv(_cpu, x, w, dz, precision=HIGH, **options)):
+            np.testing.assert_allclose(g, e, rtol=0, atol=1e-5 * np.abs(e).max())
+
+
 # ---- the setting ----
 
 
@@ -245,6 +429,29 @@ def test_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device
     finally:
         _cpu.use_isa(_cpu.isas()[0])
         _cpu.use_gemm_path("automatic")
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_transpose"])
+def test_convolution_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device, rng):
+    if device == "cpu":
+        _cpu.use_isa("simulated")
+        _cpu.use_matmul_unit("simulated_bf16")
+    x = nnfast.Variable(rng.standard_normal((2, 6, 6, 32), np.float32))
+    w = nnfast.Variable(rng.standard_normal((3, 3, 32, 32), np.float32))
+
+    def run(precision):
+        nnfast.set_matmul_precision(precision)
+        with nnfast.GradientTape() as tape:
+            y = getattr(ops, name)(x, w, strides=2)
+        nnfast.set_matmul_precision("highest")
+        return [y.numpy(), *(g.numpy() for g in tape.gradient(y, [x, w]))]
+
+    try:
+        for got, expected in zip(run("medium"), run("highest")):
+            difference = np.max(np.abs(got - expected)) / np.max(np.abs(expected))
+            assert 1e-5 < difference < 0.1, difference
+    finally:
+        _cpu.use_isa(_cpu.isas()[0])
 
 
 def test_small_products_stay_float32(rng):

@@ -15,7 +15,7 @@ std::string text_of(const Pair& p) { return shape_text(p, 2); }
 
 // What all three ops are told, checked for itself.
 Conv2d checked(const Call& call, const Pair& strides, const Pads& pads, const Pair& dilation, int64_t groups,
-               bool channels_first) {
+               bool channels_first, int precision) {
   for (int i = 0; i < 2; ++i) {
     call.require(strides[i] > 0, "strides must be at least 1. Received: strides=", text_of(strides));
     call.require(dilation[i] > 0, "dilation must be at least 1. Received: dilation=", text_of(dilation));
@@ -31,6 +31,7 @@ Conv2d checked(const Call& call, const Pair& strides, const Pads& pads, const Pa
           {dilation[0], dilation[1]},
           groups,
           channels_first,
+          precision_of(call, precision),
           num_threads()};
 }
 
@@ -78,10 +79,10 @@ void require_gradient(const Call& call, const View& dz, const Shape& wanted) {
 // y[n,p,q,f] = activation(sum over r, s, c of x[...] * w[r,s,c,f] + b[f])
 py::array conv2d_(py::handle x_, py::handle w_, py::handle b_, const Pair& strides, const Pads& pads,
                   const Pair& dilation, int64_t groups, bool channels_first, int activation, double slope,
-                  py::handle out_) {
+                  py::handle out_, int precision) {
   Call call("conv2d");
   const View x = call.in_float(x_, "x"), w = call.in_like(w_, "w", x);
-  const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first);
+  const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first, precision);
   const Sizes s = sizes_of(call, shape_of(x), shape_of(w), how, pads);
   const View b = b_.is_none() ? View{} : call.in_like(b_, "b", x);
   call.require(!b.given() || (b.ndim == 1 && b.shape[0] == s.f), "b must have one value per filter, (", s.f,
@@ -97,10 +98,11 @@ py::array conv2d_(py::handle x_, py::handle w_, py::handle b_, const Pair& strid
 }
 
 py::array conv2d_input_gradient_(py::handle dz_, py::handle w_, const Shape& x_shape, const Pair& strides,
-                                 const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first) {
+                                 const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first,
+                                 int precision) {
   Call call("conv2d_input_gradient");
   const View dz = call.in_float(dz_, "dz"), w = call.in_like(w_, "w", dz);
-  const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first);
+  const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first, precision);
   require_gradient(call, dz, output_shape(sizes_of(call, x_shape, shape_of(w), how, pads), channels_first));
   View dx;
   py::array out = call.out(py::none(), x_shape, dz.dtype, dx);
@@ -110,10 +112,11 @@ py::array conv2d_input_gradient_(py::handle dz_, py::handle w_, const Shape& x_s
 }
 
 py::array conv2d_filter_gradient_(py::handle x_, py::handle dz_, const Shape& w_shape, const Pair& strides,
-                                  const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first) {
+                                  const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first,
+                                  int precision) {
   Call call("conv2d_filter_gradient");
   const View x = call.in_float(x_, "x"), dz = call.in_like(dz_, "dz", x);
-  const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first);
+  const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first, precision);
   require_gradient(call, dz, output_shape(sizes_of(call, shape_of(x), w_shape, how, pads), channels_first));
   View dw;
   py::array out = call.out(py::none(), w_shape, x.dtype, dw);
@@ -130,13 +133,13 @@ void bind_conv2d(py::module_& m) {
   m.def("conv2d", conv2d_, py::arg("x"), py::arg("w"), py::arg("b") = py::none(), py::kw_only(),
         py::arg("strides") = one, py::arg("pads") = none, py::arg("dilation") = one, py::arg("groups") = 1,
         py::arg("channels_first") = false, py::arg("activation") = 0, py::arg("slope") = 0.0,
-        py::arg("out") = py::none());
+        py::arg("out") = py::none(), py::arg("precision") = 0);
   m.def("conv2d_input_gradient", conv2d_input_gradient_, py::arg("dz"), py::arg("w"), py::arg("x_shape"), py::kw_only(),
         py::arg("strides") = one, py::arg("pads") = none, py::arg("dilation") = one, py::arg("groups") = 1,
-        py::arg("channels_first") = false);
+        py::arg("channels_first") = false, py::arg("precision") = 0);
   m.def("conv2d_filter_gradient", conv2d_filter_gradient_, py::arg("x"), py::arg("dz"), py::arg("w_shape"),
         py::kw_only(), py::arg("strides") = one, py::arg("pads") = none, py::arg("dilation") = one,
-        py::arg("groups") = 1, py::arg("channels_first") = false);
+        py::arg("groups") = 1, py::arg("channels_first") = false, py::arg("precision") = 0);
 }
 
 }  // namespace nnfast

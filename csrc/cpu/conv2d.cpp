@@ -3,6 +3,7 @@
 // same loop over the gradient of the output; the gradient of the filter is A^T B, summed over blocks of pixels.
 #include "../ops.h"
 #include "conv_grid.h"
+#include "conv_pieces.h"
 #include "slots.h"
 #include "winograd.h"
 
@@ -23,18 +24,21 @@ struct Workspace {
   const T** patch;  // per pixel
   T** row;          // per pixel: where its results go
   T* results;       // [pixels][panels * NR], where the target cannot be written in rows
+  T* line;          // a row of cells on its way to words
 
-  Workspace(Arena arena, const Patches& p, int64_t width)
+  Workspace(Arena arena, const Patches& p, int64_t width, int64_t cells)
       : copy(arena.take<T>(p.buffer + 16)),
         patch(arena.take<const T*>(p.block_pixels())),
         row(arena.take<T*>(p.block_pixels())),
-        results(arena.take<T>(p.block_pixels() * width)) {}
-  static size_t bytes(const Patches& p, int64_t width) {
+        results(arena.take<T>(p.block_pixels() * width)),
+        line(arena.take<T>(cells)) {}
+  static size_t bytes(const Patches& p, int64_t width, int64_t cells) {
     Arena arena(nullptr);
     arena.take<T>(p.buffer + 16);
     arena.take<const T*>(p.block_pixels());
     arena.take<T*>(p.block_pixels());
     arena.take<T>(p.block_pixels() * width);
+    arena.take<T>(cells);
     return arena.used();
   }
 };
@@ -71,12 +75,21 @@ void multiply(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* o
     }
 }
 
+// False: a cell does not fit into a piece, and nothing is computed.
 template <class T>
-void run_block(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* offsets, const T* packed, const T* init,
-               int64_t group, int64_t panel0, int64_t panel1, const Block& block, const Workspace<T>& space) {
+bool run_block(const Grid<T>& g, const ConvKernels<T>& kernel, const PieceConv* pieces, const ptrdiff_t* offsets,
+               const T* packed, const T* init, int64_t group, int64_t panel0, int64_t panel1, const Block& block,
+               const Workspace<T>& space) {
   const int64_t NR = kernel.nr, width = g.panels(NR) * NR, pixels = block.pixels();
   const bool in_rows = g.target.c_stride == 1 || g.columns == 1;
-  place_patches(g.patches, g.source, group * g.patches.channels, block, space.copy, space.patch);
+  if (!pieces) {
+    place_patches(g.patches, g.source, group * g.patches.channels, block, space.copy, space.patch);
+  } else if constexpr (sizeof(T) == sizeof(float)) {
+    const int64_t channels = g.source.c / g.groups;
+    if (place_words(*pieces, g.patches, g.source, group * channels, channels, false, block, space.line, space.copy,
+                    space.patch))
+      return false;
+  }
   if (in_rows)
     g.place_rows(block, group * g.columns, space.row);
   else
@@ -86,38 +99,55 @@ void run_block(const Grid<T>& g, const ConvKernels<T>& kernel, const ptrdiff_t* 
   const int64_t column0 = panel0 * NR, column1 = std::min(panel1 * NR, g.columns);
   if (g.activation != Activation::relu)
     for (int64_t i = 0; i < pixels; ++i) activate(space.row[i] + column0, column1 - column0, g.activation, g.slope);
-  if (in_rows) return;
+  if (in_rows) return true;
   g.place_rows(block, group * g.columns, space.row);
   for (int64_t i = 0; i < pixels; ++i)
     for (int64_t c = column0; c < column1; ++c) space.row[i][c * g.target.c_stride] = space.results[i * width + c];
+  return true;
 }
 
-// Tasks: blocks of pixels, groups and, where these are few, ranges of panels.
+// Tasks: blocks of pixels, groups and, where these are few, ranges of panels. Gives false if a number does not fit into
+// a piece: the target holds nothing of use.
 template <class T>
-void run_grid(const Grid<T>& g, int threads, Arena arena, size_t& used) {
-  const ConvKernels<T>& kernel = kernels().conv.get<T>();
+bool run_grid(Grid<T> g, const PieceConv* pieces, int threads, Arena arena, size_t& used) {
+  ConvKernels<T> kernel = kernels().conv.get<T>();
+  const Patches floats = g.patches;
+  int64_t line = 0;
+  if constexpr (sizeof(T) == sizeof(float))
+    if (pieces) {
+      kernel.rows = pieces->rows;
+      g.patches = word_patches(floats, g.source, g.groups, BLOCK_PIXELS, BLOCK_CACHE);
+      if (g.patches.place != Patches::Place::window) return false;  // mostly holes
+      line = g.patches.window_columns * floats.channels;
+    }
   const Patches& p = g.patches;
   const int64_t panels = g.panels(kernel.nr), width = panels * kernel.nr, blocks = p.blocks();
   ptrdiff_t* offsets = arena.take<ptrdiff_t>(p.segments);
-  T* packed = arena.take<T>(g.groups * width * p.taps() * p.channels);
+  T* packed = arena.take<T>(g.groups * width * floats.taps() * floats.channels);
+  T* words = pieces ? arena.take<T>(g.groups * width * p.taps() * p.channels) : packed;
   T* init = arena.take<T>(g.groups * width);
   const int64_t block_width = g.target.c_stride == 1 || g.columns == 1 ? 0 : width;
-  Slots slots(arena, threads, Workspace<T>::bytes(p, block_width));
+  Slots slots(arena, threads, Workspace<T>::bytes(p, block_width, line));
   used = std::max(used, arena.used());
-  if (arena.measuring()) return;
+  if (arena.measuring()) return false;
   place_segments(p, g.source, offsets);
   g.begin(init, width);
-  pack_filter(g, kernel.nr, packed);
+  pack_filter(g, floats.channels, kernel.nr, packed);
+  if constexpr (sizeof(T) == sizeof(float))
+    if (pieces && pack_words(*pieces, packed, g.groups * panels * p.taps(), floats.channels, words)) return false;
   const int64_t shares = std::clamp<int64_t>(ceil_div(TASKS, std::max<int64_t>(1, blocks * g.groups)), 1, panels);
+  std::atomic<bool> fits{true};
   parallel_for_flushed(blocks * g.groups * shares, 1, [&](int64_t begin, int64_t end) {
     const Slots::Held slot(slots);
-    const Workspace<T> space(Arena(slot.memory()), p, block_width);
+    const Workspace<T> space(Arena(slot.memory()), p, block_width, line);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t share = i % shares, group = i / shares % g.groups;
-      run_block(g, kernel, offsets, packed, init, group, share * panels / shares, (share + 1) * panels / shares,
-                p.block(i / shares / g.groups), space);
+      if (!run_block(g, kernel, pieces, offsets, words, init, group, share * panels / shares,
+                     (share + 1) * panels / shares, p.block(i / shares / g.groups), space))
+        fits.store(false, std::memory_order_relaxed);
     }
   });
+  return fits.load(std::memory_order_relaxed);
 }
 
 // dw[(segment, cell), f] = sum over pixels of patch[pixel, (segment, cell)] * dz[pixel, f]. Tasks: groups, and shares
@@ -129,6 +159,7 @@ struct FilterGradient {
   Images<const T> x, dz;
   int64_t groups;
   T* dw;
+  const PieceConv* pieces;  // a word of `patches`, which are in a copy then, is of two pixels
 
   struct Range {
     int64_t begin, end;
@@ -136,41 +167,59 @@ struct FilterGradient {
   // Share `index` of `count` equal ones of [0, n).
   static Range share(int64_t n, int64_t index, int64_t count) { return {n * index / count, n * (index + 1) / count}; }
 
-  void run(int threads, Arena& arena) const {
-    const ConvKernels<T>& kernel = kernels().conv.get<T>();
+  // Gives false if a number does not fit into a piece: dw holds nothing of use.
+  bool run(int threads, Arena arena, size_t& used) const {
+    ConvKernels<T> kernel = kernels().conv.get<T>();
+    if constexpr (sizeof(T) == sizeof(float))
+      if (pieces) kernel.outer = pieces->outer, kernel.mr = pieces->mr;
+    const int64_t line = pieces ? (patches.window_columns + patches.columns.step) * patches.channels : 0;
     const int64_t panels = ceil_div(dz.c / groups, kernel.nr), blocks = patches.blocks();
     const int64_t size = patches.taps() * patches.channels * dz.c;
-    if (size == 0 || blocks == 0) return arena.measuring() ? void() : zero_cells(dw, size);
+    if (size == 0 || blocks == 0) {
+      if (!arena.measuring()) zero_cells(dw, size);
+      return true;
+    }
     const int64_t room = PARTIAL_BYTES / static_cast<int64_t>(sizeof(T)) / size;
     const int64_t parts = std::clamp<int64_t>(std::min(blocks, room), 1, ceil_div(TASKS, groups));
     const int64_t across = std::clamp<int64_t>(TASKS / (groups * parts), 1, panels);
     const int64_t down = std::clamp<int64_t>(TASKS / (groups * parts * across), 1, patches.segments);
     ptrdiff_t* offsets = arena.take<ptrdiff_t>(patches.segments);
     T* partial = parts > 1 ? arena.take<T>(parts * size) : dw;
-    Slots slots(arena, threads, Workspace<T>::bytes(patches, kernel.nr));
-    if (arena.measuring()) return;
+    Slots slots(arena, threads, Workspace<T>::bytes(patches, kernel.nr, line));
+    used = std::max(used, arena.used());
+    if (arena.measuring()) return false;
     place_segments(patches, x, offsets);
+    std::atomic<bool> fits{true};
     parallel_for_flushed(parts * groups * across * down, 1, [&](int64_t begin, int64_t end) {
       const Slots::Held slot(slots);
-      const Workspace<T> space(Arena(slot.memory()), patches, kernel.nr);
+      const Workspace<T> space(Arena(slot.memory()), patches, kernel.nr, line);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t part = i / (groups * across * down);
         const Range mine = share(blocks, part, parts);
         for (int64_t b = mine.begin; b < mine.end; ++b)
-          add_block(kernel, i / (across * down) % groups, share(panels, i / down % across, across),
-                    share(patches.segments, i % down, down), offsets, patches.block(b), b > mine.begin,
-                    partial + part * size, space);
+          if (!add_block(kernel, i / (across * down) % groups, share(panels, i / down % across, across),
+                         share(patches.segments, i % down, down), offsets, patches.block(b), b > mine.begin,
+                         partial + part * size, space))
+            fits.store(false, std::memory_order_relaxed);
       }
     });
     if (parts > 1) add_up(partial, parts, size, dw);
+    return fits.load(std::memory_order_relaxed);
   }
 
-  void add_block(const ConvKernels<T>& kernel, int64_t group, Range panels, Range segments, const ptrdiff_t* offsets,
+  bool add_block(const ConvKernels<T>& kernel, int64_t group, Range panels, Range segments, const ptrdiff_t* offsets,
                  const Block& block, bool accumulate, T* to, const Workspace<T>& space) const {
     const int64_t columns = dz.c / groups, length = patches.length;
-    place_patches(patches, x, group * patches.channels, block, space.copy, space.patch);
     ConvOuter<T> t{};
     t.pixels = block.pixels();
+    bool extreme = false;
+    if (!pieces) {
+      place_patches(patches, x, group * patches.channels, block, space.copy, space.patch);
+    } else if constexpr (sizeof(T) == sizeof(float)) {
+      extreme = place_words(*pieces, patches, x, group * patches.channels, patches.channels, true, block, space.line,
+                            space.copy, space.patch);
+      t.pixels = block.n * block.i * ceil_div(block.j, 2);
+    }
     t.a = space.patch;
     t.ldc = dz.c;
     t.accumulate = accumulate;
@@ -178,10 +227,12 @@ struct FilterGradient {
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
       const int64_t column0 = group * columns + panel * kernel.nr;
       t.columns = std::min<int64_t>(kernel.nr, columns - panel * kernel.nr);
-      const bool in_place = read_in_place(block, t.columns);
+      const bool in_place = !pieces && read_in_place(block, t.columns);
       t.b = in_place ? dz.at(block.n0, block.i0, block.j0, column0) : space.results;
       t.b_row = in_place ? dz.w_stride : kernel.nr;
       if (!in_place) pack_pixels(block, column0, t.columns, kernel.nr, space.results);
+      if constexpr (sizeof(T) == sizeof(float))
+        if (pieces) extreme |= pair_pixels(*pieces, block.n * block.i, block.j, space.results);
       if (t.neighbours)
         for (int64_t s = segments.begin; s < segments.end; ++s)
           for_even(0, length, kernel.mr, [&](int64_t row, int64_t rows) {
@@ -192,6 +243,7 @@ struct FilterGradient {
         for_even(segments.begin, segments.end, kernel.mr,
                  [&](int64_t s, int64_t rows) { add_rows(kernel, t, offsets + s, rows, to + s * dz.c + column0); });
     }
+    return !extreme;
   }
 
   // fn(begin, size) for even shares of [begin, end), of at most `most`.
@@ -379,9 +431,12 @@ void fold(const Images<T>& from, int64_t times, const Images<T>& to) {
 template <class T>
 void run(const Grid<T>& g, int threads, Arena arena, size_t& used) {
   const bool dense = g.target.c_stride == 1 && g.row_step == 1 && g.column_step == 1;
-  if (dense && winograd_pays(g.patches, g.source, g.groups, g.columns))
-    if (WinogradForward<T>{g}.run(threads, arena, used)) return;
-  run_grid(g, threads, arena, used);
+  const bool winograd = dense && winograd_pays(g.patches, g.source, g.groups, g.columns);
+  if (const PieceConv* pieces = conv_pieces<T>(g.patches, g.columns, g.precision, winograd))
+    if (run_grid(g, pieces, threads, arena, used)) return;
+  if (winograd)
+    if (WinogradForward<T>{g, winograd_kernels<T>(g.patches, g.precision)}.run(threads, arena, used)) return;
+  run_grid(g, nullptr, threads, arena, used);
 }
 
 // Filters for each channel of a depthwise convolution; 0 if it is none.
@@ -424,7 +479,8 @@ size_t forward(const View& x_, const View& w, const View& bias, const Conv2d& ho
             bias.given() ? bias.as<T>() : nullptr,
             bias.stride[0],
             activation,
-            T(slope)};
+            T(slope),
+            how.precision};
   size_t used = 0;
   times ? run_depthwise(g, how.threads, arena, used) : run(g, how.threads, arena, used);
   if (!direct && !arena.measuring()) fold(target, 1, y);
@@ -472,7 +528,8 @@ size_t input_gradient(const View& dz_, const View& w, const Conv2d& how, const V
           nullptr,
           0,
           Activation::linear,
-          T(0)};
+          T(0),
+          how.precision};
       times ? run_depthwise(g, how.threads, arena, used) : run(g, how.threads, arena, used);
     }
   used = std::max(used, arena.used());
@@ -493,11 +550,18 @@ size_t filter_gradient(const View& x_, const View& dz_, const Conv2d& how, const
     return arena.used();
   }
   size_t used = 0;
-  if (dz.c_stride == 1 && winograd_pays(p, x, how.groups, dz.c) &&
-      WinogradFilterGradient<T>{p, x, dz, dw.as<T>()}.run(how.threads, arena, used, TASKS, PARTIAL_BYTES))
+  const bool winograd = dz.c_stride == 1 && winograd_pays(p, x, how.groups, dz.c);
+  if (const PieceConv* pieces = conv_pieces<T>(p, dz.c / how.groups, how.precision, winograd)) {
+    const Patches copied = make_patches(x, p.rows, p.columns, how.groups, BLOCK_PIXELS, BLOCK_CACHE, true);
+    if (copied.length > 1 && copied.place == Patches::Place::window &&
+        FilterGradient<T>{copied, x, dz, how.groups, dw.as<T>(), pieces}.run(how.threads, arena, used))
+      return used;
+  }
+  if (winograd && WinogradFilterGradient<T>{p, x, dz, dw.as<T>(), winograd_kernels<T>(p, how.precision)}.run(
+                      how.threads, arena, used, TASKS, PARTIAL_BYTES))
     return used;
-  FilterGradient<T>{p, x, dz, how.groups, dw.as<T>()}.run(how.threads, arena);
-  return std::max(used, arena.used());
+  FilterGradient<T>{p, x, dz, how.groups, dw.as<T>(), nullptr}.run(how.threads, arena, used);
+  return used;
 }
 
 // fn(T{}) for the dtype of v.

@@ -37,6 +37,7 @@ struct Grid {
   int64_t bias_stride;
   Activation activation;
   T slope;
+  Precision precision;
 
   int64_t panels(int64_t NR) const { return ceil_div(columns, NR); }
   // What sums begin with, to[groups][width]: the bias or zeros.
@@ -56,9 +57,9 @@ struct Grid {
 
 // B of all groups: [group][panel][tap][channel][NR].
 template <class T>
-void pack_filter(const Grid<T>& g, int64_t NR, T* packed) {
+void pack_filter(const Grid<T>& g, int64_t channels, int64_t NR, T* packed) {
   const Patches& p = g.patches;
-  const int64_t panels = g.panels(NR), tap = p.channels * NR;
+  const int64_t panels = g.panels(NR), tap = channels * NR;
   const auto pack = kernels().gemm.get<T>().pack_b;
   parallel_for(
       g.groups * panels * p.rows.taps, ceil_div(16384, std::max<int64_t>(1, p.columns.taps * tap)),
@@ -70,7 +71,7 @@ void pack_filter(const Grid<T>& g, int64_t NR, T* packed) {
             const Filter<T>& f = g.filter;
             const T* from = f.data + p.rows.index(r) * f.r_stride + p.columns.index(s) * f.s_stride +
                             group * f.group_stride + panel * NR * f.column_stride;
-            pack(from, columns, f.column_stride, p.channels, f.k_stride, packed + (i * p.columns.taps + s) * tap);
+            pack(from, columns, f.column_stride, channels, f.k_stride, packed + (i * p.columns.taps + s) * tap);
           }
         }
       });

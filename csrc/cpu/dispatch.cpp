@@ -22,7 +22,8 @@ extern const PieceGemm gemm_high, gemm_medium;
 }
 namespace simulated_bf16 {
 extern const PieceGemm gemm_medium;
-}
+extern const PieceConv conv_medium;
+}  // namespace simulated_bf16
 namespace portable {
 extern const KernelTable table;
 }
@@ -38,7 +39,8 @@ extern const KernelTable table;
 }
 namespace avx512_bf16 {
 extern const PieceGemm gemm_medium;
-}
+extern const PieceConv conv_medium;
+}  // namespace avx512_bf16
 namespace amx {
 extern const PieceGemm gemm_high, gemm_medium;
 }
@@ -79,7 +81,7 @@ bool wants_amx() {
 }
 #endif
 std::atomic<const KernelTable*> in_use{nullptr};
-constexpr PieceUnit no_unit = {"", nullptr, nullptr};
+constexpr PieceUnit no_unit = {"", nullptr, nullptr, nullptr};
 std::atomic<const PieceUnit*> unit_in_use{nullptr};  // nullptr: not looked for yet
 
 const KernelTable* find(const char* name) {
@@ -129,11 +131,13 @@ void use_isa(const char* name) {
 }
 
 namespace {
-constexpr PieceUnit simulated_amx_unit = {"simulated_amx", &simulated_amx::gemm_high, &simulated_amx::gemm_medium};
-constexpr PieceUnit simulated_bf16_unit = {"simulated_bf16", nullptr, &simulated_bf16::gemm_medium};
+constexpr PieceUnit simulated_amx_unit = {"simulated_amx", &simulated_amx::gemm_high, &simulated_amx::gemm_medium,
+                                          nullptr};
+constexpr PieceUnit simulated_bf16_unit = {"simulated_bf16", nullptr, &simulated_bf16::gemm_medium,
+                                           &simulated_bf16::conv_medium};
 #if defined(__x86_64__)
-constexpr PieceUnit amx_unit = {"amx", &amx::gemm_high, &amx::gemm_medium};
-constexpr PieceUnit avx512_bf16_unit = {"avx512_bf16", nullptr, &avx512_bf16::gemm_medium};
+constexpr PieceUnit amx_unit = {"amx", &amx::gemm_high, &amx::gemm_medium, nullptr};
+constexpr PieceUnit avx512_bf16_unit = {"avx512_bf16", nullptr, &avx512_bf16::gemm_medium, &avx512_bf16::conv_medium};
 #endif
 }  // namespace
 

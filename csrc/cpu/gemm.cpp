@@ -466,6 +466,7 @@ ChunkShape chunk_shape(int64_t mr, int64_t nr, int64_t row_tiles, int64_t col_ti
 }
 
 void force_gemm_path(GemmPath path) { forced_path.store(path, std::memory_order_relaxed); }
+GemmPath forced_gemm_path() { return forced_path.load(std::memory_order_relaxed); }
 GemmPath gemm_path(const View& a, const View& b, const View& y, void* scratch) {
   return visit_float(y.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;

@@ -16,6 +16,7 @@ constexpr int64_t round_up(int64_t n, int64_t unit) { return ceil_div(n, unit) *
 // for tests: whatever the shape, bfloat16 pieces if the precision asks for them.
 enum class GemmPath : int { automatic, packed, direct, columns, few_rows, pieces };
 void force_gemm_path(GemmPath path);
+GemmPath forced_gemm_path();
 GemmPath gemm_path(const View& a, const View& b, const View& y, void* scratch);  // what it takes
 
 // One operand of a product as the micro-kernel wants it, mr rows of A or nr columns of B at a time. Panel p begins at

@@ -57,12 +57,6 @@ struct PieceGemm {
   // Words of 32 bits of one row of a panel.
   constexpr ptrdiff_t words(ptrdiff_t k) const { return (k + step - 1) / step * step * pieces / 2; }
 };
-// What multiplies pieces. high or medium is nullptr where float32 itself is at least as fast.
-struct PieceUnit {
-  const char* name;
-  const PieceGemm *high, *medium;
-};
-
 // ---- conv2d ---- (generic/conv2d.cpp says what they compute)
 template <class T>
 struct ConvRows {
@@ -117,9 +111,28 @@ struct ConvKernels {
   void (*depthwise_outer)(const ConvDepthwiseOuter<T>&);
 };
 
+// ---- conv2d of bfloat16 pieces ---- (pieces/: one piece; a word of 32 bits, a pair, lies where ConvKernels have a
+// float)
+struct PieceConv {
+  int mr, nr;  // nr: that of the ISA's own panels
+  void (*rows)(const ConvRows<float>&);
+  void (*outer)(const ConvOuter<float>&);  // of neighbours alone; a pair is of two pixels
+  // words[i] = the pair (from[2i], from[2i + 1]) of n numbers, or (even[i], odd[i]), odd may be nullptr: zeros. True: a
+  // number is not finite, or too large.
+  bool (*along)(const float* from, ptrdiff_t n, float* words);
+  bool (*across)(const float* even, const float* odd, ptrdiff_t n, float* words);
+};
+// What multiplies pieces. nullptr where float32 itself is at least as fast.
+struct PieceUnit {
+  const char* name;
+  const PieceGemm *high, *medium;
+  const PieceConv* conv_medium;
+};
+
 // ---- winograd ---- (generic/winograd.cpp says what they compute; `from` is added to every cell)
 template <class T>
 struct WinogradKernels {
+  int tile;  // its side: F(tile x tile, 3x3)
   void (*input)(const T* const* cells, ptrdiff_t from, ptrdiff_t n, T* to, ptrdiff_t plane);
   void (*filter)(const T* const* taps, const ptrdiff_t* steps, ptrdiff_t rows, T* to, ptrdiff_t plane);
   T (*output)(const T* from, ptrdiff_t plane, ptrdiff_t n, const T* init, bool relu, T* const* cells);
@@ -386,7 +399,8 @@ struct KernelTable {
   int vector_bytes;
   ByType<GemmKernels> gemm;
   ByType<ConvKernels> conv;
-  ByType<WinogradKernels> winograd;
+  ByType<WinogradKernels> winograd;             // F(2x2, 3x3)
+  const WinogradKernels<float>* winograd_wide;  // F(4x4, 3x3)
   ByType<ElementwiseKernels> elementwise;
   ByType<MovementKernels> movement;
   ByType<OptimizerKernels> optimizer;

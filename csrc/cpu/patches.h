@@ -127,16 +127,16 @@ struct Patches {
 constexpr int64_t SHORT = 8;
 
 // `most` and `cache`: a block has at most so many pixels, and fewer (but not below a quarter) if its copy would not fit
-// in so many bytes.
+// in so many bytes. `copy`: not in place, even if that were possible.
 template <class T>
 Patches make_patches(const Images<const T>& source, const Axis& rows, const Axis& columns, int64_t groups, int64_t most,
-                     int64_t cache) {
+                     int64_t cache, bool copy = false) {
   Patches p{};
   p.rows = rows;
   p.columns = columns;
   p.batch = source.n;
   p.channels = source.c / groups;
-  const bool in_place = (source.c_stride == 1 || p.channels == 1) && rows.inside() && columns.inside();
+  const bool in_place = !copy && (source.c_stride == 1 || p.channels == 1) && rows.inside() && columns.inside();
   p.place = in_place ? Patches::Place::source : Patches::Place::window;
   if (p.batch == 0 || rows.out == 0 || columns.out == 0) return p;
   for (int64_t pixels = most; pixels >= most / 4; pixels /= 2) {

@@ -1,12 +1,13 @@
-// Convolutions of stride 1 by Winograd's F(2x2, 3x3) (generic/winograd.cpp), forward and both gradients: blocks of 2x2
-// tiles of pixels are transformed piece by piece into a few hundred kB that stay in L2, multiplied there point by point
-// with conv2d's micro-kernels, and transformed back. A larger filter is the sum of several of 3x3 taps, each of which
-// looks further on.
+// Convolutions of stride 1 by Winograd's F(2x2, 3x3) or F(4x4, 3x3) (generic/winograd.cpp), forward and both gradients:
+// blocks of tiles of pixels are transformed piece by piece into a few hundred kB that stay in L2, multiplied there
+// point by point with conv2d's micro-kernels, and transformed back. A larger filter is the sum of several of 3x3 taps,
+// each of which looks further on.
 //
-// Error. The products are of sums over a tile's window: up to 512 channels the error is within 4 epsilon times the sum
-// over channels and taps of the largest |x| in the window times the largest |w|, and small integers stay exact. (The
-// test holds it to that.) What is not finite would spread in a tile; but a sum that is wrong is not finite either:
-// every sum is checked, and if one fails, all is computed again the other way.
+// Error. The products are of sums over a tile's window: up to 512 channels the error of both is within 4 epsilon times
+// the sum over channels and taps of the largest |x| in the window times the largest |w|. (The test holds them to that.)
+// Small integers stay exact in F(2x2), which alone serves `highest`; not in F(4x4), whose typical error is ten times
+// that of products one by one, and a tenth of what `high` promises. What is not finite would spread in a tile; but a
+// sum that is wrong is not finite either: every sum is checked, and if one fails, all is computed again the other way.
 #pragma once
 #include <atomic>
 
@@ -15,11 +16,11 @@
 
 namespace nnfast {
 
-constexpr int64_t WINOGRAD_POINTS = 16;   // of a window of 4x4 cells
-constexpr int64_t WINOGRAD_TAPS = 3;      // along each axis
-constexpr int64_t WINOGRAD_TILES = 64;    // of a block
-constexpr int64_t WINOGRAD_DEPTH = 64;    // channels of a piece
-constexpr int64_t WINOGRAD_COLUMNS = 64;  // of a task
+constexpr int64_t WINOGRAD_TAPS = 3;          // along each axis
+constexpr int64_t WINOGRAD_TILE_PIXELS = 16;  // at most
+constexpr int64_t WINOGRAD_TILES = 64;        // of a block; of 4x4 pixels half as many
+constexpr int64_t WINOGRAD_DEPTH = 64;        // channels of a piece
+constexpr int64_t WINOGRAD_COLUMNS = 64;      // of a task
 
 // Does it pay? Measured on Zen 5, direct time / this time, forward and both gradients, AVX-512 and AVX2: 64 -> 64
 // channels and more 1.2 to 1.8; 32 -> 32 1.4 and 1.6; 20 -> 20 1.2 and 1.3; 16 -> 32 1.0 and 1.1; 16 -> 16 0.5 to 0.8
@@ -36,18 +37,35 @@ bool winograd_pays(const Patches& p, const Images<const T>& source, int64_t grou
          4 * round_up(columns, lanes) >= 3 * round_up(columns, width);
 }
 
+// Which of the two: F(4x4) where the precision allows its error (float64 is float64) and it has clearly fewer products.
+// Zen 5, time of F(2x2) / time of F(4x4), forward and both gradients, AVX-512 and AVX2: images of 28x28, 56x56 1.3 to
+// 1.4; 14x14 1.1 to 1.3 (a fifth of their tiles hangs over the edge); 7x7 and 11x11 1.3 to 1.6; 5x5 filters 1.3 to 1.5.
+template <class T>
+const WinogradKernels<T>& winograd_kernels(const Patches& p, Precision precision) {
+  const auto products = [&](int64_t tile) {
+    return ceil_div(p.rows.out, tile) * ceil_div(p.columns.out, tile) * (tile + 2) * (tile + 2);
+  };
+  if constexpr (sizeof(T) == sizeof(float))
+    if (precision != Precision::highest && 8 * products(4) <= 7 * products(2)) return *kernels().winograd_wide;
+  return kernels().winograd.get<T>();
+}
+
 // How the work is cut: tiles of an image and blocks of them, 3x3 parts of the filter, pieces of the channels, panels of
 // NR columns.
 struct WinogradPlan {
+  int64_t tile, side, points;                  // a tile's side, its window's, and the cells of the window
   int64_t down, across, tiles, blocks, block;  // block: tiles of one
   int64_t part_columns, parts;
   int64_t depth, NR, panels, width;  // panels, width: of a task
 
-  WinogradPlan(const Patches& p, int64_t nr)
-      : down(ceil_div(p.rows.out, 2)),
-        across(ceil_div(p.columns.out, 2)),
+  WinogradPlan(const Patches& p, int64_t nr, int64_t tile_side)
+      : tile(tile_side),
+        side(tile + WINOGRAD_TAPS - 1),
+        points(side * side),
+        down(ceil_div(p.rows.out, tile)),
+        across(ceil_div(p.columns.out, tile)),
         tiles(p.batch * down * across),
-        blocks(ceil_div(tiles, WINOGRAD_TILES)),
+        blocks(ceil_div(tiles, tile == 2 ? WINOGRAD_TILES : WINOGRAD_TILES / 2)),
         block(ceil_div(tiles, blocks)),
         part_columns(ceil_div(p.columns.taps, WINOGRAD_TAPS)),
         parts(ceil_div(p.rows.taps, WINOGRAD_TAPS) * part_columns),
@@ -62,7 +80,7 @@ struct WinogradPlan {
   // fn(image, row, column) of the first pixel of tile `index`.
   template <class Fn>
   void locate(int64_t index, const Fn& fn) const {
-    fn(index / across / down, index / across % down * 2, index % across * 2);
+    fn(index / across / down, index / across % down * tile, index % across * tile);
   }
   // fn(tap of the filter or -1, i) for the taps i of a part.
   template <class Fn>
@@ -81,20 +99,26 @@ void place_windows(const Patches& p, const WinogradPlan& plan, int64_t part, con
   const int64_t h0 = p.rows.shift0 + plan.row(part), w0 = p.columns.shift0 + plan.column(part);
   for (int64_t t = begin; t < end; ++t)
     plan.locate(t, [&](int64_t n, int64_t i, int64_t j) {
-      for (int64_t h = h0 + i; h < h0 + i + 4; ++h)
-        for (int64_t w = w0 + j; w < w0 + j + 4; ++w) {
-          const bool inside = h >= 0 && h < source.h && w >= 0 && w < source.w;
-          *cells++ = inside ? source.at(n, h, w, 0) : zeros;
-        }
+      const int64_t left = w0 + j, right = left + plan.side;
+      for (int64_t h = h0 + i; h < h0 + i + plan.side; ++h) {
+        const bool inside = h >= 0 && h < source.h;
+        const int64_t first = inside ? std::clamp<int64_t>(0, left, right) : right;
+        const int64_t last = std::clamp(source.w, first, right);
+        for (int64_t w = left; w < first; ++w) *cells++ = zeros;
+        const T* cell = first < last ? source.at(n, h, first, 0) : zeros;
+        for (int64_t w = first; w < last; ++w, cell += source.w_stride) *cells++ = cell;
+        for (int64_t w = last; w < right; ++w) *cells++ = zeros;
+      }
     });
 }
 
-// Planes of 16 points. Their distance is no power of two, or they would meet in the same sets of the cache.
+// Planes of all points. Their distance is no power of two, or they would meet in the same sets of the cache.
 template <class T>
 struct Points {
   int64_t plane;
   T* data;
-  Points(Arena& arena, int64_t size) : plane(round_up(size, 16) + 16), data(arena.take<T>(WINOGRAD_POINTS * plane)) {}
+  Points(Arena& arena, int64_t points, int64_t size)
+      : plane(round_up(size, 16) + 16), data(arena.take<T>(points * plane)) {}
 };
 
 // What a task needs for itself: transformed cells [tile][channel], what they are multiplied by, and the sums.
@@ -105,10 +129,10 @@ struct WinogradSpace {
   T **row, *trash;
 
   WinogradSpace(Arena&& arena, const WinogradPlan& plan, int64_t others_size, int64_t sums_size)
-      : cells(arena, plan.block * plan.depth),
-        others(arena, others_size),
-        sums(arena, sums_size),
-        window(arena.take<const T*>(plan.block * WINOGRAD_POINTS)),
+      : cells(arena, plan.points, plan.block * plan.depth),
+        others(arena, plan.points, others_size),
+        sums(arena, plan.points, sums_size),
+        window(arena.take<const T*>(plan.block * plan.points)),
         patch(arena.take<const T*>(plan.block)),
         row(arena.take<T*>(plan.block)),
         trash(arena.take<T>(plan.width)),
@@ -118,21 +142,21 @@ struct WinogradSpace {
 
 // Cells of the windows that were placed, channels [c0, c0 + c): transformed, and where each tile of them begins.
 template <class T>
-void transform_cells(const WinogradKernels<T>& kernel, int64_t tiles, int64_t c0, int64_t c,
+void transform_cells(const WinogradKernels<T>& kernel, const WinogradPlan& plan, int64_t tiles, int64_t c0, int64_t c,
                      const WinogradSpace<T>& space) {
   for (int64_t t = 0; t < tiles; ++t) {
     T* to = space.cells.data + t * c;
     space.patch[t] = to;
-    kernel.input(space.window + t * WINOGRAD_POINTS, c0, c, to, space.cells.plane);
+    kernel.input(space.window + t * plan.points, c0, c, to, space.cells.plane);
   }
 }
 
 template <class T>
 struct WinogradForward {
   const Grid<T>& g;
+  const WinogradKernels<T>& kernel;
   const ConvKernels<T>& conv = kernels().conv.get<T>();
-  const WinogradKernels<T>& kernel = kernels().winograd.get<T>();
-  const WinogradPlan plan = WinogradPlan(g.patches, conv.nr);
+  const WinogradPlan plan = WinogradPlan(g.patches, conv.nr, kernel.tile);
 
   WinogradSpace<T> space(void* memory) const {
     return {Arena(memory), plan, plan.depth * plan.NR, plan.block * plan.width};
@@ -153,7 +177,7 @@ struct WinogradForward {
     if (arena.measuring()) return false;
     g.begin(init, columns);
     zero_cells(zeros, nothing);
-    if (packed) pack_filter(g, plan.NR, packed);
+    if (packed) pack_filter(g, g.patches.channels, plan.NR, packed);
     std::atomic<bool> finite{true};
     parallel_for_flushed(plan.blocks * groups, 1, [&](int64_t begin, int64_t end) {
       const Slots::Held slot(slots);
@@ -174,7 +198,7 @@ struct WinogradForward {
       place_windows(p, plan, part, g.source, first, first + tiles, zeros, space.window);
       for (int64_t c0 = 0; c0 < p.channels; c0 += plan.depth) {
         const int64_t c = std::min(plan.depth, p.channels - c0);
-        transform_cells(kernel, tiles, c0, c, space);
+        transform_cells(kernel, plan, tiles, c0, c, space);
         for (int64_t panel = panel0; panel < panel1; ++panel) {
           transform_filter(packed, part, panel, c0, c, zeros, space);
           multiply(tiles, c, part > 0 || c0 > 0, (panel - panel0) * plan.NR, zeros, space);
@@ -214,7 +238,7 @@ struct WinogradForward {
     t.c = space.row;
     t.init = zeros;
     t.accumulate = accumulate;
-    for (int64_t point = 0; point < WINOGRAD_POINTS; ++point) {
+    for (int64_t point = 0; point < plan.points; ++point) {
       const ptrdiff_t offset = point * space.cells.plane;
       t.offsets = &offset;
       t.b = space.others.data + point * space.others.plane;
@@ -229,14 +253,15 @@ struct WinogradForward {
     T zero = 0;
     for (int64_t t = 0; t < tiles; ++t)
       plan.locate(first + t, [&](int64_t n, int64_t i, int64_t j) {
-        T* cells[4];
-        for (int64_t q = 0; q < 4; ++q) {
-          const bool inside = i + q / 2 < g.patches.rows.out && j + q % 2 < g.patches.columns.out;
-          cells[q] = inside ? g.target.at(n, i + q / 2, j + q % 2, column0) : space.trash;
+        T* cells[WINOGRAD_TILE_PIXELS];
+        const int64_t pixels = plan.tile * plan.tile;
+        for (int64_t q = 0; q < pixels; ++q) {
+          const int64_t row = i + q / plan.tile, column = j + q % plan.tile;
+          const bool inside = row < g.patches.rows.out && column < g.patches.columns.out;
+          cells[q] = inside ? g.target.at(n, row, column, column0) : space.trash;
         }
         zero += kernel.output(space.row[t], space.sums.plane, column1 - column0, init + column0, relu, cells);
-        for (T* cell : cells)
-          if (!relu) activate(cell, column1 - column0, g.activation, g.slope);
+        for (int64_t q = 0; q < pixels && !relu; ++q) activate(cells[q], column1 - column0, g.activation, g.slope);
       });
     return zero == 0;
   }
@@ -248,9 +273,9 @@ struct WinogradFilterGradient {
   const Patches& p;
   Images<const T> x, dz;
   T* dw;
+  const WinogradKernels<T>& kernel;
   const ConvKernels<T>& conv = kernels().conv.get<T>();
-  const WinogradKernels<T>& kernel = kernels().winograd.get<T>();
-  const WinogradPlan plan = WinogradPlan(p, conv.nr);
+  const WinogradPlan plan = WinogradPlan(p, conv.nr, kernel.tile);
 
   WinogradSpace<T> space(void* memory) const {
     return {Arena(memory), plan, plan.block * plan.width, plan.depth * plan.width};
@@ -292,7 +317,7 @@ struct WinogradFilterGradient {
     for (int64_t b = b0; b < b1; ++b) {
       const int64_t first = plan.begin(b), tiles = plan.begin(b + 1) - first;
       place_windows(p, plan, part, x, first, first + tiles, zeros, space.window);
-      transform_cells(kernel, tiles, c0, c, space);
+      transform_cells(kernel, plan, tiles, c0, c, space);
       for (int64_t t = 0; t < tiles; ++t) transform_gradient(first + t, t, tiles, f0, f, zeros, space);
       multiply(tiles, c, ceil_div(f, plan.NR), b > b0, space);
     }
@@ -312,10 +337,10 @@ struct WinogradFilterGradient {
     const int64_t NR = plan.NR;
     plan.locate(index, [&](int64_t n, int64_t i, int64_t j) {
       for (int64_t column = 0; column < f; column += NR) {
-        const T* cells[4];
-        for (int64_t q = 0; q < 4; ++q) {
-          const bool inside = i + q / 2 < dz.h && j + q % 2 < dz.w;
-          cells[q] = inside ? dz.at(n, i + q / 2, j + q % 2, f0 + column) : zeros;
+        const T* cells[WINOGRAD_TILE_PIXELS];
+        for (int64_t q = 0; q < plan.tile * plan.tile; ++q) {
+          const int64_t h = i + q / plan.tile, w = j + q % plan.tile;
+          cells[q] = h < dz.h && w < dz.w ? dz.at(n, h, w, f0 + column) : zeros;
         }
         kernel.gradient(cells, std::min(NR, f - column), NR, space.others.data + column * tiles + t * NR,
                         space.others.plane);
@@ -334,7 +359,7 @@ struct WinogradFilterGradient {
     t.b_row = plan.NR;
     t.ldc = plan.width;
     t.accumulate = accumulate;
-    for (int64_t point = 0; point < WINOGRAD_POINTS; ++point)
+    for (int64_t point = 0; point < plan.points; ++point)
       for (int64_t panel = 0; panel < panels; ++panel)
         for (int64_t row = 0; row < c; row += rows) {
           const ptrdiff_t offset = point * space.cells.plane + row;

@@ -293,6 +293,7 @@ def conv2d(
     activation: int = 0,
     slope: float = 0.0,
     out: np.ndarray | None = None,
+    precision: int = 0,
 ) -> np.ndarray:
     """y[n,p,q,f] = activation(sum over r,s,c of x[n,i,j,c] w[r,s,c,f] + b[f]), 0 outside x."""
 
@@ -306,6 +307,7 @@ def conv2d_filter_gradient(
     dilation: Any = ...,
     groups: int = 1,
     channels_first: bool = False,
+    precision: int = 0,
 ) -> np.ndarray:
     """dw of conv2d, of shape w_shape."""
 
@@ -319,6 +321,7 @@ def conv2d_input_gradient(
     dilation: Any = ...,
     groups: int = 1,
     channels_first: bool = False,
+    precision: int = 0,
 ) -> np.ndarray:
     """dx of conv2d, of shape x_shape, from dz = the gradient of the sum before the activation."""
 

@@ -67,7 +67,8 @@ settings = _Settings()
 
 
 def set_matmul_precision(precision: str) -> None:
-    """Chooses how this thread multiplies float32 matrices from now on, in `dense`, `matmul`, `gemm` and `attention`.
+    """Chooses how this thread multiplies float32 numbers from now on, in `dense`, `matmul`, `gemm`, `attention` and
+    convolutions.
 
     Each op keeps the precision of its forward for its gradient. Other threads begin with "highest"; float64 is always
     float64, and small products are float32. What a mode uses depends on the CPU: where no unit makes it faster than
@@ -79,7 +80,9 @@ def set_matmul_precision(precision: str) -> None:
             `"high"`: each number as the sum of two bfloat16 numbers, 2^-15 + K * 2^-24.
             `"medium"`: each number rounded to bfloat16, 2^-7 + 2^-16 + K * 2^-24.
             Sums are float32 in each. Typical errors grow with the root of K. A product with NaN, Inf or numbers of 2^63
-            and more (in "high" also of less than 2^-109) is one of float32.
+            and more (in "high" also of less than 2^-109) is one of float32. In "high" and "medium" convolutions of
+            stride 1 go by Winograd's F(4x4, 3x3) in float32: what the error is relative to then takes the largest
+            number of a tile's window in place of each of its numbers.
 
     Raises:
         ValueError: another name.

@@ -461,6 +461,7 @@ def conv2d(
     activation: int = 0,
     slope: float = 0.0,
     out: Array | None = None,
+    precision: int = 0,
 ) -> Array:
     """y[n,p,q,f] = activation(sum over r,s,c of x[n,i,j,c] w[r,s,c,f] + b[f]), 0 outside x.
 
@@ -469,17 +470,14 @@ def conv2d(
     """
     x = _last(x, channels_first)
     size = [_out_size(x.shape[1 + i], w.shape[i], strides[i], pads[i], dilation[i]) for i in (0, 1)]
-    win = _windows(_padded(x, pads), w.shape[:2], strides, dilation, size)
     cg, fg = w.shape[2], w.shape[3] // groups
-    y = np.concatenate(
-        [
-            np.einsum(
-                "npqrsc,rscf->npqf", win[..., g * cg : (g + 1) * cg], w[..., g * fg : (g + 1) * fg], optimize=True
-            )
-            for g in range(groups)
-        ],
-        axis=-1,
-    )
+
+    def convolve(x: Array, w: Array) -> Array:
+        win = _windows(_padded(x, pads), w.shape[:2], strides, dilation, size)
+        parts = [(win[..., g * cg : (g + 1) * cg], w[..., g * fg : (g + 1) * fg]) for g in range(groups)]
+        return np.concatenate([np.einsum("npqrsc,rscf->npqf", a, b, optimize=True) for a, b in parts], axis=-1)
+
+    y = _product(convolve, x, w, precision)
     y = np.asarray(_activate(y if b is None else y + b, activation, slope), x.dtype)
     return _result(_back(y, channels_first), out)
 
@@ -494,17 +492,23 @@ def conv2d_input_gradient(
     dilation: Any = (1, 1),
     groups: int = 1,
     channels_first: bool = False,
+    precision: int = 0,
 ) -> Array:
     """dx of conv2d, of shape x_shape, from dz = the gradient of the sum before the activation."""
     dz = _last(dz, channels_first)
     n, h, wd, c = (x_shape[0], *x_shape[2:], x_shape[1]) if channels_first else x_shape
-    dx = np.zeros((n, h + pads[0][0] + pads[0][1], wd + pads[1][0] + pads[1][1], c), dz.dtype)
-    win = _windows(dx, w.shape[:2], strides, dilation, dz.shape[1:3])
     cg, fg = w.shape[2], w.shape[3] // groups
-    for g, r, s in itertools.product(range(groups), range(w.shape[0]), range(w.shape[1])):
-        win[:, :, :, r, s, g * cg : (g + 1) * cg] += (
-            dz[..., g * fg : (g + 1) * fg] @ w[r, s, :, g * fg : (g + 1) * fg].T
-        )
+
+    def spread(dz: Array, w: Array) -> Array:
+        dx = np.zeros((n, h + pads[0][0] + pads[0][1], wd + pads[1][0] + pads[1][1], c), dz.dtype)
+        win = _windows(dx, w.shape[:2], strides, dilation, dz.shape[1:3])
+        for g, r, s in itertools.product(range(groups), range(w.shape[0]), range(w.shape[1])):
+            win[:, :, :, r, s, g * cg : (g + 1) * cg] += (
+                dz[..., g * fg : (g + 1) * fg] @ w[r, s, :, g * fg : (g + 1) * fg].T
+            )
+        return dx
+
+    dx = _product(spread, dz, w, precision)
     return _back(np.ascontiguousarray(dx[:, pads[0][0] : pads[0][0] + h, pads[1][0] : pads[1][0] + wd]), channels_first)
 
 
@@ -518,20 +522,18 @@ def conv2d_filter_gradient(
     dilation: Any = (1, 1),
     groups: int = 1,
     channels_first: bool = False,
+    precision: int = 0,
 ) -> Array:
     """dw of conv2d, of shape w_shape."""
     x, dz = _last(x, channels_first), _last(dz, channels_first)
-    win = _windows(_padded(x, pads), w_shape[:2], strides, dilation, dz.shape[1:3])
     cg, fg = w_shape[2], w_shape[3] // groups
-    return np.concatenate(
-        [
-            np.einsum(
-                "npqrsc,npqf->rscf", win[..., g * cg : (g + 1) * cg], dz[..., g * fg : (g + 1) * fg], optimize=True
-            )
-            for g in range(groups)
-        ],
-        axis=-1,
-    ).astype(x.dtype)
+
+    def sums(x: Array, dz: Array) -> Array:
+        win = _windows(_padded(x, pads), w_shape[:2], strides, dilation, dz.shape[1:3])
+        parts = [(win[..., g * cg : (g + 1) * cg], dz[..., g * fg : (g + 1) * fg]) for g in range(groups)]
+        return np.concatenate([np.einsum("npqrsc,npqf->rscf", a, b, optimize=True) for a, b in parts], axis=-1)
+
+    return _product(sums, x, dz, precision).astype(x.dtype)
 
 
 # ---- pool2d ----

@@ -10,7 +10,7 @@ extern const GemmKernels<float> gemm_f32;
 extern const GemmKernels<double> gemm_f64;
 extern const ConvKernels<float> conv_f32;
 extern const ConvKernels<double> conv_f64;
-extern const WinogradKernels<float> winograd_f32;
+extern const WinogradKernels<float> winograd_f32, winograd_wide;
 extern const WinogradKernels<double> winograd_f64;
 extern const ElementwiseKernels<float> elementwise_f32;
 extern const ElementwiseKernels<double> elementwise_f64;
@@ -38,6 +38,7 @@ constinit const KernelTable table = {
     {&gemm_f32, &gemm_f64},
     {&conv_f32, &conv_f64},
     {&winograd_f32, &winograd_f64},
+    &winograd_wide,
     {&elementwise_f32, &elementwise_f64},
     {&movement_f32, &movement_f64},
     {&optimizer_f32, &optimizer_f64},

@@ -5,7 +5,8 @@ A call is a run of STEPS steps on random data with the same start for everyone; 
 anything is timed, the losses of the first steps are held to each other, to 5 %: PyTorch's RMSprop and Adam put epsilon
 elsewhere than Keras's. PyTorch starts anew at each call: see `restart`.
 
-"nnfast high" and "nnfast medium" are the same with `set_matmul_precision`, where this CPU has a unit for it.
+"nnfast high" and "nnfast medium" are the same with `set_matmul_precision`, where this CPU has a unit for it, and for
+the CNN on every CPU.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def run(bench: Bench) -> Iterator[Row]:
 def contenders(net: Net) -> Contenders:
     x, y, start = data(net)
     made: dict[str, Any] = {"nnfast": ours(net, start, x, y)}
-    if len(net.shape) == 1:
-        made.update({f"nnfast {p}": at_precision(p, ours(net, start, x, y)) for p in gemm.units()})
+    lower = gemm.units() if len(net.shape) == 1 else ["high", "medium"]  # convolutions gain on every CPU
+    made.update({f"nnfast {p}": at_precision(p, ours(net, start, x, y)) for p in lower})
     if torch := load("torch"):
         made["torch"] = torch_eager(torch, net, start, x, y)
         if len(net.shape) == 3:

@@ -17,6 +17,8 @@ class Conv2D(Op):
     name = "conv2d"
 
     def forward(self, k: Any, x: Any, w: Any, b: Any, activation: int, slope: float, **window: Any) -> tuple[Any, Any]:
+        if device.settings.matmul_precision:
+            window["precision"] = device.settings.matmul_precision  # the gradients' too
         y = k.conv2d(x, w, b, activation=activation, slope=slope, **window)
         return y, (x, w, y if activation else None, activation, slope, window)
 
@@ -221,6 +223,8 @@ class Conv2DTranspose(Op):
     name = "conv2d_transpose"
 
     def forward(self, k: Any, x: Any, w: Any, shape: Any, **window: Any) -> tuple[Any, Any]:
+        if device.settings.matmul_precision:
+            window["precision"] = device.settings.matmul_precision
         return k.conv2d_input_gradient(x, w, shape, **window), (x, w, window)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
