@@ -586,6 +586,21 @@ def test_the_precision_is_that_of_each_call(rng):
     assert equal(found[:2] * 4, found)
 
 
+def test_the_time_of_each_kernel(rng):
+    x, y = sample(rng)
+    model = compiled()
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0, shuffle=False)
+    known = next(k for k in model._plans.values() if k.rows == 8)
+    weights = model.get_weights()
+    bindings = list(zip(known.slots, (np.arange(len(x)), x, y)))
+    times, found = known.plan.profile(bindings, start=0)
+    assert found is None and len(times) == known.plan.launches
+    assert {"gemm", "take_rows", "advance"} <= {op for op, _ in times} and all(t >= 0 for _, t in times)
+    assert any((a != b).any() for a, b in zip(weights, model.get_weights()))  # it is a step
+    with pytest.raises(ValueError, match="not bound"):
+        known.plan.profile()
+
+
 def test_models_and_data_are_let_go(rng):
     x, y = sample(rng)
     model = compiled()

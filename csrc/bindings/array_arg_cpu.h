@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,8 +71,8 @@ class Call {
   void run(const Kernel& kernel) {
     {
       NoGil nogil;
-      launch(kernel);
-      for (int64_t* version : versions_) launch([version] { ++*version; });  // a replay raises it too
+      launch(kernel, op_);
+      raise_versions();
     }
     if (own_status_ && own_status_->code != OK) {
       const Status found = *own_status_;
@@ -83,6 +84,21 @@ class Call {
  private:
   View view(py::handle array, const char* name, bool may_copy);
   [[noreturn]] void raise(const Status&) const;
+  // Of the Variables that the kernel has changed; a replay raises them too.
+  void raise_versions() const {
+    struct Some {
+      int64_t* at[8];
+      size_t count;
+    };
+    for (size_t first = 0; first < versions_.size(); first += 8) {
+      Some some{{}, std::min<size_t>(8, versions_.size() - first)};
+      std::copy_n(versions_.begin() + static_cast<ptrdiff_t>(first), some.count, some.at);
+      const auto raise_some = [some] {
+        for (size_t i = 0; i < some.count; ++i) ++*some.at[i];
+      };
+      launch(raise_some, "version");
+    }
+  }
 
   const char* op_;
   std::vector<View> inputs_;        // what an out= may not overlap

@@ -23,11 +23,11 @@ class Plan {
   Plan& operator=(const Plan&) = delete;
 
   template <class F>
-  void record(const F& kernel) {
+  void record(const F& kernel, const char* op) {
     static_assert(std::is_trivially_copyable_v<F>, "a kernel may hold only views and numbers");
     static_assert(alignof(F) <= ALIGN, "closures lie at multiples of 16 bytes");
     const size_t at = bytes_.size(), size = (sizeof(Head) + sizeof(F) + ALIGN - 1) / ALIGN * ALIGN;
-    const Head head{[](const void* k) { (*static_cast<const F*>(k))(); }, size};
+    const Head head{[](const void* k) { (*static_cast<const F*>(k))(); }, size, op};
     bytes_.resize(at + size);
     std::memcpy(&bytes_[at], &head, sizeof head);
     std::memcpy(&bytes_[at + sizeof head], &kernel, sizeof kernel);
@@ -35,7 +35,12 @@ class Plan {
   }
 
   // One replay at a time: a plan has one set of buffers.
-  void replay() const;
+  void replay() const {
+    each([](const char*, const auto& run) { run(); });
+  }
+  // visit(op, run) for each kernel in order; run() runs it.
+  template <class Visit>
+  void each(const Visit& visit) const;
 
   Status* status = nullptr;  // where kernels of the step report that no caller waits for
 
@@ -45,11 +50,11 @@ class Plan {
 
  private:
   static constexpr size_t ALIGN = 16;
-  struct Head {  // the closure follows, then the next Head
+  struct alignas(ALIGN) Head {  // the closure follows, then the next Head
     void (*run)(const void* kernel);
     size_t size;
+    const char* op;
   };
-  static_assert(sizeof(Head) == ALIGN);
   Pool* const pool_;
   std::vector<std::byte> bytes_;
   int launches_ = 0;
@@ -57,11 +62,12 @@ class Plan {
 
 inline constinit thread_local Plan* capturing = nullptr;
 
-inline void Plan::replay() const {
+template <class Visit>
+void Plan::each(const Visit& visit) const {
   if (capturing) throw std::logic_error("[replay] a replay inside a capture would not be recorded");
   for (const std::byte *p = bytes_.data(), *end = p + bytes_.size(); p != end;) {
     const Head* head = reinterpret_cast<const Head*>(p);
-    head->run(head + 1);
+    visit(head->op, [head] { head->run(head + 1); });
     p += head->size;
   }
 }
@@ -82,10 +88,11 @@ class Capture {
   Capture& operator=(const Capture&) = delete;
 };
 
+// op: a name that lives as long as the program
 template <class F>
-void launch(const F& kernel) {
+void launch(const F& kernel, const char* op) {
   static_assert(std::is_trivially_copyable_v<F>, "a kernel may hold only views and numbers");
-  if (capturing) capturing->record(kernel);
+  if (capturing) capturing->record(kernel, op);
   kernel();
 }
 

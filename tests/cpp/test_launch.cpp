@@ -16,13 +16,13 @@ namespace {
 #ifdef REJECTED
 void rejected() {
   const std::string owner = "on the heap";
-  launch([=] { (void)owner.size(); });
+  launch([=] { (void)owner.size(); }, "test");
 }
 #endif
 
 void eager() {
   int value = 0;
-  launch([&value] { ++value; });
+  launch([&value] { ++value; }, "test");
   CHECK(value == 1 && capturing == nullptr);
 }
 
@@ -43,17 +43,17 @@ void records_and_replays() {
     CHECK(capturing == &plan);
     std::string* out = &order;
     double* sum = &total;
-    launch([=] { out->push_back('a'); });
-    launch([=] { *sum += wide.value[11] * factor; });
-    launch([=] { out->push_back('b'); });
-    launch([] {});
+    launch([=] { out->push_back('a'); }, "test");
+    launch([=] { *sum += wide.value[11] * factor; }, "test");
+    launch([=] { out->push_back('b'); }, "test");
+    launch([] {}, "test");
     factor = 100;  // the plan has its own copy
     wide.value[11] = 1e9;
     CHECK(order == "ab" && total == 22);  // captured kernels also run
   }
   CHECK(capturing == nullptr && plan.launches() == 4 && plan.bytes() % 16 == 0);
   const std::string* read = &order;
-  launch([=] { (void)read; });
+  launch([=] { (void)read; }, "test");
   CHECK(plan.launches() == 4);  // closed: nothing is recorded any more
   for (int i = 0; i < 5; ++i) plan.replay();
   CHECK(order == "abababababab" && total == 22 * 6);
@@ -74,8 +74,8 @@ void aligned_closures() {
     for (char i = 0; i < 20; ++i) {
       const Sixteen value{{i}};
       bool* ok = &aligned;
-      launch([=] { *ok = *ok && reinterpret_cast<uintptr_t>(&value) % 16 == 0 && value.bytes[0] == i; });
-      launch([=] { *ok = *ok && i >= 0; });
+      launch([=] { *ok = *ok && reinterpret_cast<uintptr_t>(&value) % 16 == 0 && value.bytes[0] == i; }, "test");
+      launch([=] { *ok = *ok && i >= 0; }, "test");
     }
   }
   plan.replay();
@@ -94,14 +94,18 @@ void owns_its_memory() {
     {
       const Capture capture(plan);
       float* t = static_cast<float*>(allocate(BYTES));
-      launch([=] {
-        for (int i = 0; i < 1000; ++i) t[i] = x[i] + 1;
-      });
-      launch([=] {
-        parallel_for(1000, 100, [=](int64_t b, int64_t e) {
-          for (; b < e; ++b) y[b] = t[b] * 2;
-        });
-      });
+      launch(
+          [=] {
+            for (int i = 0; i < 1000; ++i) t[i] = x[i] + 1;
+          },
+          "test");
+      launch(
+          [=] {
+            parallel_for(1000, 100, [=](int64_t b, int64_t e) {
+              for (; b < e; ++b) y[b] = t[b] * 2;
+            });
+          },
+          "test");
       release(t);
     }
     CHECK(memory_stats(plan.pool()).live == 0 && memory_stats(plan.pool()).resting >= BYTES);
@@ -124,7 +128,7 @@ void replay_raises_versions() {
   void* weights = allocate_for_life(100);
   {
     const Capture capture(plan);
-    launch([=] { ++version_of(weights); });
+    launch([=] { ++version_of(weights); }, "test");
   }
   for (int i = 0; i < 19; ++i) plan.replay();
   CHECK(version_of(weights) == 20);
@@ -140,7 +144,7 @@ void misuse() {
     CHECK(capturing == &plan && thread_pool() == plan.pool());
     std::thread([&] {  // capture is a matter of one thread
       CHECK(capturing == nullptr && thread_pool() == nullptr);
-      launch([] {});
+      launch([] {}, "test");
       other.replay();
     })
         .join();
