@@ -173,6 +173,8 @@ void dropout(const View& x, const int64_t* key, double rate, const View& noise, 
 // ---- what a step writes at its end ----
 // sums[2] += scale * (sum of weights * values, sum of weights); weights have the shape of values (often stride 0).
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status);
+// y[...] (bool): is the first largest of the row x[..., :] at the class number labels[...]? NaN counts as largest.
+void class_hits(const View& x, const View& labels, const View& y);
 // average = momentum * average + (1 - momentum) * scale * value, of one shape and dtype
 void moving_average(const View& average, const View& value, double momentum, double scale, const Status* status);
 void advance(const View& counter, int64_t amount, const Status* status);  // counter += amount

@@ -543,6 +543,18 @@ def _(rng, dtype, n):
     return (Changed(np.array([1.5, 2.0])), uniform(rng, (3, n), dtype), uniform(rng, (3, n), dtype, 0, 1)), {}
 
 
+@case("class_hits", "rows", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    x = whole(rng, (n, 5), dtype)
+    x[::7, 2] = np.nan
+    return (x, rng.integers(-1, 6, n)), {}
+
+
+@case("class_hits", "floats", N, LARGE, exact=True)
+def _(rng, dtype, n):
+    return (whole(rng, (2, n, 3), dtype), rng.choice([0.0, 1.0, 2.0, 0.5, np.nan], (2, n))), {}
+
+
 @case("advance", "plain", (1, 5))
 def _(rng, dtype, n):
     return (Changed(np.array(7)), n), {}

@@ -29,6 +29,21 @@ void accumulate_(py::handle sums_, py::handle values_, py::handle weights_, doub
   call.run([=] { accumulate(sums, values, weights, scale, status); });
 }
 
+py::array class_hits_(py::handle x_, py::handle labels_) {
+  Call call("class_hits");
+  const View x = call.in_float(x_, "x"), labels = call.in(labels_, "labels");
+  bool fits = x.ndim >= 1 && labels.ndim == x.ndim - 1;
+  for (int i = 0; fits && i < labels.ndim; ++i) fits = labels.shape[i] == x.shape[i];
+  call.require(fits, "labels must have the shape of x without its last axis. Received: x.shape=", x,
+               ", labels.shape=", labels);
+  View y;
+  const Shape shape(labels.shape, labels.shape + labels.ndim);
+  py::array out = call.out(py::none(), shape, DType::boolean, y);
+  call.require(x.shape[labels.ndim] > 0 || y.size() == 0, "there are no classes. Received: x.shape=", x);
+  call.run([=] { class_hits(x, labels, y); });
+  return out;
+}
+
 void advance_(py::handle counter_, int64_t amount, py::handle status_) {
   Call call("advance");
   const View counter = call.inout(counter_, "counter");
@@ -49,6 +64,7 @@ void check_finite_(py::handle x_, py::handle status_) {
 void bind_metrics(py::module_& m) {
   m.def("accumulate", accumulate_, py::arg("sums"), py::arg("values"), py::arg("weights") = py::none(), py::kw_only(),
         py::arg("scale") = 1.0, py::arg("status") = py::none());
+  m.def("class_hits", class_hits_, py::arg("x"), py::arg("labels"));
   m.def("advance", advance_, py::arg("counter"), py::arg("amount") = 1, py::kw_only(), py::arg("status") = py::none());
   m.def("check_finite", check_finite_, py::arg("x"), py::kw_only(), py::arg("status"));
 }

@@ -88,8 +88,9 @@ class Gemm {
     const GemmPath wanted = forced_path.load(std::memory_order_relaxed);
     path_ = wanted != GemmPath::automatic && possible(wanted) ? wanted : best_path();
     pack_a_ = path_ != GemmPath::direct;
-    // One panel of A: each element of B is used once, so it is read where it lies.
-    pack_b_ = p_.M > MR_ || p_.b_col != 1;
+    // B is read where it lies if each element is used once (one panel of A), or if it is one panel as it lies.
+    const bool panel = p_.N == NR_ && p_.b_row == NR_;
+    pack_b_ = p_.b_col != 1 || (p_.M > MR_ && !panel);
     width_ = pack_b_ && p_.N <= kernel_.lanes ? kernel_.lanes : NR_;
   }
 
@@ -193,7 +194,7 @@ class Gemm {
   }
 
   void block(const Block& w) {
-    Panels<T> a{p_.a + w.i * p_.a_row + w.k * p_.a_col, MR_ * p_.a_row, p_.a_row, p_.a_col, packed_a_};
+    Panels<T> a{p_.a + w.i * p_.a_row + w.k * p_.a_col, MR_ * p_.a_row, p_.a_row, p_.a_col};
     Panels<T> b{p_.b + w.k * p_.b_row + w.j * p_.b_col, NR_ * p_.b_col, p_.b_col, p_.b_row, packed_b_};
     pack(w, a, b);
     if (pack_a_) a = packed_panels<T>(packed_a_, MR_, w.depth);
@@ -281,9 +282,9 @@ class Gemm {
     return f;
   }
 
-  // Packs the panels of this block, or only the last ones where the operand is used as it lies.
+  // Packs the panels of this block; of B, where it is used as it lies, an incomplete last one.
   void pack(const Block& w, const Panels<T>& a, const Panels<T>& b) {
-    const int64_t a_begin = pack_a_ ? 0 : w.rows / MR_, a_count = ceil_div(w.rows, MR_) - a_begin;
+    const int64_t a_count = pack_a_ ? ceil_div(w.rows, MR_) : 0;
     const int64_t b_begin = pack_b_ ? 0 : w.cols / NR_, b_count = ceil_div(w.cols, NR_) - b_begin;
     const auto pack_b = width_ == NR_ ? kernel_.pack_b : kernel_.pack_narrow;
     const auto panels = [&](const auto& fn, const Panels<T>& from, int64_t first, int64_t count, int64_t height,
@@ -296,7 +297,7 @@ class Gemm {
     const int64_t grain = std::max<int64_t>(4, (1 << 14) / (w.depth * NR_ + 1));
     parallel_for(a_count + b_count, grain, [&](int64_t begin, int64_t end) {
       const int64_t a_end = std::min(end, a_count), first = std::max(begin, a_count);
-      panels(kernel_.pack_a, a, a_begin + begin, a_end - begin, MR_, w.rows, packed_a_ + begin * MR_ * w.depth);
+      panels(kernel_.pack_a, a, begin, a_end - begin, MR_, w.rows, packed_a_ + begin * MR_ * w.depth);
       panels(pack_b, b, b_begin + first - a_count, end - first, NR_, w.cols,
              packed_b_ + (first - a_count) * NR_ * w.depth);
     });

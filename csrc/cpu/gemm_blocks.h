@@ -51,10 +51,9 @@ void multiply_block(const GemmKernels<T>& kernel, int64_t k, const Panels<T>& a,
     if (f.bias) f.bias += j * NR;
     for (int64_t i = block.i; i < block.i_end; ++i) {
       const int64_t height = std::min(MR, rows - i * MR);
-      const bool a_last = height < MR && a.last;
-      kernel.micro(k, a_last ? a.last : a.first + i * a.step, a_last ? 1 : a.across, a_last ? MR : a.along,
-                   b_last ? b.last : b.first + j * b.step, b_last ? NR : b.along, c + i * MR * c_row + j * NR, c_row,
-                   static_cast<int>(height), static_cast<int>(width), f);
+      kernel.micro(k, a.first + i * a.step, a.across, a.along, b_last ? b.last : b.first + j * b.step,
+                   b_last ? NR : b.along, c + i * MR * c_row + j * NR, c_row, static_cast<int>(height),
+                   static_cast<int>(width), f);
     }
   }
 }

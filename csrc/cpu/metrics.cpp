@@ -49,6 +49,45 @@ Sums add_all(const View& values, const View& weights) {
   return total;
 }
 
+// Is `label` the first largest of the row? As NumPy's argmax, with which the first NaN wins.
+template <class T>
+bool is_hit(const T* row, int64_t step, int64_t classes, int64_t label) {
+  const T value = row[label * step];
+  bool beaten = false;
+  if (value != value) {
+    for (int64_t c = 0; c < label; ++c) beaten |= row[c * step] != row[c * step];
+  } else {
+    for (int64_t c = 0; c < label; ++c) beaten |= !(row[c * step] < value);
+    for (int64_t c = label + 1; c < classes; ++c) beaten |= !(row[c * step] <= value);
+  }
+  return !beaten;
+}
+
+// Offset of element `index` in C order of the first ndim dimensions.
+int64_t offset_of(const View& v, int ndim, int64_t index) {
+  int64_t at = 0;
+  for (int d = ndim - 1; d > 0; --d) {
+    at += index % v.shape[d] * v.stride[d];
+    index /= v.shape[d];
+  }
+  return ndim ? at + index * v.stride[0] : 0;
+}
+
+template <class T, class L>
+void find_hits(const View& x, const View& labels, const View& y) {
+  const int last = x.ndim - 1;
+  const int64_t classes = x.shape[last];
+  parallel_for(y.size(), std::max<int64_t>(1, GRAIN / classes), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const L label = labels.as<L>()[offset_of(labels, last, r)];
+      const bool known = label >= L(0) && static_cast<double>(label) < static_cast<double>(classes) &&
+                         static_cast<L>(static_cast<int64_t>(label)) == label;
+      const T* row = x.as<T>() + offset_of(x, last, r);
+      y.as<bool>()[r] = known && is_hit(row, x.stride[last], classes, static_cast<int64_t>(label));
+    }
+  });
+}
+
 // Position, in C order of x, of the first element of [begin, end) that is NaN or Inf, or `end`.
 template <class T>
 int64_t first_bad(const T* x, int64_t step, int64_t begin, int64_t end) {
@@ -84,6 +123,14 @@ void accumulate(const View& sums, const View& values, const View& weights, doubl
     });
   sums.as<double>()[0] += scale * s.values;
   sums.as<double>()[sums.stride[0]] += scale * s.weights;
+}
+
+void class_hits(const View& x, const View& labels, const View& y) {
+  if (y.size() == 0) return;
+  visit_float(x.dtype, [&](auto t) {
+    visit_dtype(labels.dtype,
+                [&](auto l) { find_hits<typename decltype(t)::type, typename decltype(l)::type>(x, labels, y); });
+  });
 }
 
 void advance(const View& counter, int64_t amount, const Status* status) {

@@ -257,9 +257,11 @@ struct Indices {
   void visit(int64_t begin, int64_t end, const F& fn) const {
     const int64_t length = order.shape[order.ndim - 1], step = order.from[order.ndim - 1];
     int64_t position = begin;
+    int64_t i = begin % length;  // in its row
     for_rows(order, begin / length, (end - 1) / length + 1, [&](int64_t from, int64_t) {
-      const int64_t stop = std::min(end, (position / length + 1) * length);
-      for (; position < stop; ++position) fn(position, read(from + position % length * step));
+      for (const int64_t stop = std::min(length, i + end - position); i < stop; ++i)
+        fn(position++, read(from + i * step));
+      i = 0;
     });
   }
   const void* data;
@@ -283,6 +285,7 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
   const int64_t size = y_row.size(), length_of_y = size * size_of(y.dtype);
   const Walk w = walk(x_row, y_row);
   const int last = w.ndim - 1;
+  const bool bytes = x.dtype == y.dtype && scale == 1 && w.ndim == 1 && w.from[0] == 1;  // a row is a run of them
   const Indices index(indices);
   Lowest bad;
   parallel_for(n, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, size)), [&](int64_t begin, int64_t end) {
@@ -291,8 +294,15 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
       if (row < 0 || row >= rows) {
         bad.add(i);
         std::memset(to, 0, static_cast<size_t>(length_of_y));
-      } else if (size) {
-        const char* from = at(x, row * x.stride[0]);
+        return;
+      }
+      if (size == 0) return;
+      const char* from = at(x, row * x.stride[0]);
+      if (bytes && length_of_y == 8) {  // a label: in one move
+        std::memcpy(to, from, 8);
+      } else if (bytes) {
+        std::memcpy(to, from, static_cast<size_t>(length_of_y));
+      } else {
         for_rows(w, 0, w.rows(), [&](int64_t a, int64_t b) {
           copy_row(ends, from + a * size_of(x.dtype), w.from[last], to + b * size_of(y.dtype), 1, w.shape[last]);
         });

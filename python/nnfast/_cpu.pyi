@@ -17,6 +17,10 @@ class Plan:
     def launches(self) -> Any: ...
     def pause(self: Plan) -> None:
         """What follows is not recorded, until `resume`."""
+    def profile(
+        self: Plan, bindings: list[tuple[Slot, Any]] = ..., start: int = -1
+    ) -> tuple[list[tuple[str, float]], Any]:
+        """Runs the kernels once. Returns the time of each, as pairs (op, seconds), and what the status held."""
     def replay(
         self: Plan,
         n: int = 1,
@@ -260,6 +264,9 @@ def cast(x: np.ndarray, dtype: Any, scale: float = 1.0) -> np.ndarray:
 
 def check_finite(x: np.ndarray, *, status: np.ndarray) -> None:
     """Sets the status if x holds NaN or Inf."""
+
+def class_hits(x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Is the first largest of each row x[..., :] at the class number labels[...]? NaN counts as largest."""
 
 def clip(x: np.ndarray, p: float, q: float, *, out: np.ndarray | None = None) -> np.ndarray: ...
 def clip_gradient(dy: np.ndarray, s: np.ndarray, p: float, q: float) -> np.ndarray: ...

@@ -1740,6 +1740,11 @@ def accumulate(
     _written(sums)
 
 
+def class_hits(x: Array, labels: Array) -> Array:
+    """Is the first largest of each row x[..., :] at the class number labels[...]? NaN counts as largest."""
+    return np.argmax(x, -1) == labels
+
+
 def moving_average(
     average: Array, value: Array, *, momentum: float, scale: float = 1.0, status: Array | None = None
 ) -> None:

@@ -150,10 +150,10 @@ static void micro_tile(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col
 template <class T>
 using MicroTile = void (*)(ptrdiff_t, const T*, ptrdiff_t, ptrdiff_t, const T*, ptrdiff_t, T*, ptrdiff_t, int,
                            const GemmFinish<T>&);
-template <class T, int... ROWS>
+template <class T, bool UNIT, int... ROWS>
 INLINE MicroTile<T> micro_for(int rows, bool wide, Indices<ROWS...>) {
   static constexpr MicroTile<T> tiles[][2] = {
-      {micro_tile<T, ROWS + 1, 1, true>, micro_tile<T, ROWS + 1, GEMM_NV, true>}...};
+      {micro_tile<T, ROWS + 1, 1, UNIT>, micro_tile<T, ROWS + 1, GEMM_NV, UNIT>}...};
   return tiles[rows - 1][wide];
 }
 
@@ -161,8 +161,9 @@ template <class T>
 static void micro(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
                   ptrdiff_t c_row, int rows, int cols, const GemmFinish<T>& finish) {
   const bool wide = cols > LANES<T>;  // one vector may be enough: no sums that nobody wants
-  const MicroTile<T> strided = wide ? micro_tile<T, GEMM_MR, GEMM_NV, false> : micro_tile<T, GEMM_MR, 1, false>;
-  const MicroTile<T> tile = a_row == 1 ? micro_for<T>(rows, wide, typename CountTo<GEMM_MR>::type{}) : strided;
+  using Rows = typename CountTo<GEMM_MR>::type;
+  const MicroTile<T> tile =
+      a_row == 1 ? micro_for<T, true>(rows, wide, Rows{}) : micro_for<T, false>(rows, wide, Rows{});
   tile(k, a, a_row, a_col, b, b_row, c, c_row, cols, finish);
 }
 

@@ -8,11 +8,6 @@ from nnfast.metrics.metric import tensors
 from nnfast.tensor import Tensor
 
 
-def _class_numbers(p: Tensor, dtype: Any) -> Tensor:
-    """Where the largest of each row stands, as floats: kernels compare them, as everything in a training step."""
-    return ops.cast(ops.argmax(p, axis=-1), dtype)
-
-
 def _equal(y_true: Any, y_pred: Any) -> Tensor:
     return ops.equal(*losses.matched("accuracy", y_true, y_pred))
 
@@ -25,7 +20,7 @@ def _categorical(y_true: Any, y_pred: Any) -> Tensor:
             f"Received: y_true.shape={t.shape}, y_pred.shape={p.shape}. "
             "For class numbers use sparse_categorical_accuracy"
         )
-    return ops.equal(_class_numbers(t, "float64"), _class_numbers(p, "float64"))
+    return ops.class_hits(p, ops.argmax(t, axis=-1))
 
 
 def _labels(name: str, other: str, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
@@ -43,7 +38,7 @@ def _labels(name: str, other: str, y_true: Any, y_pred: Any) -> tuple[Tensor, Te
 
 def _sparse(y_true: Any, y_pred: Any) -> Tensor:
     t, p = _labels("sparse_categorical_accuracy", "categorical_accuracy", y_true, y_pred)
-    return ops.equal(t, _class_numbers(p, t.dtype if t.dtype.kind == "f" else "float64"))
+    return ops.class_hits(p, t)
 
 
 def _binary(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Tensor:

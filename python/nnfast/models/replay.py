@@ -44,13 +44,10 @@ class StepPlan:
 
     def gather(self, source: "Source") -> Batch:
         """A batch, its arrays reached through slots: what a capture begins with."""
-        order = self.slot(source.order)
+        rows = ops.next_rows(self.slot(source.order), self.cursor, self.rows)
         parts = []
         for structure, leaves, dtypes in zip(source.parts, source.arrays, source.dtypes):
-            made = [
-                None if a is None else ops.rows_of(self.slot(a), order, self.cursor, self.rows, d)
-                for a, d in zip(leaves, dtypes)
-            ]
+            made = [None if a is None else ops.rows_of(self.slot(a), rows, d) for a, d in zip(leaves, dtypes)]
             parts.append(pack(structure, made))
         return parts[0], parts[1], parts[2]
 

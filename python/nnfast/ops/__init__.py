@@ -101,6 +101,7 @@ from nnfast.ops.optimizer_steps import (
     advance,
     average_weights,
     check_finite,
+    class_hits,
     clip_gradients,
     every_nth,
     ftrl,
@@ -127,7 +128,7 @@ from nnfast.ops.shape import (
     swapaxes,
     transpose,
 )
-from nnfast.ops.slots import counter, put_rows, rows_of, slot
+from nnfast.ops.slots import counter, next_rows, put_rows, rows_of, slot
 from nnfast.ops.softmax import log_softmax, sigmoid_xent, softmax, softmax_xent, softmax_xent_with_correct
 from nnfast.ops.status import (
     BAD_INDEX,
@@ -178,6 +179,7 @@ __all__ = [
     "broadcast_to",
     "cast",
     "check_finite",
+    "class_hits",
     "clip",
     "clip_gradients",
     "concat",
@@ -254,6 +256,7 @@ __all__ = [
     "neg",
     "negative",
     "new_status",
+    "next_rows",
     "normal",
     "not_equal",
     "one_hot",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnfast import device
-from nnfast.tensor import Tensor, as_array
+from nnfast.tensor import Tensor, as_array, wrap
 
 
 def _data(x: Any) -> Any:
@@ -529,6 +529,28 @@ def accumulate(sums: Any, values: Any, weights: Any = None, *, scale: float = 1.
         if weights.dtype.kind != "f":
             weights = k.cast(weights, "float64")
     k.accumulate(_data(sums), as_array(values, name="accumulate"), weights, scale=scale, status=status)
+
+
+def class_hits(predictions: Any, labels: Any) -> Tensor:
+    """Whether the largest of each row of predictions (..., classes), the first of equals, is at its class number.
+
+    Args:
+        predictions: floats.
+        labels: class numbers (...), integers or floats. What is no class is no hit.
+
+    Returns:
+        bool (...).
+
+    >>> import nnfast
+    >>> nnfast.ops.class_hits([[0.2, 0.8], [0.6, 0.4]], [1, 1]).tolist()
+    [True, False]
+    """
+    return wrap(device.kernels.class_hits(_floats(predictions), as_array(labels, name="class_hits")))
+
+
+def _floats(x: Any) -> Any:
+    a = as_array(x, name="class_hits")
+    return a if a.dtype.kind == "f" else device.kernels.cast(a, "float64")
 
 
 def advance(counter: Any, amount: int = 1, *, status: Any = None) -> None:

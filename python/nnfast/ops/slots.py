@@ -14,16 +14,20 @@ def slot(array: Any) -> Any:
     return device.kernels.Slot(array)
 
 
-def rows_of(source: Any, order: Any, cursor: Variable, n: int, dtype: Any = None) -> Tensor:
-    """The rows order[cursor], ..., order[cursor + n - 1] of a source; both are slots.
+def next_rows(order: Any, cursor: Variable, n: int) -> Any:
+    """Which rows a step takes: order[cursor], ..., order[cursor + n - 1], of a slot, as an array."""
+    return device.kernels.next_rows(order, cursor.data, n)
+
+
+def rows_of(source: Any, rows: Any, dtype: Any = None) -> Tensor:
+    """These rows of a slot's array, converted to dtype.
 
     >>> import numpy as np, nnfast
     >>> data, order = nnfast.ops.slot(np.array([[1.0], [2.0], [3.0]])), nnfast.ops.slot(np.array([2, 0, 1]))
-    >>> nnfast.ops.rows_of(data, order, nnfast.ops.counter(1), 2).tolist()
+    >>> nnfast.ops.rows_of(data, nnfast.ops.next_rows(order, nnfast.ops.counter(1), 2)).tolist()
     [[1.0], [2.0]]
     """
-    k = device.kernels
-    return wrap(k.take_rows(source, k.next_rows(order, cursor.data, n), dtype=dtype))
+    return wrap(device.kernels.take_rows(source, rows, dtype=dtype))
 
 
 def put_rows(x: Tensor, target: Any, cursor: Variable) -> None:
