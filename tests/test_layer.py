@@ -1,5 +1,6 @@
 """Layer: what every layer does, whatever it computes."""
 
+import copy
 import threading
 
 import numpy as np
@@ -273,6 +274,53 @@ def test_frozen_before_it_is_built(device):
     assert layer.trainable_weights == [] and not layer.kernel.trainable
     layer.trainable = True
     assert len(layer.trainable_weights) == 2
+
+
+def test_what_a_layer_holds_is_found_again_after_each_change():
+    """Layers remember what was found below them."""
+
+    class Holder(nnfast.Model):
+        def call(self, x):
+            return x
+
+    def dense():
+        layer = layers.Dense(2, use_bias=False)
+        layer.build((None, 3))
+        return layer
+
+    def found():
+        return len(root.weights), [m.name for m in root.metrics]
+
+    root, child = Holder(), Holder()
+    assert found() == (0, [])
+    root.child = child
+    child.one = dense()
+    assert found() == (1, [])
+    root.many, child.table = [], {}
+    assert found() == (1, [])
+    root.many.append(dense())
+    assert found() == (2, [])
+    child.table["a"] = [dense()]
+    assert found() == (3, [])
+    child.table["a"][0] = child.one  # another layer in the place of one, by the same number of them
+    assert found() == (2, [])
+    root.many[0] = child.one
+    assert found() == (1, [])
+    child.seen = nnfast.metrics.Mean("seen")
+    root.several = [nnfast.metrics.Sum("total")]
+    assert found() == (1, ["total", "seen"])
+    root.several.clear()
+    assert found() == (1, ["seen"])
+    del child.seen
+    child.one = None
+    root.many.clear()
+    assert found() == (1, [])  # the table still has it
+    child.table = None
+    assert found() == (0, [])
+    root.child = dense()
+    twin = copy.deepcopy(root)
+    root.child = None
+    assert found() == (0, []) and len(twin.weights) == 1
 
 
 def test_get_and_set_weights(device):

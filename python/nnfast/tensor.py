@@ -12,6 +12,7 @@ from nnfast import config, device, graph
 from nnfast.tape import Node, backward, leaf
 
 _DTYPES = {"bool", "float32", "float64", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
+_NATIVE = frozenset(map(np.dtype, _DTYPES))
 
 
 def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
@@ -20,6 +21,8 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
     Python floats become `config.floatx()`; arrays keep their dtype. Anything else (complex, strings, objects, ragged
     lists) is a TypeError or ValueError under the tag `name`.
     """
+    if value.__class__ is np.ndarray and value.dtype in _NATIVE and (dtype is None or dtype is value.dtype):
+        return value
     if isinstance(value, Tensor):
         to = value.dtype if dtype is None else np.dtype(dtype)
         if to != value.dtype or isinstance(value, Variable):  # of a Variable the values of now: they change in place

@@ -113,16 +113,17 @@ class CallbackList:
     def listeners(self, hook: str) -> list[Callable[..., None]]:
         """The bound methods of the callbacks that override `hook`."""
         if hook not in self._hooks:
-            names = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
-            self._hooks[hook] = [
-                getattr(c, hook)
-                for c in self.callbacks
-                if any(
-                    getattr(type(c), n, None) is not getattr(Callback, n) or n in vars(c)
-                    for n in {hook, names.get(hook, hook)}
-                )
-            ]
+            old = _OLD.get(hook, hook)
+            self._hooks[hook] = [getattr(c, hook) for c in self.callbacks if _defines(c, hook) or _defines(c, old)]
         return self._hooks[hook]
+
+
+_OLD = {"on_train_batch_begin": "on_batch_begin", "on_train_batch_end": "on_batch_end"}
+
+
+def _defines(callback: Callback, hook: str) -> bool:
+    """Does its class, or it alone, have this hook anew?"""
+    return getattr(type(callback), hook) is not getattr(Callback, hook) or hook in vars(callback)
 
 
 def numbers(logs: Mapping[str, Any]) -> dict[str, float]:

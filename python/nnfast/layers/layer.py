@@ -206,7 +206,8 @@ class Layer(graph.Watched):
     _given: Any = ((), {})  # what __init__ of a class of the user was given
     _build_shapes: dict[str, Any] | None = None  # by those names, where there are several
     # Attributes that hold no layers and variables of our own.
-    _untracked = frozenset({"_given", "_frozen", "_losses", "_nodes"})
+    _untracked = frozenset({"_given", "_frozen", "_losses", "_nodes", "_found"})
+    _found: "Tree | None" = None  # what `_tree` found last
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -263,6 +264,19 @@ class Layer(graph.Watched):
                 raise ValueError(f"[{self.name}] {key} is not supported. Received: {key}={value!r}. Leave it out")
             hint = f" It is called {_RENAMED[key]} now." if key in _RENAMED else _near(key, type(self))
             raise TypeError(f"[{type(self).__name__}] unknown argument. Received: {key}={value!r}.{hint}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        plain = type(value) in _PLAIN and type(self.__dict__.get(name)) in _PLAIN
+        super().__setattr__(name, value)
+        if not plain and name not in self._untracked:
+            Tree.mark = object()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        Tree.mark = object()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_found": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Of copies and pickles: their Variables are others."""
@@ -590,26 +604,19 @@ class Layer(graph.Watched):
 
     def _own(self) -> tuple[list["Layer"], list[Variable]]:
         """Sub-layers and Variables among the attributes, in the order in which they were set, each once."""
-        layers: dict[int, Layer] = {}
-        variables: dict[int, Variable] = {}
-        for key, value in self.__dict__.items():
-            if type(value) not in _PLAIN and key not in self._untracked:
-                _collect(value, layers, variables)
-        return list(layers.values()), list(variables.values())
+        found = _Attributes(self)
+        return list(found.layers.values()), list(found.variables.values())
 
     def _tree(self) -> list[tuple["Layer", list[Variable]]]:
         """This layer and all below it, each once, parents first; with the Variables of each."""
-        found: dict[int, tuple[Layer, list[Variable]]] = {}
+        return self._look().layers
 
-        def visit(layer: Layer) -> None:
-            if id(layer) not in found:
-                children, variables = layer._own()
-                found[id(layer)] = layer, variables
-                for child in children:
-                    visit(child)
-
-        visit(self)
-        return list(found.values())
+    def _look(self) -> "Tree":
+        """The same and what else the attributes hold, looked up again only where something may have changed."""
+        found = self._found
+        if found is None or not found.current:
+            found = self._found = Tree(self)
+        return found
 
     def _flatten_layers(self) -> list["Layer"]:
         """This layer and all below it, each once, parents first."""
@@ -861,16 +868,79 @@ def _declared_shape(kwargs: dict[str, Any]) -> Shape | None:
 _PLAIN = frozenset({str, int, float, bool, type(None), FunctionType, np.ndarray, *(type(np.dtype(t)) for t in "fd")})
 
 
-def _collect(value: Any, layers: dict[int, Layer], variables: dict[int, Variable]) -> None:
-    """Adds the layers and Variables in an attribute, by identity."""
-    if isinstance(value, Variable):
-        variables.setdefault(id(value), value)
-    elif isinstance(value, Layer):
-        layers.setdefault(id(value), value)
-    elif isinstance(value, (list, tuple, dict)):
-        for v in value.values() if isinstance(value, dict) else value:
-            if type(v) not in _PLAIN:
-                _collect(v, layers, variables)
+class _Attributes:
+    """What the attributes of a layer hold, by identity: lists, tuples and dicts are looked into.
+
+    Attributes:
+        layers, variables: the sub-layers and Variables.
+        others: objects of no plain type.
+        containers: the lists and dicts, each with what was in it.
+    """
+
+    def __init__(self, layer: Layer):
+        self.layers: dict[int, Layer] = {}
+        self.variables: dict[int, Variable] = {}
+        self.others: list[Any] = []
+        self.containers: list[tuple[Any, tuple[Any, ...]]] = []
+        for key, value in layer.__dict__.items():
+            if type(value) not in _PLAIN and key not in layer._untracked:
+                self._add(value)
+
+    def _add(self, value: Any) -> None:
+        if isinstance(value, Variable):
+            self.variables.setdefault(id(value), value)
+        elif isinstance(value, Layer):
+            self.layers.setdefault(id(value), value)
+        elif isinstance(value, (list, tuple, dict)):
+            inside = tuple(value.values() if isinstance(value, dict) else value)
+            if not isinstance(value, tuple):
+                self.containers.append((value, inside))
+            for v in inside:
+                if type(v) not in _PLAIN:
+                    self._add(v)
+        else:
+            self.others.append(value)
+
+
+class Tree:
+    """A layer and all below it, as they were found.
+
+    Attributes:
+        mark: another object whenever an attribute of some layer changes that may hold what a tree has.
+        layers: each layer once, parents first; with its Variables.
+        others: what else the attributes hold, Metrics among them.
+    """
+
+    mark = object()
+
+    def __init__(self, root: Layer):
+        self._mark = Tree.mark
+        self._containers: list[tuple[Any, tuple[Any, ...]]] = []
+        self.layers: list[tuple[Layer, list[Variable]]] = []
+        self.others: list[Any] = []
+        self._visit(root, set())
+
+    def _visit(self, layer: Layer, seen: set[int]) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        own = _Attributes(layer)
+        self.layers.append((layer, list(own.variables.values())))
+        self.others += own.others
+        self._containers += own.containers
+        for child in own.layers.values():
+            self._visit(child, seen)
+
+    @property
+    def current(self) -> bool:
+        """Would another look find the same?"""
+        if self._mark is not Tree.mark:
+            return False
+        for container, inside in self._containers:
+            now = container.values() if isinstance(container, dict) else container
+            if len(now) != len(inside) or not all(map(operator.is_, now, inside)):
+                return False
+        return True
 
 
 _CONTAINERS = (list, tuple, dict)

@@ -123,7 +123,7 @@ class Model(Layer):
     _untracked = (
         Layer._untracked
         | {"_graph", "_loss", "_compiled_metrics", "_compile_arguments"}
-        | {"_plans", "_at_once", "_seen", "_eager", "_foreign"}
+        | {"_plans", "_at_once", "_seen", "_eager", "_foreign", "history"}
     )
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -382,7 +382,7 @@ class Model(Layer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no plans: those belong to this model's memory."""
-        return {**vars(self), "_plans": {}, "_at_once": {}, "_seen": {}, "_foreign": None}
+        return {**super().__getstate__(), "_plans": {}, "_at_once": {}, "_seen": {}, "_foreign": None}
 
     def _forget_plans(self) -> None:
         self._plans: dict[Any, StepPlan] = {}  # see models/replay.py
@@ -437,10 +437,9 @@ class Model(Layer):
         found: list[metric_room.Metric] = [] if self._loss_tracker is None else [self._loss_tracker]
         found += [] if self._compiled_metrics is None else self._compiled_metrics.metrics
         found += [] if self._loss is None else self._loss.trackers
-        for layer in self._flatten_layers():
-            for key, value in vars(layer).items():
-                if key not in layer._untracked:
-                    found += [m for m in _metrics_in(value) if not any(m is other for other in found)]
+        for m in self._look().others:
+            if isinstance(m, metric_room.Metric) and not any(m is other for other in found):
+                found.append(m)
         return found
 
     @property
@@ -823,8 +822,15 @@ class Model(Layer):
 
     def _check_weights(self) -> None:
         """The last step's gradients meet no loss that would show them."""
-        for v in self.trainable_variables:
-            if v.dtype.kind == "f" and not np.isfinite(v.data).all():
+        self._status[:] = 0
+        weights = self.trainable_variables
+        for v in weights:
+            ops.check_finite(v.data, self._status)
+        if not self._status[0]:
+            return
+        self._status[:] = 0
+        for v in weights:
+            if not np.isfinite(v.data).all():
                 raise ValueError(
                     f"[fit] the weight '{v.path}' holds NaN or Inf after the last batch. Received: a loss that is "
                     "finite, with a gradient or step that is not. Lower the learning rate, give the optimizer "
@@ -1129,15 +1135,6 @@ def _refuse_arguments(args: Any) -> None:
 def _shapes(tensors: list[Any]) -> Any:
     shapes = [t.shape for t in tensors]
     return shapes[0] if len(shapes) == 1 else shapes
-
-
-def _metrics_in(value: Any) -> list[metric_room.Metric]:
-    """The Metrics in an attribute."""
-    if isinstance(value, metric_room.Metric):
-        return [value]
-    if isinstance(value, (list, tuple, dict)):
-        return [v for v in flatten(value) if isinstance(v, metric_room.Metric)]
-    return []
 
 
 def _verbosity(verbose: Any) -> int:
