@@ -72,7 +72,7 @@ def run(
         for name in dict.fromkeys(sections):
             done: list[Row] = list(import_module(f"nnfast.bench.{name}").run(bench))
             if done:
-                result["sections"][name] = section(done, time.strftime("%Y-%m-%d"))
+                result["sections"][name] = section(done, time.strftime("%Y-%m-%d"), bench.notes)
                 show("\n".join([f"\n{name}", table(done), *bench.notes]))
                 bench.notes.clear()
     finally:

@@ -1,5 +1,5 @@
 """The training step through `fit`: the course's MLP (784-512-10, batch 128, RMSprop), its CNN (003-18, batch 50, Adam)
-and a small net (64-32-10, batch 32), against PyTorch eager, JAX jit and Keras's fit on each of its backends.
+and a small net (64-32-10, batch 32), against PyTorch eager and compiled, JAX jit, and Keras's fit on each backend.
 
 A call is a run of STEPS steps on random data with the same start for everyone; times are those of one step. Before
 anything is timed, the losses of the first steps are held to each other, to 5 %: PyTorch's RMSprop and Adam put epsilon
@@ -53,6 +53,7 @@ def contenders(net: Net) -> Contenders:
         made["torch"] = torch_eager(torch, net, start, x, y)
         if len(net.shape) == 3:
             made["torch channels_last"] = torch_eager(torch, net, start, x, y, channels_last=True)
+        made["torch compile"] = Remote("torch", torch_compiled, net, start, x, y)
     if found("jax") and len(net.shape) == 1:
         made["jax jit"] = Remote("jax", jax_jit, net, start, x, y)
         made["jax fori_loop"] = Remote("jax", jax_loop, net, start, x, y)
@@ -143,7 +144,16 @@ def torch_net(torch: Any, net: Net, start: Any) -> Any:
     return made
 
 
-def torch_eager(torch: Any, net: Net, start: Any, x: Any, y: Any, channels_last: bool = False) -> Callable[[], float]:
+def torch_compiled(net: Net, start: Any, x: Any, y: Any) -> Callable[[], float]:
+    """With forward, loss, backward and the optimizer's step compiled; in a process of its own, for it starts others."""
+    import torch
+
+    return torch_eager(torch, net, start, x, y, compiled=torch.compile)
+
+
+def torch_eager(
+    torch: Any, net: Net, start: Any, x: Any, y: Any, channels_last: bool = False, compiled: Any = lambda f: f
+) -> Callable[[], float]:
     made = torch_net(torch, net, start)
     inputs = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x)
     if channels_last:
@@ -155,6 +165,12 @@ def torch_eager(torch: Any, net: Net, start: Any, x: Any, y: Any, channels_last:
     else:
         step = torch.optim.Adam(made.parameters(), lr=1e-3, eps=1e-7)
 
+    @compiled
+    def loss_of(xb: Any, yb: Any) -> Any:
+        z = made(xb)
+        return loss_function(z, yb), z
+
+    change = compiled(step.step)
     first = [p.detach().clone() for p in made.parameters()]
 
     def restart() -> None:
@@ -171,10 +187,9 @@ def torch_eager(torch: Any, net: Net, start: Any, x: Any, y: Any, channels_last:
         for i in range(0, len(labels), net.batch):
             xb, yb = inputs[i : i + net.batch], labels[i : i + net.batch]
             step.zero_grad(set_to_none=True)
-            z = made(xb)
-            loss = loss_function(z, yb)
+            loss, z = loss_of(xb, yb)
             loss.backward()
-            step.step()
+            change()
             total += loss.item()
             correct += (z.argmax(1) == yb).sum().item()
         return total * net.batch / len(labels)

@@ -1,12 +1,11 @@
-"""What a step costs beyond its kernels: a training step by every way there is, `predict` of one row, and the time of a
-step after thousands of others.
+"""What a step costs beyond its kernels: a training step by every way there is, and `predict` of one row. And whether
+its speed holds: see `robust`.
 
 - "step": `fit` of STEPS steps; the plan that it replays, alone, in one call for all (replay(n): C++ and nothing else)
   and in one call a step (replay(1)); the same with `train_on_batch`, and that with `run_eagerly=True`, where Python
   runs every op. Against PyTorch eager, JAX with one compiled call a step and with one for all, and Keras. What is more
   than replay(n) is Python.
 - "predict of one row": against PyTorch's call and Keras's `predict`.
-- "step 5000": against a network that has made 50 steps; its weights and optimizer state have no subnormal numbers yet.
 """
 
 from __future__ import annotations
@@ -15,15 +14,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from nnfast.bench import fit, machine
+from nnfast.bench import fit, robust
 from nnfast.bench.fit import NETS, Net
-from nnfast.bench.peers import Local, Remote, found, keras_kinds, load
-from nnfast.bench.timing import Bench, Contenders, Row, summary
+from nnfast.bench.peers import Remote, found, keras_kinds, load
+from nnfast.bench.timing import Bench, Contenders, Row
 from nnfast.models.data import ArrayData, Pending
 from nnfast.models.replay import Source
 
 STEPS = 100
-LATE = 5000
 
 
 def run(bench: Bench) -> Iterator[Row]:
@@ -33,8 +31,7 @@ def run(bench: Bench) -> Iterator[Row]:
             yield row
     for name in ("small 64-32-10", "mlp 784-512-10"):
         yield from bench.compare(f"predict of one row, {name}", partial(one_row, NETS[name]))
-    for name in ("small 64-32-10", "mlp 784-512-10"):
-        yield from late(bench, f"step {500 if bench.quick else LATE}, {name}", NETS[name])
+    yield from robust.run(bench)
 
 
 def steps(net: Net) -> Contenders:
@@ -125,26 +122,3 @@ def _torch_row(torch: Any, net: Net, start: Any, x: Any) -> Callable[[], Any]:
 
 def keras_predict(net: Net, start: Any, x: Any) -> Callable[[], Any]:
     return partial(fit.keras_net(net, start).predict, x, verbose=0)
-
-
-def late(bench: Bench, name: str, net: Net) -> Iterator[Row]:
-    """Of two copies of a network in turns: one has made thousands of steps, the other is new each time."""
-    if not bench.wanted(name):
-        return
-    x, y, start = fit.data(net)
-    for count in bench.threads:
-        bench.tell(f"{name}, {count} thread{'s' * (count > 1)}")
-        machine.set_threads(count)
-        old = fit.ours(net, start, x, y)
-        for _ in range((500 if bench.quick else LATE) // fit.STEPS):
-            old()
-        samples: dict[str, Any] = {"nnfast": [], "at step 50": []}
-        for _ in range(5 if bench.quick else 25):
-            young = fit.ours(net, start, x, y)
-            for who, train in (("at step 50", young), ("nnfast", old)):
-                for _ in range(2):  # steps 1 to 40 of the new one; both find their data in the caches
-                    train()
-                samples[who].append(Local(train).sample(1))
-        timings = {who: summary(s, fit.STEPS) for who, s in samples.items()}
-        yield Row(name, count, len(samples["nnfast"]), 0, timings)
-    machine.set_threads(machine.cores())

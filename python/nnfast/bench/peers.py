@@ -19,6 +19,7 @@ from nnfast.bench import machine
 
 # What a process of this kind is given before anything is loaded. Nothing here is to be measured on a GPU.
 KINDS = {
+    "torch": {"CUDA_VISIBLE_DEVICES": ""},
     "jax": {"JAX_PLATFORMS": "cpu"},
     "keras (jax)": {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     "keras (torch)": {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""},

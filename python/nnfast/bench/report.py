@@ -44,7 +44,7 @@ def table(rows: Sequence[Row]) -> str:
         faults = "/".join(f"{t.faults:.0f}" for t in r.timings.values())
         lines.append(
             f"{r.name:{width}} {r.threads:3d} {times} {_speed(r):>10} {share:>6} {ratio:16}  {r.best_peer or '':10} "
-            f"{faults}"
+            f"{faults} {_bar(r)}".rstrip()
         )
     for count in sorted({r.threads for r in rows}):
         if mean := geomean(rows, count):
@@ -55,10 +55,16 @@ def table(rows: Sequence[Row]) -> str:
 def _block(r: Row) -> str:
     """A row with a line for each contender."""
     ratio = f": ratio {r.ratio:.2f} to {r.best_peer} (of the fastest samples {r.fastest_ratio:.2f})" if r.ratio else ""
+    ratio += f", {_bar(r)}" if r.bar else ""
     lines = [f"{r.name}, {r.threads} thread{'s' * (r.threads > 1)}{ratio}"]
     for who, t in r.timings.items():
         lines.append(f"    {who:26} {t.seconds * 1e6:12,.1f} µs ±{t.spread / 2:3.0%}  {t.faults:.0f} page faults")
     return "\n".join(lines)
+
+
+def _bar(r: Row) -> str:
+    """What the ratio should reach, and whether it does."""
+    return f"bar {r.bar:.2f}{'' if r.ratio and r.ratio >= r.bar else ': MISSED'}" if r.bar else ""
 
 
 def _time(t: Any) -> str:
@@ -75,9 +81,14 @@ def _speed(r: Row) -> str:
 # ---- as JSON ----
 
 
-def section(rows: Sequence[Row], date: str) -> dict[str, Any]:
+def section(rows: Sequence[Row], date: str, notes: Sequence[str] = ()) -> dict[str, Any]:
     means = {str(n): geomean(rows, n) for n in sorted({r.threads for r in rows})}
-    return {"date": date, "geomean": {n: g for n, g in means.items() if g}, "rows": [r.json() for r in rows]}
+    return {
+        "date": date,
+        "geomean": {n: g for n, g in means.items() if g},
+        "rows": [r.json() for r in rows],
+        "notes": list(notes),
+    }
 
 
 def rows_of(result: dict[str, Any]) -> dict[tuple[str, str, int], Row]:

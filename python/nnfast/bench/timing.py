@@ -49,6 +49,7 @@ class Row:
     gigaflop: float | None = None  # of one call
     gigabyte: float | None = None  # that one call must read and write
     peaks: dict[str, float] = field(default_factory=dict)  # at best, per second: "gigaflops", "gigabytes"
+    bar: float | None = None  # what the ratio should reach
 
     @property
     def best_peer(self) -> str | None:
