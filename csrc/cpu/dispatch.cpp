@@ -30,7 +30,9 @@ extern const KernelTable table;
 namespace simulated {
 extern const KernelTable table;
 }
-#if defined(__x86_64__)
+namespace neon {
+extern const KernelTable table;
+}
 namespace avx2 {
 extern const KernelTable table;
 }
@@ -44,22 +46,21 @@ extern const PieceConv conv_medium;
 namespace amx {
 extern const PieceGemm gemm_high, gemm_medium;
 }
-#endif
 
 namespace {
-bool always() { return true; }
+[[maybe_unused]] bool always() { return true; }
 #if defined(__x86_64__)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-bool has_avx512() {
+[[maybe_unused]] bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+[[maybe_unused]] bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
-bool has_avx512_bf16() {
+[[maybe_unused]] bool has_avx512_bf16() {
   unsigned a, b, c, d;
   return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
 }
 // The CPU has tiles, the system saves them, and lets this process use them: Linux wants to be asked.
-bool has_amx() {
+[[maybe_unused]] bool has_amx() {
 #if defined(__linux__)
   unsigned a, b, c, d;
   if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 22 & 1) || !(d >> 24 & 1)) return false;
@@ -72,7 +73,7 @@ bool has_amx() {
   return false;
 #endif
 }
-bool wants_amx() {
+[[maybe_unused]] bool wants_amx() {
   static const bool wanted = [] {
     const char* value = std::getenv("NNFAST_AMX");
     return value && std::strcmp(value, "1") == 0;
@@ -106,13 +107,21 @@ const KernelTable* best() {
 }
 }  // namespace
 
+// HAS_<isa>: it is built (CMake's NNFAST_ISAS).
 const IsaRow isa_rows[] = {
-#if defined(__x86_64__)
+#ifdef HAS_avx512
     {&avx512::table, has_avx512, true},
+#endif
+#ifdef HAS_avx2
     {&avx2::table, has_avx2, true},
 #endif
+#ifdef HAS_neon
+    {&neon::table, always, true},  // every 64-bit ARM has it
+#endif
     {&portable::table, always, true},
+#ifdef HAS_simulated
     {&simulated::table, always, false},
+#endif
 };
 const int isa_count = sizeof isa_rows / sizeof isa_rows[0];
 
@@ -131,11 +140,13 @@ void use_isa(const char* name) {
 }
 
 namespace {
+#ifdef HAS_simulated
 constexpr PieceUnit simulated_amx_unit = {"simulated_amx", &simulated_amx::gemm_high, &simulated_amx::gemm_medium,
                                           nullptr};
 constexpr PieceUnit simulated_bf16_unit = {"simulated_bf16", nullptr, &simulated_bf16::gemm_medium,
                                            &simulated_bf16::conv_medium};
-#if defined(__x86_64__)
+#endif
+#ifdef HAS_avx512
 constexpr PieceUnit amx_unit = {"amx", &amx::gemm_high, &amx::gemm_medium, nullptr};
 constexpr PieceUnit avx512_bf16_unit = {"avx512_bf16", nullptr, &avx512_bf16::gemm_medium, &avx512_bf16::conv_medium};
 #endif
@@ -143,14 +154,17 @@ constexpr PieceUnit avx512_bf16_unit = {"avx512_bf16", nullptr, &avx512_bf16::ge
 
 // AMX has been tested by its simulation alone, so it waits for NNFAST_AMX=1.
 const PieceRow piece_rows[] = {
-#if defined(__x86_64__)
+#ifdef HAS_avx512
     {&amx_unit, &avx512::table, has_amx, wants_amx},
     {&avx512_bf16_unit, &avx512::table, has_avx512_bf16, always},
 #endif
+#ifdef HAS_simulated
     {&simulated_amx_unit, &simulated::table, always, always},
     {&simulated_bf16_unit, &simulated::table, always, always},
+#endif
+    {},
 };
-const int piece_count = sizeof piece_rows / sizeof piece_rows[0];
+const int piece_count = sizeof piece_rows / sizeof piece_rows[0] - 1;  // the last row, which no build lacks, is empty
 
 const PieceUnit* piece_unit() {
   const PieceUnit* unit = unit_in_use.load(std::memory_order_acquire);
