@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nnfast import bench, cli
-from nnfast.bench import machine, report, timing
+from nnfast.bench import machine, report, robust, timing
 from nnfast.bench.peers import Remote
 from nnfast.bench.timing import Bench, Row, Timing
 
@@ -86,7 +86,10 @@ def test_the_command_end_to_end(tmp_path):
         ("ops", "take_rows", ["take_rows 128x784", "take_rows 128x784 of bytes, scaled"]),
         ("fit", "small", ["small 64-32-10"]),
         ("overhead", "predict of one row, small", ["predict of one row, small 64-32-10"]),
-        ("overhead", "step 500, small", ["step 500, small 64-32-10"]),
+        ("overhead", "step 500, mlp 784-512-10, adam", ["step 500, mlp 784-512-10, adam, dead units"]),
+        ("overhead", "subnormal state, mlp 784-512-10, m", ["subnormal state, mlp 784-512-10, momentum, dead units"]),
+        ("overhead", "beside a busy process, small", ["beside a busy process, small 64-32-10"]),
+        ("overhead", "4 threads for each core, small", ["4 threads for each core, small 64-32-10"]),
     ],
 )
 def test_sections_measure(section, rows, expected, only_numpy, capsys):
@@ -99,6 +102,19 @@ def test_sections_measure(section, rows, expected, only_numpy, capsys):
     for name in expected:
         (line,) = [line for line in lines if line[: len(max(expected, key=len))].rstrip() == name]
         assert "±" in line
+
+
+def test_memory_is_flat():
+    says = robust.memory(Bench(quick=True))
+    grown = re.findall(r"([-+][\d.]+) MiB in", says)
+    assert len(grown) == 2 and all(float(g) < 2 for g in grown), says
+
+
+def test_a_bar_is_printed_with_its_row():
+    times = {"nnfast": Timing(2.0, 0.1, 2.0, 0), "alone": Timing(1.0, 0.1, 1.0, 0)}
+    rows = [Row("a", 1, 5, 0, times, bar=bar) for bar in (0.4, 0.6, None)]
+    met, missed, none = bench.table(rows).splitlines()[1:4]
+    assert met.endswith("bar 0.40") and missed.endswith("bar 0.60: MISSED") and "bar" not in none
 
 
 def test_overhead_says_where_a_step_goes(only_numpy, capsys):

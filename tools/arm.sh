@@ -30,7 +30,7 @@ fi
 
 cmake -S . -B "$build/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNNFAST_INPLACE=OFF -DNNFAST_WERROR=ON \
   -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
-  -DNNFAST_ISAS=neon -DNNFAST_CUDA=OFF -DPYTHON_MODULE_EXTENSION=.cpython-311-aarch64-linux-gnu.so \
+  -DNNFAST_ISAS=neon -DNNFAST_CUDA=OFF -DNNFAST_EMULATOR=OFF -DPYTHON_MODULE_EXTENSION=.cpython-311-aarch64-linux-gnu.so \
   -DPython_EXECUTABLE="$(python -c 'import sys; print(sys.executable)')" \
   -DPython_INCLUDE_DIR="$root/usr/include/python3.11" \
   -DCMAKE_CXX_FLAGS="-isystem $root/usr/include" >/dev/null

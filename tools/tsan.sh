@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The thread pool, the replays and what threads do to each other, under ThreadSanitizer. Only the portable instruction
-# set is built: the others cut their work in the same places. tools/tsan.sh [build folder] [pytest arguments]
+# Replays, kernels on several threads and threads that share a model, under ThreadSanitizer. (tests/test_runtime.py has
+# the pool and the allocator alone under it, every day.) Only the portable instruction set is built: the others cut their
+# work in the same places. tools/tsan.sh [build folder] [pytest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/tsan}
 shift || true
-python -m pytest -q -p no:cacheprovider tests/test_runtime.py -k "thread"  # the pool and the allocator alone, in C++
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNNFAST_SANITIZE=thread -DNNFAST_ISAS=portable \
-  -DNNFAST_INPLACE=OFF >/dev/null
+  -DNNFAST_INPLACE=OFF -DNNFAST_EMULATOR=OFF >/dev/null
 cmake --build "$build" -j 2 --target _cpu | tail -1
 rm -rf "$build/site" && mkdir -p "$build/site" && cp -r python/nnfast "$build/site/nnfast"
 rm -f "$build"/site/nnfast/_*.so
