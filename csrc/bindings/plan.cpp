@@ -262,7 +262,8 @@ View in_or_slot(Call& call, py::handle object, const char* name, const View*& fr
 }
 
 void bind_plan(py::module_& m) {
-  py::class_<Slot>(m, "Slot", py::module_local(), "A place for an array with rows, which a plan reaches when it is replayed.")
+  py::class_<Slot>(m, "Slot", py::module_local(),
+                   "A place for an array with rows, which a plan reaches when it is replayed.")
       .def(py::init<const py::object&>(), py::arg("array"))
       .def(
           "bind", [](Slot& s, const py::object& array) { s.bind(s.check(array)); }, py::arg("array"))
