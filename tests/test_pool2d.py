@@ -303,3 +303,55 @@ def test_the_check_of_huge_windows_takes_no_time():
         with pytest.raises(ValueError, match="padding alone"):  # of rows -1 and huge - 1 there is none
             _cpu.max_pool2d(np.zeros((0, huge - 1, 1, 1), np.float32), pads=((huge, huge), (0, 0)), **how)
     assert time.perf_counter() - begin < 1
+
+
+# ---- behind a convolution: its activation is differentiated at the winners alone ----
+
+
+def _pooled_gradients(activation, data_format, size, between, uses_twice=False, sources=None):
+    rng = np.random.default_rng(5)
+    shape = (2, 7, 9, 3) if data_format == "channels_last" else (2, 3, 7, 9)
+    x, w, b = (nnfast.Variable(rng.standard_normal(s)) for s in (shape, (3, 3, 3, 4), (4,)))
+    with nnfast.GradientTape(persistent=True) as tape:
+        y = ops.conv2d(x, w, b, padding="same", activation=activation, slope=0.5, data_format=data_format)
+        tape.watch(y)
+        z = ops.reshape(y, y.shape) if between else y
+        pooled = ops.max_pool2d(z, size, strides=2, data_format=data_format)
+        loss = (pooled * pooled).sum() + (y.sum() if uses_twice else 0.0)
+    names = {"x": x, "w": w, "b": b, "y": y}
+    return [tape.gradient(loss, [names[s] for s in sources or ("x", "w", "b")]) for _ in range(2)]
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("activation", ["linear", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus"])
+def test_gradients_through_a_convolution(device, activation, data_format):
+    for size in (2, 3):
+        for uses_twice in (False, True):
+            got = _pooled_gradients(activation, data_format, size, False, uses_twice)
+            expected = _pooled_gradients(activation, data_format, size, True, uses_twice)
+            for once in got:
+                for g, e in zip(once, expected[0]):
+                    np.testing.assert_allclose(g.numpy(), e.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("sources", [("y",), ("y", "w"), ("w",), ("b",)])
+def test_the_gradient_by_the_output_of_a_convolution_is_that_before_its_activation(device, sources):
+    """As maps of class activation ask for it: not zero where relu is."""
+    got = _pooled_gradients("relu", "channels_last", 2, False, sources=sources)[0]
+    expected = _pooled_gradients("relu", "channels_last", 2, True, sources=sources)[0]
+    for g, e in zip(got, expected):
+        np.testing.assert_allclose(g.numpy(), e.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_activation_is_differentiated_at_the_winners_alone(monkeypatch, rng):
+    seen = []
+    plain = reference.bias_activation_gradient
+    monkeypatch.setattr(nnfast.device, "kernels", reference)
+    monkeypatch.setattr(
+        reference, "bias_activation_gradient", lambda dy, *a, **how: seen.append(dy.shape) or plain(dy, *a, **how)
+    )
+    w = nnfast.Variable(rng.standard_normal((3, 3, 2, 5)))
+    with nnfast.GradientTape() as tape:
+        y = ops.max_pool2d(ops.conv2d(rng.standard_normal((1, 10, 8, 2)), w, activation="relu"), 2)
+    tape.gradient(y, w)
+    assert seen == [(1, 4, 3, 5)]

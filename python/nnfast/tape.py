@@ -54,6 +54,7 @@ class _SecondDerivative:
     """Stands where the gradient of a gradient would begin."""
 
     name = "gradient"
+    takes_deferred = False
 
     def gradient(self, dy: Any, saved: Any, needs: Any) -> Any:
         raise NotImplementedError(
@@ -63,6 +64,23 @@ class _SecondDerivative:
 
 
 _second_derivative = _SecondDerivative()
+
+
+class Deferred:
+    """A gradient that is not computed yet. An op whose class says `takes_deferred` may know a shorter way to what it
+    wants; everywhere else `value()` is taken in its place."""
+
+    def value(self) -> Any:
+        """The gradient as an array."""
+        raise NotImplementedError
+
+    def through(self, activation: int, slope: float, needs_db: bool) -> tuple[Any, Any]:
+        """The gradient by z and by b of activation(z + b), and None if nobody needs that by b."""
+        raise NotImplementedError
+
+
+def _value(gradient: Any) -> Any:
+    return gradient.value() if isinstance(gradient, Deferred) else gradient
 
 
 class _Local(threading.local):
@@ -116,7 +134,7 @@ def walk(
     for node in ways:
         dy = pending.pop(node)
         if node.op is None if want is None else node in want:
-            found[node] = dy
+            found[node] = dy = _value(dy)
         if node.op is None or not first <= node.number < last:
             continue
         if node.inputs is None:
@@ -134,6 +152,8 @@ def walk(
                     f"[gradient] the Variable {variable.name!r} was changed between the forward and the backward pass "
                     f"of '{node.op.name}', so its gradient would be wrong. Take the gradient before changing it."
                 )
+        if dy.__class__ is not np.ndarray and not node.op.takes_deferred:
+            dy = _value(dy)
         grads = node.op.gradient(dy, node.saved, needs)
         for i, (x, need, g) in enumerate(zip(node.inputs, needs, grads)):
             if x is None or not need:
@@ -143,7 +163,7 @@ def walk(
                     f"[gradient] '{node.op.name}' takes its operand {i} as a constant: it has no gradient by it. "
                     "Received: an operand that depends on what is differentiated by. Give it as x.detach()"
                 )
-            pending[x] = k.add(pending[x], g) if x in pending else g
+            pending[x] = k.add(_value(pending[x]), _value(g)) if x in pending else g
         if not keep:
             node.inputs = node.saved = None
         del grads, dy

@@ -24,6 +24,7 @@ class Op:
     """
 
     name = ""
+    takes_deferred = False  # dy may be a `tape.Deferred`
 
     def forward(self, k: Any, *arrays: Any, **options: Any) -> tuple[Any, Any]:
         raise NotImplementedError

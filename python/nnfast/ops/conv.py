@@ -8,6 +8,7 @@ from nnfast.ops._op import Op, float_operands, given
 from nnfast.ops._window import output_size, pads, pair, positive, single, transposed
 from nnfast.ops.elementwise import add
 from nnfast.ops.linalg import FUSED_ACTIVATIONS
+from nnfast.tape import Deferred
 from nnfast.tensor import Tensor
 
 
@@ -15,6 +16,7 @@ class Conv2D(Op):
     """y = activation(convolution of x with w, + b), in one pass over y."""
 
     name = "conv2d"
+    takes_deferred = True
 
     def forward(self, k: Any, x: Any, w: Any, b: Any, activation: int, slope: float, **window: Any) -> tuple[Any, Any]:
         if device.settings.matmul_precision:
@@ -25,8 +27,11 @@ class Conv2D(Op):
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
         k = device.kernels
         x, w, y, activation, slope, window = saved
-        axis = 1 if window["channels_first"] else 3
-        dz, db = k.bias_activation_gradient(dy, y, activation=activation, slope=slope, axis=axis, needs_db=needs[2])
+        if isinstance(dy, Deferred):  # of max_pool2d
+            dz, db = dy.through(activation, slope, needs[2])
+        else:
+            axis = 1 if window["channels_first"] else 3
+            dz, db = k.bias_activation_gradient(dy, y, activation=activation, slope=slope, axis=axis, needs_db=needs[2])
         dx = k.conv2d_input_gradient(dz, w, x.shape, **window) if needs[0] else None
         dw = k.conv2d_filter_gradient(x, dz, w.shape, **window) if needs[1] else None
         return dx, dw, db

@@ -8,6 +8,7 @@ from nnfast.ops import shape as shapes
 from nnfast.ops._op import Op, float_operands
 from nnfast.ops._window import pads, pair, single
 from nnfast.ops.conv import channels_first
+from nnfast.tape import Deferred
 from nnfast.tensor import Tensor, wrap
 
 
@@ -50,17 +51,35 @@ class _Pool(Op):
         return (x[0], x[1], rows, columns) if first else (x[0], rows, columns, x[3])
 
 
+class _Unpooled(Deferred):
+    """The gradient by x of y = max_pool2d(x): dy at the winner of each window, else 0."""
+
+    def __init__(self, dy: Any, x: Any, y: Any, window: dict[str, Any]):
+        self.dy, self.x, self.y, self.window = dy, x, y, window
+
+    def value(self) -> Any:
+        return device.kernels.max_pool2d_gradient(self.dy, self.x, **self.window)
+
+    def through(self, activation: int, slope: float, needs_db: bool) -> tuple[Any, Any]:
+        """dz and db, where x = activation(z + b). Only winners have a gradient, and their x is y: so the activation's
+        slope and the sums are taken on y and dy, a quarter of the numbers for windows of 2x2."""
+        k = device.kernels
+        how = {"activation": activation, "slope": slope, "axis": 1 if self.window["channels_first"] else 3}
+        dy, db = k.bias_activation_gradient(self.dy, self.y if activation else None, needs_db=needs_db, **how)
+        return k.max_pool2d_gradient(dy, self.x, **self.window), db
+
+
 class MaxPool2D(_Pool):
     """The largest of each window."""
 
     name = "max_pool2d"
 
     def forward(self, k: Any, x: Any, **window: Any) -> tuple[Any, Any]:
-        return k.max_pool2d(x, **window), (x, window)
+        y = k.max_pool2d(x, **window)
+        return y, (x, y, window)
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
-        x, window = saved
-        return (device.kernels.max_pool2d_gradient(dy, x, **window),)
+        return (_Unpooled(dy, *saved),)
 
 
 class AvgPool2D(_Pool):
