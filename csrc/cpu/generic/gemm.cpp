@@ -94,6 +94,8 @@ static void finish_rows(const T* sum, ptrdiff_t sum_row, T* c, ptrdiff_t c_row, 
 // A by (a_row, a_col); UNIT: a_row == 1, as in a packed panel. Other rows are addressed in threes, from one pointer
 // each: x86 has base + stride and base + 2 * stride for free.
 
+static_assert(GEMM_NV <= 2, "only the last vector of a row may be incomplete: with fewer columns NV is 1");
+
 template <class T, int ROWS, int NV, bool UNIT>
 static void micro_tile(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
                        ptrdiff_t c_row, int cols, const GemmFinish<T>& f) {

@@ -600,6 +600,7 @@ class Layer(graph.Watched):
         if trainable and not self._trainable:
             self._frozen[id(weight)] = weight
         self._weights.append(weight)
+        Tree.mark = object()
         return weight
 
     def _own(self) -> tuple[list["Layer"], list[Variable]]:
@@ -742,7 +743,7 @@ class Layer(graph.Watched):
     @property
     def dtype(self) -> str:
         """The dtype that it computes in."""
-        return self._np_dtype.name
+        return _name_of(self._np_dtype)
 
     @dtype.setter
     def dtype(self, value: Any) -> None:
@@ -874,7 +875,7 @@ class _Attributes:
     Attributes:
         layers, variables: the sub-layers and Variables.
         others: objects of no plain type.
-        containers: the lists and dicts, each with what was in it.
+        containers: the lists and dicts of users, each with what was in it.
     """
 
     def __init__(self, layer: Layer):
@@ -885,6 +886,8 @@ class _Attributes:
         for key, value in layer.__dict__.items():
             if type(value) not in _PLAIN and key not in layer._untracked:
                 self._add(value)
+        if self.containers and self.containers[0][0] is layer.__dict__.get("_weights"):
+            del self.containers[0]  # add_weight says so when it changes
 
     def _add(self, value: Any) -> None:
         if isinstance(value, Variable):
@@ -944,6 +947,7 @@ class Tree:
 
 
 _CONTAINERS = (list, tuple, dict)
+_name_of = functools.lru_cache(operator.attrgetter("name"))  # NumPy makes a dtype's name anew each time
 
 
 def _mask_of(x: Any) -> Any:

@@ -37,7 +37,7 @@ from nnfast.models.replay import Predictions, StepPlan, Steps
 from nnfast.models.summary import print_summary
 from nnfast.saving.serialization import deserialize_keras_object, serialize_keras_object
 from nnfast.tape import GradientTape, no_grad
-from nnfast.tensor import Tensor
+from nnfast.tensor import Tensor, Variable
 
 # Methods of older Keras, and what to write now.
 _GONE = {
@@ -671,12 +671,13 @@ class Model(Layer):
                 calls.call("on_epoch_end", epoch, logs)
                 if self.stop_training or stream.exhausted:
                     break
+            learning = self.trainable_variables
             if epochs > initial_epoch:
-                self._compiled("fit").finalize_variable_values(self.trainable_variables)
+                self._compiled("fit").finalize_variable_values(learning)
             check = self.check_finite  # TerminateOnNaN has switched it off, and gives it back at the end
             calls.call("on_train_end", logs if epochs > initial_epoch else {})
             if check:
-                self._check_weights()
+                self._check_weights(learning)
         except BaseException:
             bar = calls.find(cb.ProgbarLogger)
             if bar is not None:
@@ -820,10 +821,9 @@ class Model(Layer):
                 f"between: {fix}"
             )
 
-    def _check_weights(self) -> None:
+    def _check_weights(self, weights: list[Variable]) -> None:
         """The last step's gradients meet no loss that would show them."""
         self._status[:] = 0
-        weights = self.trainable_variables
         for v in weights:
             ops.check_finite(v.data, self._status)
         if not self._status[0]:
