@@ -1,4 +1,4 @@
-"""Kernels of nnfast on the CPU. Every function takes and returns NumPy arrays. Written by tools/make_stubs.py."""
+"""Kernels of nnfast for one device. Every function takes and returns its arrays. Written by tools/make_stubs.py."""
 
 from typing import Any
 
