@@ -22,11 +22,22 @@ enum class Activation : int { linear, relu, leaky_relu, elu, selu, sigmoid, tanh
 enum class Precision : int { highest, high, medium };
 
 // ---- gemm ----
+// The panels of b, packed once for all steps of a call of replay and for all products by this b, as long as its
+// version stays the same. The plan owns this, and lends memory while several steps run.
+struct KeptPanels {
+  size_t bytes;              // of the panels
+  const int64_t* b_version;  // beside b: raised by whatever writes it
+  void* panels = nullptr;    // nullptr: there is no memory now
+  int64_t version = 0;       // that they were packed from
+  int width = 0;             // of a panel; 0: not packed yet
+};
+
 // y[...,M,N] = activation(alpha * a[...,M,K] * b[...,K,N] + beta * y + bias[N]); beta == 0 never reads y; K == 0 gives
-// activation(beta * y + bias). slope: of leaky_relu and elu.
+// activation(beta * y + bias). slope: of leaky_relu and elu. Without `kept` b is packed here.
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
-          double slope, Precision precision, const View& y, void* scratch);
+          double slope, Precision precision, const View& y, void* scratch, KeptPanels* kept = nullptr);
 size_t gemm_scratch(const View& a, const View& b, const View& y);
+size_t gemm_kept(const View& a, const View& b, const View& y);  // bytes of the panels; 0: they do not pay
 
 // d[M,N] = (a[M,K] * b[K,N]) * activation'(from its result y[M,N]); sum[N] = the sum of d over its rows. y is absent if
 // activation is linear, sum if nobody wants it.

@@ -265,6 +265,18 @@ void* Call::scratch(size_t bytes) {
   return scratch_.back() = allocate_for(op_, bytes, false);
 }
 
+KeptPanels* Call::keep(py::handle array, const View& b, size_t bytes) {
+  auto* plan = static_cast<PyPlan*>(capturing);
+  if (!plan || !plan->constant || bytes == 0) return nullptr;
+  void* block = block_under(array);
+  if (!block || block_of(block)->home == plan->pool()) return nullptr;  // what a step makes changes from step to step
+  for (Kept& k : plan->kept)
+    if (k.of.data == b.data && k.of.dtype == b.dtype && k.of.ndim == b.ndim &&
+        std::equal(b.shape, b.shape + b.ndim, k.of.shape) && std::equal(b.stride, b.stride + b.ndim, k.of.stride))
+      return &k;
+  return &plan->kept.emplace_back(Kept{{bytes, &version_of(block)}, b});
+}
+
 Status* Call::status(py::handle array) {
   if (array.is_none()) {
     own_status_ = capturing ? capturing->status : nullptr;  // a replay has nobody who waits for this call

@@ -18,6 +18,7 @@
 
 namespace nnfast {
 namespace py = pybind11;
+struct KeptPanels;
 using Shape = std::vector<py::ssize_t>;
 
 const py::dtype& dtype_object(DType);
@@ -45,7 +46,10 @@ class Call {
   View inout(py::handle array, const char* name);
   // out=None makes a new array; otherwise `out` must fit, be writable, and overlap no input.
   py::array out(py::handle out, const Shape& shape, DType dtype, View& view);
-  void* scratch(size_t bytes);               // lives until the call ends
+  void* scratch(size_t bytes);  // lives until the call ends
+  // Room for the panels of a Variable, of which b is a view, in a plan whose steps change none; one for all uses of the
+  // same view. nullptr: `array` is none, or there is no such plan.
+  KeptPanels* keep(py::handle array, const View& b, size_t bytes);
   Status* status(py::handle array);          // None: this call's own, checked when the kernel is done
   void classes(int64_t n) { classes_ = n; }  // for the message about a bad label
 

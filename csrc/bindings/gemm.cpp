@@ -47,7 +47,8 @@ py::array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, do
   py::array out = call.out(out_, shape, a.dtype, y);
   void* scratch = call.scratch(gemm_scratch(a, b, y));
   const Precision precision = precision_of(call, precision_);
-  call.run([=] { gemm(a, b, bias, alpha, beta, activation, slope, precision, y, scratch); });
+  KeptPanels* kept = call.keep(b_, b, gemm_kept(a, b, y));
+  call.run([=] { gemm(a, b, bias, alpha, beta, activation, slope, precision, y, scratch, kept); });
   return out;
 }
 

@@ -1,15 +1,21 @@
 // What Python sees of capture and replay: a plan that keeps the arrays that it uses, and slots, through which a plan
 // reaches arrays that change from replay to replay.
 #pragma once
+#include <deque>
 #include <mutex>
 #include <string>
 #include <unordered_map>
 
+#include "../ops.h"
 #include "array_arg_cpu.h"
 
 namespace nnfast {
 
 int process_number();  // another one in each forked child
+
+struct Kept : KeptPanels {
+  View of;  // what is in the panels
+};
 
 struct PyPlan : Plan {
   std::unordered_map<PyObject*, py::object> held;
@@ -19,6 +25,13 @@ struct PyPlan : Plan {
   std::mutex running;
   int process = process_number();
   bool complete = false;  // captured to the end
+  bool constant = false;  // its steps change no Variable
+  std::deque<Kept> kept;  // panels of its weights; kernels point to them
+
+  // Memory for what is kept between the steps of a call of replay, which begins and ends here. What there is no memory
+  // for is not kept.
+  void lend() noexcept;
+  void take_back() noexcept;
 
   void hold(py::handle object) { held.try_emplace(object.ptr(), py::reinterpret_borrow<py::object>(object)); }
   void spoil(const std::string& reason) {

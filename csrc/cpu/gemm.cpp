@@ -53,6 +53,7 @@ struct Product {
   T* sum = nullptr;
   bool backward() const { return at || sum; }
   const PieceGemm* pieces = nullptr;  // multiplies instead of the float kernels, if given
+  KeptPanels* kept = nullptr;
 };
 
 int64_t depth_of(int64_t K) { return K > KC ? ceil_div(K, ceil_div(K, KC)) : std::max<int64_t>(K, 1); }
@@ -102,6 +103,7 @@ class Gemm {
       p_.finish.bias = bias_;
     }
     if (path_ == GemmPath::few_rows) return few_rows();
+    if (p_.kept && p_.kept->panels && !p_.pieces) keep();
     if (path_ == GemmPath::columns) return columns();
     const int64_t rows = pack_a_ || p_.pieces ? MC : p_.M;
     const int64_t depth = p_.pieces ? piece_depth(*p_.pieces, p_.K) : depth_;
@@ -122,6 +124,30 @@ class Gemm {
   }
 
  private:
+  // All of B in panels, [block of k][panel][k][NR]. The version is read before the elements: what is packed while
+  // somebody writes them counts as old.
+  void keep() {
+    KeptPanels& kept = *p_.kept;
+    T* const all = static_cast<T*>(kept.panels);
+    if (const int64_t version = *kept.b_version; kept.width != NR_ || kept.version != version) {
+      const int64_t panels = ceil_div(p_.N, NR_), grain = std::max<int64_t>(4, (1 << 14) / (depth_ * NR_ + 1));
+      for (int64_t k = 0; k < p_.K; k += depth_) {
+        const int64_t depth = std::min(depth_, p_.K - k);
+        parallel_for(panels, grain, [&](int64_t begin, int64_t end) {
+          kernel_.pack_b(p_.b + k * p_.b_row + begin * NR_ * p_.b_col, std::min(end * NR_, p_.N) - begin * NR_,
+                         p_.b_col, depth, p_.b_row, all + (k * panels + begin * depth) * NR_);
+        });
+      }
+      kept.version = version, kept.width = static_cast<int>(NR_);
+    }
+    kept_ = all;
+    pack_b_ = true;
+    width_ = NR_;
+  }
+  const T* kept_panel(int64_t k, int64_t depth, int64_t panel) const {
+    return kept_ + (k * ceil_div(p_.N, NR_) + panel * depth) * NR_;
+  }
+
   struct Block {
     int64_t i, j, k;            // where it begins
     int64_t rows, cols, depth;  // C[rows,cols] += A[rows,depth] * B[depth,cols]
@@ -174,10 +200,11 @@ class Gemm {
     const int64_t group = ceil_div(SMALL / 2, p_.M * NR_ * K);
     parallel_for_flushed(panels, group, [&](int64_t begin, int64_t end) {
       const int64_t left = begin * NR_, cols = std::min(end * NR_, p_.N) - left;
-      T* const packed = packed_b_ + left * depth_;
+      T* const scratch = packed_b_ + left * depth_;
       for (int64_t k = 0; k == 0 || k < p_.K; k += depth_) {
         const Block w{0, left, k, p_.M, cols, std::min(depth_, p_.K - k)};
-        kernel_.pack_b(p_.b + k * p_.b_row + left * p_.b_col, cols, p_.b_col, w.depth, p_.b_row, packed);
+        const T* const packed = kept_ ? kept_panel(k, w.depth, begin) : scratch;
+        if (!kept_) kernel_.pack_b(p_.b + k * p_.b_row + left * p_.b_col, cols, p_.b_col, w.depth, p_.b_row, scratch);
         for (int64_t j = 0; j < cols; j += NR_) {
           GemmFinish<T> f = finish_of(w);
           if (f.bias) f.bias += j;
@@ -198,7 +225,7 @@ class Gemm {
     Panels<T> b{p_.b + w.k * p_.b_row + w.j * p_.b_col, NR_ * p_.b_col, p_.b_col, p_.b_row, packed_b_};
     pack(w, a, b);
     if (pack_a_) a = packed_panels<T>(packed_a_, MR_, w.depth);
-    if (pack_b_) b = packed_panels<T>(packed_b_, width_, w.depth);
+    if (pack_b_) b = packed_panels<T>(kept_ ? kept_panel(w.k, w.depth, w.j / NR_) : packed_b_, width_, w.depth);
     const int64_t row_tiles = ceil_div(w.rows, MR_), col_tiles = ceil_div(w.cols, NR_);
     const ChunkShape chunk = chunk_shape(MR_, NR_, row_tiles, col_tiles, w.depth);
     const int64_t down = ceil_div(row_tiles, chunk.i), across = ceil_div(col_tiles, chunk.j);
@@ -285,7 +312,8 @@ class Gemm {
   // Packs the panels of this block; of B, where it is used as it lies, an incomplete last one.
   void pack(const Block& w, const Panels<T>& a, const Panels<T>& b) {
     const int64_t a_count = pack_a_ ? ceil_div(w.rows, MR_) : 0;
-    const int64_t b_begin = pack_b_ ? 0 : w.cols / NR_, b_count = ceil_div(w.cols, NR_) - b_begin;
+    const int64_t b_begin = kept_ ? ceil_div(w.cols, NR_) : pack_b_ ? 0 : w.cols / NR_;
+    const int64_t b_count = ceil_div(w.cols, NR_) - b_begin;
     const auto pack_b = width_ == NR_ ? kernel_.pack_b : kernel_.pack_narrow;
     const auto panels = [&](const auto& fn, const Panels<T>& from, int64_t first, int64_t count, int64_t height,
                             int64_t rows, T* to) {
@@ -367,7 +395,8 @@ class Gemm {
   const GemmKernels<T>& kernel_;
   const int64_t MR_, NR_, depth_;
   T *packed_a_, *packed_b_, *bias_, *partial_;
-  int64_t width_;  // of a packed panel of B
+  const T* kept_ = nullptr;  // all of B in panels, where they are kept
+  int64_t width_;            // of a packed panel of B
   GemmPath path_;
   bool pack_a_, pack_b_;
   int64_t chunk_rows_ = 0;  // chunks of rows of y that are done with: each has its row of partial sums
@@ -480,8 +509,14 @@ size_t gemm_scratch(const View& a, const View& b, const View& y) {
   return static_cast<size_t>(scratch_elements(s.M, s.N, s.K, false) * s.groups()) * item_size(y.dtype);
 }
 
+size_t gemm_kept(const View& a, const View& b, const View& y) {
+  const Shape s(a, b, y);
+  const bool pays = b.ndim == 2 && s.batch == 1 && s.M > 3 && s.M <= 256 && s.N > 16 && s.N * s.K >= 1 << 14;
+  return pays ? static_cast<size_t>(round_up(s.N, WIDEST) * s.K) * item_size(y.dtype) : 0;
+}
+
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
-          double slope, Precision precision, const View& y, void* scratch) {
+          double slope, Precision precision, const View& y, void* scratch, KeptPanels* kept) {
   const Shape s(a, b, y);
   visit_float(y.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
@@ -491,6 +526,7 @@ void gemm(const View& a, const View& b, const View& bias, double alpha, double b
     p.finish.activation = static_cast<int>(activation);
     p.finish.slope = static_cast<T>(slope);
     p.pieces = pieces_for(p, precision);
+    p.kept = kept;
     run_batch(s, p, a, b, y, static_cast<T*>(scratch));
   });
 }

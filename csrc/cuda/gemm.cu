@@ -209,9 +209,10 @@ Product<T> product_of(const Shape& s, const View& a, const View& b, const View& 
 }  // namespace
 
 size_t gemm_scratch(const View& a, const View&, const View& y) { return Shape(a, y).scratch(y.dtype); }
+size_t gemm_kept(const View&, const View&, const View&) { return 0; }  // strides are met where tiles are loaded
 
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
-          double slope, Precision, const View& y, void* scratch) {
+          double slope, Precision, const View& y, void* scratch, KeptPanels*) {
   if (y.size() == 0) return;
   const Shape s(a, y);
   visit_float(y.dtype, [&](auto tag) {

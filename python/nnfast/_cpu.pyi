@@ -7,12 +7,14 @@ import numpy as np
 class Plan:
     """The kernels of a step, recorded while it ran, to be run again."""
     def __init__(self: Plan) -> None: ...
-    def begin(self: Plan, status: Any = None, cursor: Any = None) -> None:
+    def begin(self: Plan, status: Any = None, cursor: Any = None, constant: bool = False) -> None:
         """Records what this thread launches from now on."""
     @property
     def bytes(self) -> Any: ...
     def end(self: Plan) -> int:
         """Ends the recording; returns how many of the arrays made meanwhile are alive."""
+    @property
+    def kept(self) -> Any: ...
     @property
     def launches(self) -> Any: ...
     def pause(self: Plan) -> None:

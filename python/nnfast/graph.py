@@ -38,6 +38,7 @@ class Plan:
         most: how many times one call of `replay` may run it.
         launches: how many kernels it holds.
         bytes: how much memory it holds for them.
+        kept: how much more it borrows, while it replays several steps, for packed weights.
     """
 
     def __init__(self, strict: bool = True):
@@ -59,6 +60,11 @@ class Plan:
     @property
     def bytes(self) -> int:
         return self._plan.bytes
+
+    @property
+    def kept(self) -> int:
+        """How much memory a replay of several steps borrows for packed weights."""
+        return self._plan.kept
 
     @property
     def current(self) -> bool:
@@ -126,7 +132,7 @@ def available() -> bool:
 
 
 @contextmanager
-def capture(status: Any = None, cursor: Any = None, strict: bool = True) -> Iterator[Plan]:
+def capture(status: Any = None, cursor: Any = None, strict: bool = True, constant: bool = False) -> Iterator[Plan]:
     """Runs what is inside and records its kernels in a new Plan.
 
     Args:
@@ -134,6 +140,7 @@ def capture(status: Any = None, cursor: Any = None, strict: bool = True) -> Iter
             sets it.
         cursor: an int64 array of one number, which `replay(start=)` sets.
         strict: if False, what cannot be recorded raises nothing: `plan.reason` says it, and the plan is of no use.
+        constant: the step changes no Variable. A replay of several steps then packs weights once, not in each step.
 
     Raises:
         CaptureError: a value was read inside, an array made inside is still alive at the end, or the device does not
@@ -151,7 +158,7 @@ def capture(status: Any = None, cursor: Any = None, strict: bool = True) -> Iter
     if _local.plan is not None:
         raise CaptureError("[capture] a capture is already open in this thread")
     plan = Plan(strict)
-    plan._plan.begin(status, cursor)
+    plan._plan.begin(status, cursor, constant)
     _local.plan = plan
     try:
         yield plan

@@ -148,7 +148,8 @@ class Steps:
         """Runs the step, and keeps its plan."""
         model = self.model
         made = StepPlan(source, self.weights)
-        with graph.capture(made.status, made.cursor.data, strict=False) as plan:
+        constant = self.kind != "train"
+        with graph.capture(made.status, made.cursor.data, strict=False, constant=constant) as plan:
             with ops.use_status(made.status), tagged(self.name):
                 x = made.gather(source)
                 if self.weights is not None:
