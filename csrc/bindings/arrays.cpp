@@ -1,4 +1,5 @@
 // Not ops: arrays and the memory behind them.
+#include "../cpu/memory.h"
 #include "module.h"
 
 namespace nnfast {
@@ -14,8 +15,8 @@ void bind_arrays(py::module_& m) {
   m.def(
       "version",
       [](py::handle array) {
-        void* b = block_under(array);
-        return b ? version_of(b) : int64_t{0};
+        const int64_t* version = version_under(array);
+        return version ? *version : int64_t{0};
       },
       py::arg("array"), "How often kernels have written to the Variable that owns this memory.");
   m.def(

@@ -44,12 +44,12 @@ AttentionOperands operands_of(Call& call, py::handle q_, py::handle k_, py::hand
 
 Shape shape_of(const View& v) { return Shape(v.shape, v.shape + v.ndim); }
 
-py::array attention_(py::handle q, py::handle k, py::handle v, py::handle mask, py::handle key, double scale,
-                     bool causal, double rate, int precision) {
+Array attention_(py::handle q, py::handle k, py::handle v, py::handle mask, py::handle key, double scale, bool causal,
+                 double rate, int precision) {
   Call call("attention");
   const AttentionOperands o = operands_of(call, q, k, v, mask, key, scale, causal, rate, precision);
   View y;
-  py::array out = call.out(py::none(), {o.q.shape[0], o.q.shape[1], o.q.shape[2], o.v.shape[3]}, o.q.dtype, y);
+  Array out = call.out(py::none(), {o.q.shape[0], o.q.shape[1], o.q.shape[2], o.v.shape[3]}, o.q.dtype, y);
   void* scratch = call.scratch(attention_scratch(o));
   call.run([=] { attention(o, y, scratch); });
   return out;
@@ -64,9 +64,9 @@ py::tuple attention_gradient_(py::handle dy_, py::handle q, py::handle k, py::ha
                    dy.shape[2] == o.q.shape[2] && dy.shape[3] == o.v.shape[3],
                "dy must have the shape of the result. Received: dy.shape=", dy, ", q.shape=", o.q, ", v.shape=", o.v);
   View dq, dk, dv;
-  py::array dq_ = call.out(py::none(), shape_of(o.q), o.q.dtype, dq);
-  py::array dk_ = call.out(py::none(), shape_of(o.k), o.q.dtype, dk);
-  py::array dv_ = call.out(py::none(), shape_of(o.v), o.q.dtype, dv);
+  Array dq_ = call.out(py::none(), shape_of(o.q), o.q.dtype, dq);
+  Array dk_ = call.out(py::none(), shape_of(o.k), o.q.dtype, dk);
+  Array dv_ = call.out(py::none(), shape_of(o.v), o.q.dtype, dv);
   void* scratch = call.scratch(attention_gradient_scratch(o));
   call.run([=] { attention_gradient(dy, o, dq, dk, dv, scratch); });
   return py::make_tuple(dq_, dk_, dv_);

@@ -77,9 +77,8 @@ void require_gradient(const Call& call, const View& dz, const Shape& wanted) {
 }
 
 // y[n,p,q,f] = activation(sum over r, s, c of x[...] * w[r,s,c,f] + b[f])
-py::array conv2d_(py::handle x_, py::handle w_, py::handle b_, const Pair& strides, const Pads& pads,
-                  const Pair& dilation, int64_t groups, bool channels_first, int activation, double slope,
-                  py::handle out_, int precision) {
+Array conv2d_(py::handle x_, py::handle w_, py::handle b_, const Pair& strides, const Pads& pads, const Pair& dilation,
+              int64_t groups, bool channels_first, int activation, double slope, py::handle out_, int precision) {
   Call call("conv2d");
   const View x = call.in_float(x_, "x"), w = call.in_like(w_, "w", x);
   const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first, precision);
@@ -91,35 +90,34 @@ py::array conv2d_(py::handle x_, py::handle w_, py::handle b_, const Pair& strid
   call.require(activation >= 0 && activation <= LAST, "activation must be a number from 0 to ", LAST,
                ". Received: ", activation);
   View y;
-  py::array out = call.out(out_, output_shape(s, channels_first), x.dtype, y);
+  Array out = call.out(out_, output_shape(s, channels_first), x.dtype, y);
   void* scratch = call.scratch(conv2d_scratch(x, w, b, how, y));
   call.run([=] { conv2d(x, w, b, how, static_cast<Activation>(activation), slope, y, scratch); });
   return out;
 }
 
-py::array conv2d_input_gradient_(py::handle dz_, py::handle w_, const Shape& x_shape, const Pair& strides,
-                                 const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first,
-                                 int precision) {
+Array conv2d_input_gradient_(py::handle dz_, py::handle w_, const Shape& x_shape, const Pair& strides, const Pads& pads,
+                             const Pair& dilation, int64_t groups, bool channels_first, int precision) {
   Call call("conv2d_input_gradient");
   const View dz = call.in_float(dz_, "dz"), w = call.in_like(w_, "w", dz);
   const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first, precision);
   require_gradient(call, dz, output_shape(sizes_of(call, x_shape, shape_of(w), how, pads), channels_first));
   View dx;
-  py::array out = call.out(py::none(), x_shape, dz.dtype, dx);
+  Array out = call.out(py::none(), x_shape, dz.dtype, dx);
   void* scratch = call.scratch(conv2d_input_gradient_scratch(dz, w, how, dx));
   call.run([=] { conv2d_input_gradient(dz, w, how, dx, scratch); });
   return out;
 }
 
-py::array conv2d_filter_gradient_(py::handle x_, py::handle dz_, const Shape& w_shape, const Pair& strides,
-                                  const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first,
-                                  int precision) {
+Array conv2d_filter_gradient_(py::handle x_, py::handle dz_, const Shape& w_shape, const Pair& strides,
+                              const Pads& pads, const Pair& dilation, int64_t groups, bool channels_first,
+                              int precision) {
   Call call("conv2d_filter_gradient");
   const View x = call.in_float(x_, "x"), dz = call.in_like(dz_, "dz", x);
   const Conv2d how = checked(call, strides, pads, dilation, groups, channels_first, precision);
   require_gradient(call, dz, output_shape(sizes_of(call, shape_of(x), w_shape, how, pads), channels_first));
   View dw;
-  py::array out = call.out(py::none(), w_shape, x.dtype, dw);
+  Array out = call.out(py::none(), w_shape, x.dtype, dw);
   void* scratch = call.scratch(conv2d_filter_gradient_scratch(x, dz, how, dw));
   call.run([=] { conv2d_filter_gradient(x, dz, how, dw, scratch); });
   return out;

@@ -31,30 +31,30 @@ bool same_shape(const View& v, const Shape& shape) {
   return shape.size() == static_cast<size_t>(v.ndim) && std::equal(shape.begin(), shape.end(), v.shape);
 }
 
-py::array run_unary(const char* name, Unary op, py::handle x_, double p, double q, py::handle out_) {
+Array run_unary(const char* name, Unary op, py::handle x_, double p, double q, py::handle out_) {
   Call call(name);
   const View x = call.in_float(x_, "x");
   View y;
-  py::array out = call.out(out_, shape_of(x), x.dtype, y);
+  Array out = call.out(out_, shape_of(x), x.dtype, y);
   call.run([=] { unary(op, x, p, q, y); });
   return out;
 }
 
-py::array run_unary_gradient(const char* name, Unary op, py::handle dy_, py::handle s_, double p, double q) {
+Array run_unary_gradient(const char* name, Unary op, py::handle dy_, py::handle s_, double p, double q) {
   Call call(name);
   const View dy = call.in_float(dy_, "dy"), s = call.in_like(s_, "s", dy);
   call.require(same_shape(dy, shape_of(s)), "dy and s must have one shape. Received: dy.shape=", dy, ", s.shape=", s);
   View dx;
-  py::array out = call.out(py::none(), shape_of(s), s.dtype, dx);
+  Array out = call.out(py::none(), shape_of(s), s.dtype, dx);
   call.run([=] { unary_gradient(op, dy, s, p, q, dx); });
   return out;
 }
 
-py::array run_binary(const char* name, Binary op, py::handle a_, py::handle b_, py::handle out_) {
+Array run_binary(const char* name, Binary op, py::handle a_, py::handle b_, py::handle out_) {
   Call call(name);
   const View a = call.in_float(a_, "a"), b = call.in_like(b_, "b", a);
   View y;
-  py::array out = call.out(out_, broadcast_shape(call, a, b), a.dtype, y);
+  Array out = call.out(out_, broadcast_shape(call, a, b), a.dtype, y);
   call.run([=] { binary(op, a, b, y); });
   return out;
 }
@@ -74,21 +74,21 @@ py::tuple run_binary_gradient(const char* name, Binary op, py::handle dy_, py::h
   return py::make_tuple(da_, db_);
 }
 
-py::array run_comparison(const char* name, Comparison op, py::handle a_, py::handle b_, py::handle out_) {
+Array run_comparison(const char* name, Comparison op, py::handle a_, py::handle b_, py::handle out_) {
   Call call(name);
   const View a = call.in_float(a_, "a"), b = call.in_like(b_, "b", a);
   View y;
-  py::array out = call.out(out_, broadcast_shape(call, a, b), DType::boolean, y);
+  Array out = call.out(out_, broadcast_shape(call, a, b), DType::boolean, y);
   call.run([=] { compare(op, a, b, y); });
   return out;
 }
 
-py::array where_(py::handle condition_, py::handle a_, py::handle b_, py::handle out_) {
+Array where_(py::handle condition_, py::handle a_, py::handle b_, py::handle out_) {
   Call call("where");
   const View condition = call.in_dtype(condition_, "condition", DType::boolean), a = call.in_float(a_, "a"),
              b = call.in_like(b_, "b", a);
   View y;
-  py::array out = call.out(out_, broadcast_shape(call, condition, a, b), a.dtype, y);
+  Array out = call.out(out_, broadcast_shape(call, condition, a, b), a.dtype, y);
   call.run([=] { where(condition, a, b, y); });
   return out;
 }

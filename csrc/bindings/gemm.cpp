@@ -33,8 +33,8 @@ Shape product_shape(const Call& call, const View& a, const View& b) {
 }
 
 // y[...,M,N] = activation(alpha * a[...,M,K] @ b[...,K,N] + beta * out + bias[N]); batch dimensions broadcast.
-py::array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, double beta, int activation_,
-                double slope, py::handle out_, int precision_) {
+Array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, double beta, int activation_, double slope,
+            py::handle out_, int precision_) {
   Call call("gemm");
   const View a = call.in_float(a_, "a"), b = call.in_like(b_, "b", a);
   const Shape shape = product_shape(call, a, b);
@@ -44,7 +44,7 @@ py::array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, do
   call.require(beta == 0 || !out_.is_none(), "beta needs out=, the matrix that is added to");
   const Activation activation = activation_of(call, activation_);
   View y;
-  py::array out = call.out(out_, shape, a.dtype, y);
+  Array out = call.out(out_, shape, a.dtype, y);
   void* scratch = call.scratch(gemm_scratch(a, b, y));
   const Precision precision = precision_of(call, precision_);
   KeptPanels* kept = call.keep(b_, b, gemm_kept(a, b, y));
@@ -65,7 +65,7 @@ py::tuple gemm_gradient_(py::handle a_, py::handle b_, py::handle y_, int activa
   call.require(!y.given() || (y.ndim == 2 && y.shape[0] == shape[0] && y.shape[1] == shape[1]),
                "y must have the shape of the product, ", shape_text(shape, 2), ". Received: y.shape=", y);
   View d, sum;
-  py::array d_ = call.out(py::none(), shape, a.dtype, d);
+  Array d_ = call.out(py::none(), shape, a.dtype, d);
   py::object sum_ = needs_sum ? py::object(call.out(py::none(), {shape[1]}, a.dtype, sum)) : py::none();
   void* scratch = call.scratch(gemm_gradient_scratch(a, b, d));
   const Precision precision = precision_of(call, precision_);

@@ -1,7 +1,7 @@
 // What module.cpp binds, one function per family.
 #pragma once
 #include "../ops.h"
-#include "array_arg_cpu.h"
+#include "call.h"
 
 namespace nnfast {
 inline Precision precision_of(const Call& call, int number) {

@@ -34,32 +34,32 @@ void copy_(py::handle source_, py::handle target_, py::handle status_) {
   }
 }
 
-py::array full_(const Shape& shape, const py::object& dtype, double value) {
+Array full_(const Shape& shape, const py::object& dtype, double value) {
   Call call("full");
   View y;
-  py::array out = call.out(py::none(), shape, dtype_from(dtype), y);
+  Array out = call.out(py::none(), shape, dtype_from(dtype), y);
   call.run([=] { full(value, y); });
   return out;
 }
 
-py::array contiguous_(py::handle x_) {
+Array contiguous_(py::handle x_) {
   Call call("contiguous");
   const View x = call.in(x_, "x");
   if (x.contiguous() && x.data == py::detail::array_proxy(x_.ptr())->data)  // not so, if it was misaligned
-    return py::reinterpret_borrow<py::array>(x_);
+    return py::reinterpret_borrow<Array>(x_);
   View y;
-  py::array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), x.dtype, y);
+  Array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), x.dtype, y);
   call.run([=] { copy(x, y); });
   return out;
 }
 
-py::array cast_(py::handle x_, const py::object& dtype, double scale) {
+Array cast_(py::handle x_, const py::object& dtype, double scale) {
   Call call("cast");
   const View x = call.in(x_, "x");
   const DType to = dtype_from(dtype);
   call.require(scale == 1 || is_float(to), "only floats can be scaled. Received: dtype=", to, ", scale=", scale);
   View y;
-  py::array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), to, y);
+  Array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), to, y);
   call.run([=] { cast(x, scale, y); });
   return out;
 }
@@ -71,7 +71,7 @@ View indices_in(Call& call, py::handle array) {
   return v;
 }
 
-py::array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype_, double scale, py::handle status_) {
+Array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype_, double scale, py::handle status_) {
   Call call("take_rows");
   const View* slot = nullptr;
   const View x = in_or_slot(call, x_, "x", slot), indices = indices_in(call, indices_);
@@ -83,16 +83,16 @@ py::array take_rows_(py::handle x_, py::handle indices_, const py::object& dtype
   Shape shape(indices.shape, indices.shape + indices.ndim);
   shape.insert(shape.end(), x.shape + 1, x.shape + x.ndim);
   View y;
-  py::array out = call.out(py::none(), shape, dtype, y);
+  Array out = call.out(py::none(), shape, dtype, y);
   Status* status = call.status(status_);
   call.run([=] { take_rows(slot ? *slot : x, indices, scale, y, status); });
   return out;
 }
 
 // Reads dy densely: a strided one is copied first.
-py::array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t rows, py::handle status_) {
+Array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t rows, py::handle status_) {
   Call call("take_rows_gradient");
-  const py::array dense = contiguous_(dy_);
+  const Array dense = contiguous_(dy_);
   const View dy = call.in_float(dense, "dy"), indices = indices_in(call, indices_);
   bool fits = dy.ndim >= indices.ndim;
   for (int i = 0; fits && i < indices.ndim; ++i) fits = dy.shape[i] == indices.shape[i];
@@ -101,14 +101,14 @@ py::array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t r
   Shape shape{rows};
   shape.insert(shape.end(), dy.shape + indices.ndim, dy.shape + dy.ndim);
   View dx;
-  py::array out = call.out(py::none(), shape, dy.dtype, dx);
+  Array out = call.out(py::none(), shape, dy.dtype, dx);
   Status* status = call.status(status_);
   call.run([=] { take_rows_gradient(dy, indices, dx, status); });
   return out;
 }
 
 // One copy per array, each into its place in the result.
-py::array concat_(const std::vector<py::object>& arrays, int64_t axis) {
+Array concat_(const std::vector<py::object>& arrays, int64_t axis) {
   Call call("concat");
   call.require(!arrays.empty(), "at least one array is needed");
   std::vector<View> views;
@@ -133,7 +133,7 @@ py::array concat_(const std::vector<py::object>& arrays, int64_t axis) {
     if (__builtin_add_overflow(shape[d], v.shape[d], &shape[d]))
       throw std::overflow_error(call.message("the result does not fit in memory"));
   View y;
-  py::array out = call.out(py::none(), shape, views[0].dtype, y);
+  Array out = call.out(py::none(), shape, views[0].dtype, y);
   int64_t step = 1;  // also where the result has one row, and its View no stride
   for (size_t i = d + 1; i < shape.size(); ++i) step *= shape[i];
   int64_t place = 0;
@@ -147,7 +147,7 @@ py::array concat_(const std::vector<py::object>& arrays, int64_t axis) {
   return out;
 }
 
-py::array pad_(py::handle x_, const std::vector<std::pair<int64_t, int64_t>>& widths, double value) {
+Array pad_(py::handle x_, const std::vector<std::pair<int64_t, int64_t>>& widths, double value) {
   Call call("pad");
   const View x = call.in(x_, "x");
   call.require(static_cast<int>(widths.size()) == x.ndim, "widths needs (before, after) for each of ", x.ndim,
@@ -166,12 +166,12 @@ py::array pad_(py::handle x_, const std::vector<std::pair<int64_t, int64_t>>& wi
     before.cells[i] = first;
   }
   View y;
-  py::array out = call.out(py::none(), shape, x.dtype, y);
+  Array out = call.out(py::none(), shape, x.dtype, y);
   call.run([=] { pad(x, before, value, y); });
   return out;
 }
 
-py::array one_hot_(py::handle indices_, py::ssize_t classes, const py::object& dtype, py::handle status_) {
+Array one_hot_(py::handle indices_, py::ssize_t classes, const py::object& dtype, py::handle status_) {
   Call call("one_hot");
   const View indices = indices_in(call, indices_);
   call.require(classes >= 0, "classes must not be negative. Received: ", classes);
@@ -179,7 +179,7 @@ py::array one_hot_(py::handle indices_, py::ssize_t classes, const py::object& d
   Shape shape(indices.shape, indices.shape + indices.ndim);
   shape.push_back(classes);
   View y;
-  py::array out = call.out(py::none(), shape, dtype_from(dtype), y);
+  Array out = call.out(py::none(), shape, dtype_from(dtype), y);
   Status* status = call.status(status_);
   call.run([=] { one_hot(indices, y, status); });
   return out;

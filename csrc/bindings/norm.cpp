@@ -36,16 +36,16 @@ py::tuple batch_norm_(py::handle x_, py::handle gamma_, py::handle beta_, int64_
   const Shape channels = channels_of(x, axis);
   const View gamma = part_of(call, gamma_, "gamma", x, channels), beta = part_of(call, beta_, "beta", x, channels);
   View y, mean, variance;
-  py::array out = call.out(py::none(), shape_of(x), x.dtype, y);
-  py::array out_mean = call.out(py::none(), channels, x.dtype, mean);
-  py::array out_variance = call.out(py::none(), channels, x.dtype, variance);
+  Array out = call.out(py::none(), shape_of(x), x.dtype, y);
+  Array out_mean = call.out(py::none(), channels, x.dtype, mean);
+  Array out_variance = call.out(py::none(), channels, x.dtype, variance);
   void* scratch = call.scratch(batch_norm_scratch(x, axis));
   call.run([=] { batch_norm(x, gamma, beta, axis, epsilon, y, mean, variance, scratch); });
   return py::make_tuple(out, out_mean, out_variance);
 }
 
-py::array batch_norm_inference_(py::handle x_, py::handle gamma_, py::handle beta_, py::handle mean_,
-                                py::handle variance_, int64_t axis_, double epsilon) {
+Array batch_norm_inference_(py::handle x_, py::handle gamma_, py::handle beta_, py::handle mean_, py::handle variance_,
+                            int64_t axis_, double epsilon) {
   Call call("batch_norm_inference");
   const View x = call.in_float(x_, "x");
   const int axis = checked_axis(call, x, axis_);
@@ -55,7 +55,7 @@ py::array batch_norm_inference_(py::handle x_, py::handle gamma_, py::handle bet
   const View variance = part_of(call, variance_, "variance", x, channels);
   call.require(mean.given() && variance.given(), "mean and variance are needed. Received: None");
   View y;
-  py::array out = call.out(py::none(), shape_of(x), x.dtype, y);
+  Array out = call.out(py::none(), shape_of(x), x.dtype, y);
   void* scratch = call.scratch(batch_norm_scratch(x, axis));
   call.run([=] { batch_norm_inference(x, gamma, beta, mean, variance, axis, epsilon, y, scratch); });
   return out;
@@ -89,9 +89,9 @@ py::tuple layer_norm_(py::handle x_, py::handle gamma_, py::handle beta_, int64_
   const Shape row = row_of(x, axis);
   const View gamma = part_of(call, gamma_, "gamma", x, row), beta = part_of(call, beta_, "beta", x, row);
   View y, mean, rstd;
-  py::array out = call.out(py::none(), shape_of(x), x.dtype, y);
-  py::array out_mean = call.out(py::none(), before(x, axis), x.dtype, mean);
-  py::array out_rstd = call.out(py::none(), before(x, axis), x.dtype, rstd);
+  Array out = call.out(py::none(), shape_of(x), x.dtype, y);
+  Array out_mean = call.out(py::none(), before(x, axis), x.dtype, mean);
+  Array out_rstd = call.out(py::none(), before(x, axis), x.dtype, rstd);
   void* scratch = call.scratch(layer_norm_scratch(x, gamma, beta));
   call.run([=] { layer_norm(x, gamma, beta, axis, epsilon, y, mean, rstd, scratch); });
   return py::make_tuple(out, out_mean, out_rstd);

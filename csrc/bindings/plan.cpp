@@ -194,13 +194,13 @@ const int64_t* cursor_in(Call& call, py::handle array) {
 }
 
 // The entries [cursor, cursor + count) of `order`.
-py::array next_rows_(py::handle order_, py::handle cursor_, py::ssize_t count) {
+Array next_rows_(py::handle order_, py::handle cursor_, py::ssize_t count) {
   Call call("next_rows");
   const View* order = slot_in(call, order_, "order");
   call.require(order->ndim == 1, "order must be a row of numbers. Received: ", *order);
   const int64_t* cursor = cursor_in(call, cursor_);
   View y;
-  py::array out = call.out(py::none(), Shape{count}, order->dtype, y);
+  Array out = call.out(py::none(), Shape{count}, order->dtype, y);
   call.run([=] {
     View part = *order;
     part.data = order->as<char>() + *cursor * order->stride[0] * size_of(order->dtype);
@@ -230,18 +230,6 @@ void put_rows_(py::handle x_, py::handle to_, py::handle cursor_) {
 
 int process_number() { return process_count.load(); }
 
-void PyPlan::lend() noexcept {
-  for (Kept& k : kept) try {
-      k.panels = allocate_for_life(k.bytes);
-      k.width = 0;
-    } catch (const std::bad_alloc&) {
-      return;
-    }
-}
-void PyPlan::take_back() noexcept {
-  for (Kept& k : kept) release(std::exchange(k.panels, nullptr));
-}
-
 Slot::Slot(const py::object& array) {
   bind(check(array));
   like_ = view_;
@@ -260,7 +248,7 @@ Slot::Binding Slot::check(const py::object& array) const {
   checked.require(fits, "arrays of one slot have one dtype and rows of one shape. Received: ", v.dtype, " ", v,
                   " after ", like_.dtype, " ", like_);
   py::object kept = array;
-  if (v.data != py::array(array).data()) {  // a misaligned array was copied
+  if (v.data != data_of(array)) {  // a misaligned array was copied
     kept = array.attr("copy")();
     return {kept, checked.in(kept, "array")};
   }

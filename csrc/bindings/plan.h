@@ -7,7 +7,7 @@
 #include <unordered_map>
 
 #include "../ops.h"
-#include "array_arg_cpu.h"
+#include "call.h"
 
 namespace nnfast {
 

@@ -89,52 +89,52 @@ py::object max_pool2d_(py::handle x_, const Pair& pool, const Pair& strides, con
   how.channels_first = channels_first;
   const Shape shape = checked(call, shape_of(x), pool, strides, pads, dilation, ceil_mode, how);
   View y, at;
-  py::array out = call.out(py::none(), shape, x.dtype, y);
+  Array out = call.out(py::none(), shape, x.dtype, y);
   if (!indices) {
     call.run([=] { max_pool2d(x, how, y, View{}); });
     return out;
   }
-  py::array places = call.out(py::none(), shape, DType::int64, at);
+  Array places = call.out(py::none(), shape, DType::int64, at);
   call.run([=] { max_pool2d(x, how, y, at); });
   return py::make_tuple(out, places);
 }
 
-py::array max_pool2d_gradient_(py::handle dy_, py::handle x_, const Pair& pool, const Pair& strides, const Pads& pads,
-                               const Pair& dilation, bool ceil_mode, bool channels_first) {
+Array max_pool2d_gradient_(py::handle dy_, py::handle x_, const Pair& pool, const Pair& strides, const Pads& pads,
+                           const Pair& dilation, bool ceil_mode, bool channels_first) {
   Call call("max_pool2d_gradient");
   const View x = call.in_float(x_, "x"), dy = call.in_like(dy_, "dy", x);
   Pool2d how{};
   how.channels_first = channels_first;
   check_dy(call, dy, checked(call, shape_of(x), pool, strides, pads, dilation, ceil_mode, how));
   View dx;
-  py::array out = call.out(py::none(), shape_of(x), x.dtype, dx);
+  Array out = call.out(py::none(), shape_of(x), x.dtype, dx);
   call.run([=] { max_pool2d_gradient(dy, x, how, dx); });
   return out;
 }
 
-py::array avg_pool2d_(py::handle x_, const Pair& pool, const Pair& strides, const Pads& pads, const Pair& dilation,
-                      bool ceil_mode, bool count_include_pad, bool channels_first) {
+Array avg_pool2d_(py::handle x_, const Pair& pool, const Pair& strides, const Pads& pads, const Pair& dilation,
+                  bool ceil_mode, bool count_include_pad, bool channels_first) {
   Call call("avg_pool2d");
   const View x = call.in_float(x_, "x");
   Pool2d how{};
   how.channels_first = channels_first, how.include_pad = count_include_pad;
   const Shape shape = checked(call, shape_of(x), pool, strides, pads, dilation, ceil_mode, how);
   View y;
-  py::array out = call.out(py::none(), shape, x.dtype, y);
+  Array out = call.out(py::none(), shape, x.dtype, y);
   call.run([=] { avg_pool2d(x, how, y); });
   return out;
 }
 
-py::array avg_pool2d_gradient_(py::handle dy_, const Shape& x_shape, const Pair& pool, const Pair& strides,
-                               const Pads& pads, const Pair& dilation, bool ceil_mode, bool count_include_pad,
-                               bool channels_first) {
+Array avg_pool2d_gradient_(py::handle dy_, const Shape& x_shape, const Pair& pool, const Pair& strides,
+                           const Pads& pads, const Pair& dilation, bool ceil_mode, bool count_include_pad,
+                           bool channels_first) {
   Call call("avg_pool2d_gradient");
   const View dy = call.in_float(dy_, "dy");
   Pool2d how{};
   how.channels_first = channels_first, how.include_pad = count_include_pad;
   check_dy(call, dy, checked(call, x_shape, pool, strides, pads, dilation, ceil_mode, how));
   View dx;
-  py::array out = call.out(py::none(), x_shape, dy.dtype, dx);
+  Array out = call.out(py::none(), x_shape, dy.dtype, dx);
   call.run([=] { avg_pool2d_gradient(dy, how, dx); });
   return out;
 }

@@ -15,41 +15,41 @@ const int64_t* key_in(Call& call, py::handle key_) {
 
 using Fill = void (*)(const int64_t* key, double a, double b, const View& y);
 
-py::array filled(const char* op, Fill fill, const Shape& shape, const py::object& dtype_, py::handle key_, double a,
-                 double b) {
+Array filled(const char* op, Fill fill, const Shape& shape, const py::object& dtype_, py::handle key_, double a,
+             double b) {
   Call call(op);
   const int64_t* key = key_in(call, key_);
   const DType dtype = dtype_from(dtype_);
   if (dtype != DType::float32 && dtype != DType::float64)
     call.type_error("dtype must be float32 or float64. Received: ", dtype);
   View y;
-  py::array out = call.out(py::none(), shape, dtype, y);
+  Array out = call.out(py::none(), shape, dtype, y);
   call.run([=] { fill(key, a, b, y); });
   return out;
 }
 
-py::array uniform_(const Shape& shape, const py::object& dtype, py::handle key, double low, double high) {
+Array uniform_(const Shape& shape, const py::object& dtype, py::handle key, double low, double high) {
   return filled("random_uniform", random_uniform, shape, dtype, key, low, high);
 }
-py::array normal_(const Shape& shape, const py::object& dtype, py::handle key, double mean, double stddev) {
+Array normal_(const Shape& shape, const py::object& dtype, py::handle key, double mean, double stddev) {
   return filled("random_normal", random_normal, shape, dtype, key, mean, stddev);
 }
-py::array truncated_(const Shape& shape, const py::object& dtype, py::handle key, double mean, double stddev) {
+Array truncated_(const Shape& shape, const py::object& dtype, py::handle key, double mean, double stddev) {
   return filled("random_truncated_normal", random_truncated_normal, shape, dtype, key, mean, stddev);
 }
 
-py::array permutation_(py::ssize_t n, py::handle key_) {
+Array permutation_(py::ssize_t n, py::handle key_) {
   Call call("permutation");
   call.require(n >= 0, "n must not be negative. Received: ", n);
   const int64_t* key = key_in(call, key_);
   View y;
-  py::array out = call.out(py::none(), {n}, DType::int64, y);
+  Array out = call.out(py::none(), {n}, DType::int64, y);
   void* scratch = call.scratch(permutation_scratch(n));
   call.run([=] { permutation(key, y, scratch); });
   return out;
 }
 
-py::array dropout_(py::handle x_, py::handle key_, double rate, const std::optional<Shape>& noise_shape) {
+Array dropout_(py::handle x_, py::handle key_, double rate, const std::optional<Shape>& noise_shape) {
   Call call("dropout");
   View x = call.in_float(x_, "x");
   call.require(rate >= 0 && rate <= 1, "rate must be in [0, 1]. Received: ", rate);
@@ -72,7 +72,7 @@ py::array dropout_(py::handle x_, py::handle key_, double rate, const std::optio
     noise = noise.dense(call.scratch(static_cast<size_t>(noise.size()) * sizeof(float)));
   }
   View y;
-  py::array out = call.out(py::none(), shape, x.dtype, y);
+  Array out = call.out(py::none(), shape, x.dtype, y);
   call.run([=] { dropout(x, key, rate, noise, y); });
   return out;
 }

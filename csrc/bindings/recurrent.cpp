@@ -72,10 +72,10 @@ py::tuple forward(const char* op, Cell cell, py::handle x, py::handle w, py::han
   o.h = state_of(call, h, "h", o.x, U);
   o.c = state_of(call, c, "c", o.x, U);
   RecurrentResults r;
-  py::array y_ = call.out(py::none(), {B, T, U}, o.x.dtype, r.y), h_ = call.out(py::none(), {B, U}, o.x.dtype, r.h);
+  Array y_ = call.out(py::none(), {B, T, U}, o.x.dtype, r.y), h_ = call.out(py::none(), {B, U}, o.x.dtype, r.h);
   py::object c_ = py::none();
   if (cell == Cell::lstm) c_ = call.out(py::none(), {B, U}, o.x.dtype, r.c);
-  py::array saved_ = call.out(py::none(), {B, T, recurrent_saved(cell) * U}, o.x.dtype, r.saved);
+  Array saved_ = call.out(py::none(), {B, T, recurrent_saved(cell) * U}, o.x.dtype, r.saved);
   void* scratch = call.scratch(recurrent_scratch(o, r));
   call.run([=] { recurrent(o, r, scratch); });
   if (cell == Cell::lstm) return py::make_tuple(y_, h_, c_, saved_);
@@ -109,9 +109,9 @@ py::tuple gradient(const char* op, Cell cell, const Given& given, py::handle x, 
   const int64_t G = o.u.shape[1];
   py::object dx_ = py::none(), e0_ = py::none();
   if (needs_x) dx_ = call.out(py::none(), {B, T, F}, dtype, g.dx);
-  py::array dw_ = call.out(py::none(), {F, G}, dtype, g.dw), du_ = call.out(py::none(), {U, G}, dtype, g.du);
-  py::array db_ = call.out(py::none(), two ? Shape{2, G} : Shape{G}, dtype, g.dbias);
-  py::array d0_ = call.out(py::none(), {B, U}, dtype, g.d0);
+  Array dw_ = call.out(py::none(), {F, G}, dtype, g.dw), du_ = call.out(py::none(), {U, G}, dtype, g.du);
+  Array db_ = call.out(py::none(), two ? Shape{2, G} : Shape{G}, dtype, g.dbias);
+  Array d0_ = call.out(py::none(), {B, U}, dtype, g.d0);
   if (lstm) e0_ = call.out(py::none(), {B, U}, dtype, g.e0);
   if (!g.saved.contiguous()) {
     const View dense = g.saved.dense(call.scratch(static_cast<size_t>(g.saved.size() * size_of(dtype)))),

@@ -31,7 +31,7 @@ void refuse_nothing(const Call& call, const View& x, uint32_t axes) {
   call.require(each > 0 || results == 0, "nothing to choose from: the axis is empty. Received: x.shape=", x);
 }
 
-py::array reduce_as(const char* op, Reduction reduction, py::handle x_, const Axes& axes_, bool keepdims) {
+Array reduce_as(const char* op, Reduction reduction, py::handle x_, const Axes& axes_, bool keepdims) {
   Call call(op);
   const bool any_dtype = reduction == Reduction::sum || reduction == Reduction::prod || reduction == Reduction::max ||
                          reduction == Reduction::min;
@@ -39,19 +39,19 @@ py::array reduce_as(const char* op, Reduction reduction, py::handle x_, const Ax
   const uint32_t axes = mask_of(call, x, axes_);
   if (reduction == Reduction::max || reduction == Reduction::min) refuse_nothing(call, x, axes);
   View y;
-  py::array out = call.out(py::none(), reduced(x, axes, keepdims), x.dtype, y);
+  Array out = call.out(py::none(), reduced(x, axes, keepdims), x.dtype, y);
   void* scratch = call.scratch(reduce_scratch(x, axes, reduction));
   call.run([=] { reduce(x, axes, reduction, y, scratch); });
   return out;
 }
 
-py::array arg_as(const char* op, bool largest, py::handle x_, int64_t axis, bool keepdims) {
+Array arg_as(const char* op, bool largest, py::handle x_, int64_t axis, bool keepdims) {
   Call call(op);
   const View x = call.in(x_, "x");
   const uint32_t axes = mask_of(call, x, {axis});
   refuse_nothing(call, x, axes);
   View y;
-  py::array out = call.out(py::none(), reduced(x, axes, keepdims), DType::int64, y);
+  Array out = call.out(py::none(), reduced(x, axes, keepdims), DType::int64, y);
   void* scratch = call.scratch(arg_reduce_scratch(x, static_cast<int>(axis)));
   call.run([=] { arg_reduce(x, static_cast<int>(axis), largest, y, scratch); });
   return out;
@@ -78,15 +78,15 @@ View with_axes(const Call& call, const View& v, const char* name, const View& x,
   return full;
 }
 
-py::array gradient_as(const char* op, Reduction reduction, py::handle dy_, py::handle x_, py::handle y_,
-                      const Axes& axes_) {
+Array gradient_as(const char* op, Reduction reduction, py::handle dy_, py::handle x_, py::handle y_,
+                  const Axes& axes_) {
   Call call(op);
   const View x = call.in_float(x_, "x");
   const uint32_t axes = mask_of(call, x, axes_);
   const View dy = with_axes(call, call.in_like(dy_, "dy", x), "dy", x, axes);
   const View y = y_ ? with_axes(call, call.in_like(y_, "y", x), "y", x, axes) : View{};
   View dx;
-  py::array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), x.dtype, dx);
+  Array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), x.dtype, dx);
   void* scratch = call.scratch(reduce_gradient_scratch(x, axes));
   call.run([=] { reduce_gradient(dy, x, y, axes, reduction, dx, scratch); });
   return out;
@@ -107,7 +107,7 @@ py::object sum_to(py::object x_, const Shape& shape) {
   call.require(fits, "an array of shape ", shape_text(shape, shape.size()), " does not broadcast to ", x);
   if (same) return x_;
   View y;
-  py::array out = call.out(py::none(), shape, x.dtype, y);
+  Array out = call.out(py::none(), shape, x.dtype, y);
   void* scratch = call.scratch(reduce_scratch(x, axes, Reduction::sum));
   call.run([=] { reduce(x, axes, Reduction::sum, y, scratch); });
   return out;

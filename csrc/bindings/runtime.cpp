@@ -14,7 +14,7 @@ std::string path_of(py::handle a_, py::handle b_) {
   call.require(a.ndim == 2 && b.ndim == 2 && a.shape[1] == b.shape[0],
                "a and b must be matrices that can be multiplied. Received: a.shape=", a, ", b.shape=", b);
   View y;
-  py::array out = call.out(py::none(), {a.shape[0], b.shape[1]}, a.dtype, y);
+  Array out = call.out(py::none(), {a.shape[0], b.shape[1]}, a.dtype, y);
   return PATHS[static_cast<int>(gemm_path(a, b, y, call.scratch(gemm_scratch(a, b, y))))];
 }
 void use_path(const std::string& name) {

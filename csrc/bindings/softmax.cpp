@@ -10,17 +10,17 @@ int checked_axis(const Call& call, const View& x, int64_t axis) {
   return static_cast<int>(axis < 0 ? axis + x.ndim : axis);
 }
 
-py::array forward(const char* op, bool logarithm, py::handle x_, int64_t axis_) {
+Array forward(const char* op, bool logarithm, py::handle x_, int64_t axis_) {
   Call call(op);
   const View x = call.in_float(x_, "x");
   const int axis = checked_axis(call, x, axis_);
   View y;
-  py::array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), x.dtype, y);
+  Array out = call.out(py::none(), Shape(x.shape, x.shape + x.ndim), x.dtype, y);
   call.run([=] { softmax(x, axis, logarithm, y); });
   return out;
 }
 
-py::array gradient(const char* op, bool logarithm, py::handle dy_, py::handle y_, int64_t axis_) {
+Array gradient(const char* op, bool logarithm, py::handle dy_, py::handle y_, int64_t axis_) {
   Call call(op);
   const View y = call.in_float(y_, "y"), dy = call.in_like(dy_, "dy", y);
   const int axis = checked_axis(call, y, axis_);
@@ -28,7 +28,7 @@ py::array gradient(const char* op, bool logarithm, py::handle dy_, py::handle y_
   for (int i = 0; same && i < y.ndim; ++i) same = dy.shape[i] == y.shape[i];
   call.require(same, "dy must have the shape of y. Received: dy.shape=", dy, ", y.shape=", y);
   View dx;
-  py::array out = call.out(py::none(), Shape(y.shape, y.shape + y.ndim), y.dtype, dx);
+  Array out = call.out(py::none(), Shape(y.shape, y.shape + y.ndim), y.dtype, dx);
   void* scratch = call.scratch(softmax_gradient_scratch(y));
   call.run([=] { softmax_gradient(dy, y, axis, logarithm, dx, scratch); });
   return out;
@@ -87,10 +87,10 @@ py::tuple xent(py::handle logits_, py::handle labels_, py::handle sample_weight_
                                      : LossReduction::none;
   XentResults r;
   const bool each = o.reduction == LossReduction::none;
-  py::array loss = call.out(py::none(), each ? Shape{N} : Shape{}, o.logits.dtype, r.loss);
+  Array loss = call.out(py::none(), each ? Shape{N} : Shape{}, o.logits.dtype, r.loss);
   py::object dlogits = py::none();
   if (gradient) dlogits = call.out(py::none(), {N, C}, o.logits.dtype, r.dlogits);
-  py::array correct = call.out(py::none(), {}, DType::int64, r.correct);
+  Array correct = call.out(py::none(), {}, DType::int64, r.correct);
   void* scratch = call.scratch(softmax_xent_scratch(o));
   Status* status = call.status(status_);
   call.classes(C);
@@ -107,8 +107,8 @@ py::tuple sigmoid(py::handle logits_, py::handle targets_) {
                ", logits.shape=", logits);
   const Shape shape(logits.shape, logits.shape + logits.ndim);
   View loss, dlogits;
-  py::array losses = call.out(py::none(), shape, logits.dtype, loss);
-  py::array gradient = call.out(py::none(), shape, logits.dtype, dlogits);
+  Array losses = call.out(py::none(), shape, logits.dtype, loss);
+  Array gradient = call.out(py::none(), shape, logits.dtype, dlogits);
   call.run([=] { sigmoid_xent(logits, targets, loss, dlogits); });
   return py::make_tuple(losses, gradient);
 }

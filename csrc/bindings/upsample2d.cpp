@@ -25,19 +25,18 @@ Shape checked(const Call& call, const Shape& x, const Pair& size, bool bilinear,
   return shape;
 }
 
-py::array upsample2d_(py::handle x_, const Pair& size, bool bilinear, bool channels_first) {
+Array upsample2d_(py::handle x_, const Pair& size, bool bilinear, bool channels_first) {
   Call call("upsample2d");
   const View x = call.in_float(x_, "x");
   Upsample2d how;
   const Shape shape = checked(call, Shape(x.shape, x.shape + x.ndim), size, bilinear, channels_first, how);
   View y;
-  py::array out = call.out(py::none(), shape, x.dtype, y);
+  Array out = call.out(py::none(), shape, x.dtype, y);
   call.run([=] { upsample2d(x, how, y); });
   return out;
 }
 
-py::array upsample2d_gradient_(py::handle dy_, const Shape& x_shape, const Pair& size, bool bilinear,
-                               bool channels_first) {
+Array upsample2d_gradient_(py::handle dy_, const Shape& x_shape, const Pair& size, bool bilinear, bool channels_first) {
   Call call("upsample2d_gradient");
   const View dy = call.in_float(dy_, "dy");
   Upsample2d how;
@@ -45,7 +44,7 @@ py::array upsample2d_gradient_(py::handle dy_, const Shape& x_shape, const Pair&
   call.require(Shape(dy.shape, dy.shape + dy.ndim) == shape, "dy must have the shape of the result, ",
                shape_text(shape, shape.size()), ". Received: ", dy);
   View dx;
-  py::array out = call.out(py::none(), x_shape, dy.dtype, dx);
+  Array out = call.out(py::none(), x_shape, dy.dtype, dx);
   call.run([=] { upsample2d_gradient(dy, how, dx); });
   return out;
 }

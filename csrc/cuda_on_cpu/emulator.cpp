@@ -12,9 +12,9 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <stdexcept>
 #include <vector>
 
+#include "../device_error.h"
 #include "cuda.h"
 #include "fibre.h"
 
@@ -265,7 +265,7 @@ void run_block(dim3 at_block) {
   if (hooks.on_block) hooks.on_block();
   block->fibre = &block->main;
   switch_to(take_fibre());
-  if (!block->error && block->finished != id) block->error = std::make_exception_ptr(std::runtime_error(deadlock()));
+  if (!block->error && block->finished != id) block->error = std::make_exception_ptr(nnfast::DeviceError(deadlock()));
   if (block->error) {
     drop_fibres();
     std::rethrow_exception(block->error);
@@ -275,7 +275,7 @@ void run_block(dim3 at_block) {
 }  // namespace
 
 void abandon(const std::string& text) {
-  block->error = std::make_exception_ptr(std::runtime_error(text));
+  block->error = std::make_exception_ptr(nnfast::DeviceError(text));
   switch_to(&block->main);
   __builtin_unreachable();
 }
@@ -422,7 +422,7 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), vo
   const uint64_t threads = uint64_t{size.x} * size.y * size.z;
   if (threads == 0 || threads > 1024 || size.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    throw std::runtime_error(
+    throw nnfast::DeviceError(
         "[launch] a block has 1 to 1024 threads, a grid at most (2^31 - 1, 65535, 65535) blocks, " +
         std::string("and neither is empty"));
   const std::lock_guard lock(one_grid_at_a_time());

@@ -14,7 +14,7 @@ struct Hooks {
 };
 extern Hooks hooks;
 
-// Ends the launch here and now: run_grid throws std::runtime_error(text). Nothing unwinds through a kernel.
+// Ends the launch here and now: run_grid throws DeviceError(text). Nothing unwinds through a kernel.
 [[noreturn]] void abandon(const std::string& text);
 
 void forget_copies();  // cp.async that a block before left open

@@ -1,0 +1,224 @@
+// Arrays of the GPU: CuPy's, or whatever shows __cuda_array_interface__ (PyTorch, JAX, Numba), in; CuPy's out. Kernels
+// run on CuPy's current stream, and nothing here waits for them: what a kernel finds in data stands in a status word on
+// the device, and is raised when somebody reads values (check_data).
+#include "array_arg_cuda.h"
+
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+#include "../cpu/memory.h"
+#include "../cuda/gpu.h"
+#include "../cuda/stream.h"
+#include "gpu_checks.h"
+#include "plan.h"
+
+namespace nnfast {
+
+// ---- CuPy, imported when the first array is made ----
+namespace {
+struct CuPy {
+  py::object ndarray, alloc, current_stream, pool, zeros, out_of_memory;
+};
+const CuPy& cupy() {
+  static const CuPy* all = [] {
+    require_gpu();
+    const py::module_ module = import_cupy(), cuda = module.attr("cuda");
+    return new CuPy{module.attr("ndarray"),  cuda.attr("alloc"),   cuda.attr("get_current_stream"),
+                    cuda.attr("MemoryPool"), module.attr("zeros"), cuda.attr("memory").attr("OutOfMemoryError")};
+  }();
+  return *all;
+}
+
+thread_local cudaStream_t stream_of_call = nullptr;
+}  // namespace
+
+cudaStream_t stream() { return stream_of_call; }
+
+// ---- memory: CuPy's pool, and one for each plan, whose blocks every replay writes again ----
+struct Pool {
+  py::object pool;
+};
+Pool* make_pool() { return new Pool{cupy().pool()}; }
+void retire(Pool* pool) noexcept { delete pool; }
+Pool*& thread_pool() {
+  thread_local Pool* pool = nullptr;
+  return pool;
+}
+MemoryStats memory_stats(const Pool* pool) {
+  const py::object p = pool ? pool->pool : import_cupy().attr("get_default_memory_pool")();
+  const auto used = p.attr("used_bytes")().cast<size_t>(), total = p.attr("total_bytes")().cast<size_t>();
+  return {used ? size_t{1} : size_t{0}, used, total - used, total};
+}
+size_t empty_cache() noexcept {
+  try {
+    const py::object pool = import_cupy().attr("get_default_memory_pool")();
+    const auto resting = pool.attr("free_bytes")().cast<size_t>();
+    pool.attr("free_all_blocks")();
+    return resting;
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+namespace {
+py::object allocate_on_gpu(const char* op, size_t bytes, bool for_life) {
+  try {
+    return thread_pool() && !for_life ? thread_pool()->pool.attr("malloc")(bytes) : cupy().alloc(bytes);
+  } catch (py::error_already_set& e) {
+    if (!e.matches(cupy().out_of_memory)) throw;
+    const std::string text = "[" + std::string(op) + "] there is not enough memory on the GPU. Received: a result or " +
+                             "scratch space of " + std::to_string(bytes) + " bytes. Take a smaller batch";
+    py::set_error(PyExc_MemoryError, text.c_str());
+    throw py::error_already_set();
+  }
+}
+
+// The versions of Variables, by where their memory begins. An entry stays: the pool hands the same places out again.
+std::mutex versions_mutex;
+std::unordered_map<uintptr_t, int64_t*>& versions() {
+  static auto* map = new std::unordered_map<uintptr_t, int64_t*>;
+  return *map;
+}
+}  // namespace
+
+Array new_array(const Shape& shape, DType dtype, bool for_life, const char* op) {
+  const size_t bytes = bytes_of(op, shape, dtype);
+  const py::object memory = allocate_on_gpu(op, bytes, for_life);
+  if (for_life) {
+    const std::lock_guard lock(versions_mutex);
+    int64_t*& version = versions()[memory.attr("ptr").cast<uintptr_t>()];
+    if (!version) version = new int64_t;
+    *version = 0;
+  }
+  return cupy().ndarray(py::cast(shape), dtype_object(dtype), memory);
+}
+
+int64_t* version_under(py::handle array) {
+  if (!py::isinstance(array, cupy().ndarray)) return nullptr;
+  const auto begin = array.attr("data").attr("mem").attr("ptr").cast<uintptr_t>();
+  const std::lock_guard lock(versions_mutex);
+  const auto found = versions().find(begin);
+  return found == versions().end() ? nullptr : found->second;
+}
+
+void hold(py::handle array) { static_cast<PyPlan*>(capturing)->hold(array); }
+
+void* data_of(const Array& array) { return reinterpret_cast<void*>(array.attr("data").attr("ptr").cast<uintptr_t>()); }
+
+// ---- Views ----
+namespace {
+std::optional<DType> dtype_of(const std::string& typestr) {  // "<f4"
+  if (typestr.size() < 3 || typestr[0] == '>') return {};
+  const char kind = typestr[1];
+  const int bytes = std::atoi(typestr.c_str() + 2);
+  for (int i = 0; i < 13; ++i) {
+    const auto d = static_cast<DType>(i);
+    if (d == DType::float16 || d == DType::bfloat16 || size_of(d) != bytes) continue;
+    const char* name = name_of(d);
+    const char wanted = d == DType::boolean ? 'b' : name[0];  // int8, uint8, float32
+    if (kind == wanted) return d;
+  }
+  return {};
+}
+}  // namespace
+
+View Call::view(py::handle object, const char* name, bool) {
+  if (!py::hasattr(object, "__cuda_array_interface__"))
+    type_error(name, " must be an array on the GPU. Received: ", std::string(py::str(py::type::of(object))),
+               ". Make a tensor of it, nnfast.tensor(x), after nnfast.set_device('cuda')");
+  const py::dict about = object.attr("__cuda_array_interface__");
+  const auto typestr = about["typestr"].cast<std::string>();
+  const auto dtype = dtype_of(typestr);
+  if (!dtype)
+    type_error(name, " has dtype ", typestr,
+               ". nnfast computes with bool, integers, float32 and float64 of native byte order: use astype()");
+  const py::tuple shape = about["shape"];
+  if (shape.size() > MAX_DIMS)
+    throw std::invalid_argument(
+        message(name, " has ", shape.size(), " dimensions, at most ", MAX_DIMS, " are possible"));
+  const int64_t item = size_of(*dtype);
+  View v;
+  v.data = reinterpret_cast<void*>(about["data"].cast<py::tuple>()[0].cast<uintptr_t>());
+  v.ndim = static_cast<int8_t>(shape.size());
+  v.dtype = *dtype;
+  const py::object strides = about.contains("strides") ? py::object(about["strides"]) : py::none();
+  int64_t dense = 1;
+  for (int i = v.ndim - 1; i >= 0; --i) {
+    v.shape[i] = shape[static_cast<size_t>(i)].cast<int64_t>();
+    int64_t step = dense * item;
+    if (!strides.is_none()) step = strides.cast<py::tuple>()[static_cast<size_t>(i)].cast<int64_t>();
+    if (step % item != 0)
+      throw std::invalid_argument(message(name, " has a stride of ", step, " bytes, which is no whole number of its ",
+                                          "elements. Copy it: x.copy()"));
+    v.stride[i] = v.shape[i] == 1 ? 0 : step / item;  // the stride of a single row means nothing
+    dense *= v.shape[i];
+  }
+  if (v.size() > 0) {
+    const int there = gpu_of(v.data), here = current_gpu();
+    require(there == here, name, " lies on GPU ", there, ", the current one is ", here,
+            ". Copy it, or work inside `with cupy.cuda.Device(", there, ")`");
+  }
+  if (capturing) hold(object);
+  return v;
+}
+
+bool Call::writeable(py::handle array) const {
+  const py::dict about = array.attr("__cuda_array_interface__");
+  return !about["data"].cast<py::tuple>()[1].cast<bool>();
+}
+
+// ---- calls ----
+Call::~Call() = default;
+
+void* Call::allocate_scratch(size_t bytes) {  // given back to the pool when the call ends, in the order of the stream
+  kept_.push_back(allocate_on_gpu(op_, bytes, false));
+  return reinterpret_cast<void*>(kept_.back().attr("ptr").cast<uintptr_t>());
+}
+
+// Kernels of the GPU meet strides where they load tiles: no op asks for panels.
+KeptPanels* Call::keep(py::handle, const View&, size_t) { return nullptr; }
+void PyPlan::lend() noexcept {}
+void PyPlan::take_back() noexcept {}
+
+void Call::begin() const {
+  stream_of_call = reinterpret_cast<cudaStream_t>(cupy().current_stream().attr("ptr").cast<uintptr_t>());
+}
+
+void Call::end() {}
+
+// What the kernels of an op found in data stands in a word of its own for each op, until somebody reads values.
+namespace {
+struct Found {
+  py::object words;  // int64[5] on the device
+  int64_t classes = -1;
+};
+std::map<std::string, Found>& found_by_op() {  // with the GIL held
+  static auto* all = new std::map<std::string, Found>;
+  return *all;
+}
+}  // namespace
+
+Status* Call::own_status() {
+  if (capturing && capturing->status) return capturing->status;
+  Found& found = found_by_op()[op_];
+  if (!found.words) found.words = cupy().zeros(5, "int64");
+  found.classes = classes_;
+  return static_cast<Status*>(data_of(found.words));
+}
+
+void check_data() {
+  for (auto& [op, found] : found_by_op()) {
+    const py::array words = found.words.attr("get")();
+    Status status;
+    std::memcpy(&status, words.data(), sizeof status);
+    if (status.code == OK) continue;
+    found.words.attr("fill")(0);
+    Call call(op.c_str());
+    call.classes(found.classes);
+    call.raise(status);
+  }
+}
+
+}  // namespace nnfast
