@@ -334,3 +334,32 @@ def test_import_waits_with_what_only_some_calls_need():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stdout
+
+
+CUDA_SOURCES = [p for room in ("cuda", "cuda_on_cpu") for p in sorted((CSRC / room).glob("*.cu*"))]
+
+
+@pytest.mark.parametrize("path", CUDA_SOURCES, ids=lambda p: p.name)
+def test_cuda_conventions(path):
+    """One source for nvcc and g++: what only one of them takes, or takes in another way, is in no kernel."""
+    text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
+    if path.name != "common.cuh":
+        assert "<<<" not in text, "kernels start with launch()"
+        assert "extern __shared__" not in text, "use DYNAMIC_SHARED(T, name)"
+        assert "__CUDACC__" not in text or path.name == "ptx.cuh", "one source, no two versions"
+    if path.name != "ptx.cuh":
+        assert not re.search(r"\basm\b", text), "PTX is a named function of ptx.cuh"
+    assert not re.search(r"<mma\.h>|<cooperative_groups", text), "the emulator does not have them"
+    for shared in re.findall(r"__shared__[^;{]*[;{]", text):
+        assert "=" not in shared, f"shared memory has no initial value: {shared}"
+    assert not re.search(r"atomicAdd\(\s*&?\s*\w*(float|double)", text), "results shall not change from run to run"
+    assert not re.search(r"cuda(Malloc|Free|DeviceSynchronize|StreamSynchronize|Memcpy)\w*\(", text), (
+        "kernels allocate nothing and wait for nothing"
+    )
+
+
+def test_each_cuda_file_is_an_op():
+    """Each .cu stem is an op, as each .cpp of cpu/ is: helpers are headers."""
+    stems = {p.stem for p in (CSRC / "cpu").glob("*.cpp")}
+    for path in (CSRC / "cuda").glob("*.cu"):
+        assert path.stem.removesuffix("_sm90") in stems, path.name
