@@ -2,30 +2,11 @@
 // registers; tiles of a and b pass through shared memory, the next one loaded while the present one is used. Any
 // strides: threads load along whichever dimension lies in order. Where y is small and K long, blocks share the k of a
 // tile, and a second kernel adds their parts in a fixed order. y overlaps nothing but, with beta, itself.
-#include "math.cuh"
+#include "tile.cuh"
 #include "walk.cuh"
 
 namespace nnfast {
 namespace {
-
-// What becomes of a sum.
-template <class T>
-struct Finish {
-  T alpha, beta, slope;
-  Activation activation;
-  const T* bias;  // or nullptr
-  int64_t bias_step;
-  const T* at;  // gradient: the sum is multiplied by activation'(from its result at[M,N]); or nullptr
-  int64_t at_row, at_col;
-
-  __device__ T operator()(T sum, const T* y, int64_t i, int64_t j) const {
-    if (at) return sum * slope_from_result(activation, at[i * at_row + j * at_col], slope);
-    T x = alpha * sum;
-    if (beta != T(0)) x += beta * *y;
-    if (bias) x += bias[j * bias_step];
-    return activate(activation, x, slope);
-  }
-};
 
 template <class T>
 struct Product {
@@ -38,46 +19,17 @@ struct Product {
   Finish<T> finish;
 };
 
-// A tile of ROWS x DEPTH elements on its way: from memory to registers, from registers to shared memory [DEPTH][ROWS].
-// `across`: the distance of its rows, `along`: from k to k. Outside the matrix are zeros.
-template <class T, int ROWS, int DEPTH, int THREADS>
-struct Tile {
-  static constexpr int EACH = ROWS * DEPTH / THREADS, LINE = ROWS + 4;  // 4: rows begin at different banks
-  T kept[EACH];
-
-  __device__ void load(const T* from, int64_t across, int64_t along, int64_t rows, int64_t depth) {
-    const bool k_first = along == 1;
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) {
-      const int n = i * THREADS + threadIdx.x;
-      const int row = k_first ? n / DEPTH : n % ROWS, k = k_first ? n % DEPTH : n / ROWS;
-      kept[i] = row < rows && k < depth ? from[row * across + k * along] : T(0);
-    }
-  }
-  __device__ void store(T (*to)[LINE], bool k_first) const {
-#pragma unroll
-    for (int i = 0; i < EACH; ++i) {
-      const int n = i * THREADS + threadIdx.x;
-      const int row = k_first ? n / DEPTH : n % ROWS, k = k_first ? n % DEPTH : n / ROWS;
-      to[k][row] = kept[i];
-    }
-  }
-};
-
-// BM x BN: the block's tile, TM x TN: a thread's. A thread's rows lie four together, so that it reads them from shared
-// memory with one load, and its groups of four BM / (TM / 4) apart.
+// BM x BN: the block's tile, TM x TN: a thread's.
 template <class T, int BM, int BN, int BK, int TM, int TN>
 __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
-  constexpr int THREADS = BM / TM * BN / TN, ACROSS = BN / TN;
-  constexpr int GM = TM < 4 ? TM : 4, GN = TN < 4 ? TN : 4;  // sizes of groups
-  using TileA = Tile<T, BM, BK, THREADS>;
-  using TileB = Tile<T, BN, BK, THREADS>;
+  using Corner = Sums<T, BM, BN, BK, TM, TN>;
+  using TileA = Tile<T, BM, BK, Corner::THREADS>;
+  using TileB = Tile<T, BN, BK, Corner::THREADS>;
   __shared__ __align__(16) T as[2][BK][TileA::LINE];
   __shared__ __align__(16) T bs[2][BK][TileB::LINE];
 
   const int64_t row_tiles = ceil_div(p.M, BM);
   const int64_t split = blockIdx.y, i0 = blockIdx.x % row_tiles * BM, j0 = blockIdx.x / row_tiles * BN;
-  const int ty = threadIdx.x / ACROSS, tx = threadIdx.x % ACROSS;
   const int64_t k_begin = split * p.k_per_split;
   const int64_t k_end = k_begin + p.k_per_split < p.K ? k_begin + p.k_per_split : p.K;
 
@@ -88,7 +40,8 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
     const T* b = p.b + at[2] + j0 * p.b_col;
     TileA tile_a;
     TileB tile_b;
-    T sum[TM][TN] = {};
+    Corner sums;
+    sums.clear();
 
     const auto fetch = [&](int64_t k) {
       tile_a.load(a + k * p.a_col, p.a_row, p.a_col, p.M - i0, k_end - k);
@@ -101,18 +54,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
       tile_b.store(bs[now], p.b_row == 1);
       __syncthreads();  // two buffers: the one that is filled next was last read before this barrier
       if (k + BK < k_end) fetch(k + BK);
-#pragma unroll
-      for (int kk = 0; kk < BK; ++kk) {
-        T x[TM], y[TN];
-#pragma unroll
-        for (int i = 0; i < TM; ++i) x[i] = as[now][kk][i / GM * (BM / (TM / GM)) + ty * GM + i % GM];
-#pragma unroll
-        for (int j = 0; j < TN; ++j) y[j] = bs[now][kk][j / GN * (BN / (TN / GN)) + tx * GN + j % GN];
-#pragma unroll
-        for (int i = 0; i < TM; ++i)
-#pragma unroll
-          for (int j = 0; j < TN; ++j) sum[i][j] += x[i] * y[j];
-      }
+      sums.add(as[now], bs[now]);
     }
     __syncthreads();  // the next product of the batch begins with the same buffer
 
@@ -120,14 +62,13 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
     for (int i = 0; i < TM; ++i)
 #pragma unroll
       for (int j = 0; j < TN; ++j) {
-        const int64_t row = i0 + i / GM * (BM / (TM / GM)) + ty * GM + i % GM;
-        const int64_t column = j0 + j / GN * (BN / (TN / GN)) + tx * GN + j % GN;
+        const int64_t row = i0 + Corner::row(i), column = j0 + Corner::column(j);
         if (row >= p.M || column >= p.N) continue;
         if (p.splits > 1) {
-          p.parts[((split * p.batch.size + z) * p.M + row) * p.N + column] = sum[i][j];
+          p.parts[((split * p.batch.size + z) * p.M + row) * p.N + column] = sums.sum[i][j];
         } else {
           T* y = p.y + at[0] + row * p.y_row + column * p.y_col;
-          *y = p.finish(sum[i][j], y, row, column);
+          *y = p.finish(sums.sum[i][j], y, row, column);
         }
       }
   }

@@ -1,0 +1,34 @@
+// Backwards through bias and activation: dz = dy * activation'(from y) element by element, then db, the sum of dz over
+// all axes but one, by `reduce`. dz is contiguous and may not overlap dy or y.
+#include "map.cuh"
+#include "math.cuh"
+
+namespace nnfast {
+namespace {
+template <class T>
+struct TimesSlope {
+  Activation activation;
+  T slope;
+  __device__ T operator()(T dy, T y) const { return dy * slope_from_result(activation, y, slope); }
+};
+uint32_t all_but(const View& v, int axis) { return ((1u << v.ndim) - 1) & ~(1u << axis); }
+}  // namespace
+
+size_t bias_activation_gradient_scratch(const View& dy, int axis) {
+  const size_t of_dy = reduce_scratch(dy, all_but(dy, axis), Reduction::sum);
+  const size_t of_dz = reduce_scratch(dy.dense(nullptr), all_but(dy, axis), Reduction::sum);
+  return of_dy > of_dz ? of_dy : of_dz;
+}
+
+void bias_activation_gradient(const View& dy, const View& y, Activation activation, double slope, int axis,
+                              const View& dz, const View& db, void* scratch) {
+  if (dz.given())
+    visit_float(dy.dtype, [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      const TimesSlope<T> f{activation, T(slope)};
+      map<T, T>(f, f, dz, dy, y);
+    });
+  if (db.given()) reduce(dz.given() ? dz : dy, all_but(dy, axis), Reduction::sum, db, scratch);
+}
+
+}  // namespace nnfast
