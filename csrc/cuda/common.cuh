@@ -49,6 +49,19 @@ struct alignas(16) Pack {
   static constexpr int N = 16 / sizeof(T);
   T v[N];
 };
+// WIDTH neighbours that are loaded or stored at once.
+template <class T, int WIDTH>
+struct alignas(sizeof(T) * WIDTH) Several {
+  T v[WIDTH];
+};
+template <int WIDTH, class T>
+__device__ inline Several<T, WIDTH> load(const T* p) {
+  return *reinterpret_cast<const Several<T, WIDTH>*>(p);
+}
+template <int WIDTH, class T>
+__device__ inline void store(T* p, const Several<T, WIDTH>& x) {
+  *reinterpret_cast<Several<T, WIDTH>*>(p) = x;
+}
 inline bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 }  // namespace nnfast

@@ -51,20 +51,6 @@ __device__ inline Pixel pixel_of(const Images& v, int64_t i) {
   return p;
 }
 
-// Neighbouring channels that one thread works on.
-template <class T, int WIDTH>
-struct alignas(sizeof(T) * WIDTH) Channels {
-  T v[WIDTH];
-};
-template <int WIDTH, class T>
-__device__ inline Channels<T, WIDTH> load(const T* p) {
-  return *reinterpret_cast<const Channels<T, WIDTH>*>(p);
-}
-template <int WIDTH, class T>
-__device__ inline void store(T* p, const Channels<T, WIDTH>& x) {
-  *reinterpret_cast<Channels<T, WIDTH>*>(p) = x;
-}
-
 constexpr int PIXEL_THREADS = 256;
 inline unsigned pixel_blocks(int64_t items) { return blocks_for(items, PIXEL_THREADS, 132 * 32); }
 

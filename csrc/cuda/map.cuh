@@ -27,10 +27,6 @@ template <class F, class T>
 __device__ inline auto apply(const F& f, const T (&x)[3]) {
   return f(x[0], x[1], x[2]);
 }
-template <class T, int N>
-struct alignas(sizeof(T) * N) Several {
-  T v[N];
-};
 
 // y = f(operands).
 template <class F, class T, class R, int COUNT>

@@ -46,7 +46,7 @@ __device__ inline bool wins(T x, T best) {  // over what came before
 // The largest of each channel of a window, and h * W + w of it, the first of equals.
 template <class T, int WIDTH>
 struct Winner {
-  Channels<T, WIDTH> value;
+  Several<T, WIDTH> value;
   int64_t at[WIDTH];
 };
 template <class T, int WIDTH>
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
     const auto d = load<WIDTH>(dy + ys.at(p.n, p.h, p.w, p.c));
     for (int64_t r = rows.begin, h = rows.at; r < rows.end; ++r, h += how.dilation[0])
       for (int64_t s = cols.begin, w = cols.at; s < cols.end; ++s, w += how.dilation[1]) {
-        Channels<T, WIDTH> cell;
+        Several<T, WIDTH> cell;
 #pragma unroll
         for (int k = 0; k < WIDTH; ++k) cell.v[k] = best.at[k] == h * xs.w + w ? d.v[k] : T(0);
         store<WIDTH>(dx + ds.at(p.n, h, w, p.c), cell);
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
     ask_kernel(const T* dy, Images ys, const T* x, Images xs, Pool2d how, T* dx, Images ds, int64_t items) {
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ds, i);
-    Channels<T, WIDTH> sum{};
+    Several<T, WIDTH> sum{};
     for_windows(how, 0, ys.h, p.h, [&](int64_t row) {
       for_windows(how, 1, ys.w, p.w, [&](int64_t column) {
         const Inside rows = inside(how, 0, xs.h, row), cols = inside(how, 1, xs.w, column);
@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ys, i);
     const Inside rows = inside(how, 0, xs.h, p.h), cols = inside(how, 1, xs.w, p.w);
-    Channels<T, WIDTH> sum{};
+    Several<T, WIDTH> sum{};
     for (int64_t r = rows.begin, h = rows.at; r < rows.end; ++r, h += how.dilation[0])
       for (int64_t s = cols.begin, w = cols.at; s < cols.end; ++s, w += how.dilation[1]) {
         const auto cell = load<WIDTH>(x + xs.at(p.n, h, w, p.c));
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
     mean_gradient_kernel(const T* dy, Images ys, Pool2d how, T* dx, Images ds, int64_t items) {
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ds, i);
-    Channels<T, WIDTH> sum{};
+    Several<T, WIDTH> sum{};
     for_windows(how, 0, ys.h, p.h, [&](int64_t row) {
       const int64_t count = counted(how, 0, ds.h, row);
       for_windows(how, 1, ys.w, p.w, [&](int64_t column) {

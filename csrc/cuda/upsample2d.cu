@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
     const Pixel p = pixel_of<WIDTH>(ds, i);
     const int64_t row_end = users_end(p.h, how.size[0], ds.h, how.bilinear);
     const int64_t col_end = users_end(p.w, how.size[1], ds.w, how.bilinear);
-    Channels<T, WIDTH> sum{};
+    Several<T, WIDTH> sum{};
     for (int64_t h = users_begin(p.h, how.size[0], how.bilinear); h < row_end; ++h) {
       const T row = tap_of<T>(h, how.size[0], ds.h, how.bilinear).share(p.h);
       for (int64_t w = users_begin(p.w, how.size[1], how.bilinear); w < col_end; ++w) {

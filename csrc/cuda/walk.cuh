@@ -14,12 +14,14 @@ struct Walk {
   int64_t shape[MAX_DIMS];
   int64_t stride[N][MAX_DIMS];
 
-  // Where element i of the walk lies in each array.
+  // Where element i of the walk lies in each array. Its loops are short, and not unrolled: that would make modules half
+  // as large again.
   __device__ void at(int64_t i, int64_t (&offset)[N]) const {
 #pragma unroll
     for (int k = 0; k < N; ++k) offset[k] = 0;
     if (small) {
       unsigned rest = static_cast<unsigned>(i);
+#pragma unroll 1
       for (int d = ndim - 1; d > 0; --d) {
         const unsigned whole = rest / static_cast<unsigned>(shape[d]);
         const int64_t index = rest - whole * static_cast<unsigned>(shape[d]);
@@ -30,6 +32,7 @@ struct Walk {
 #pragma unroll
       for (int k = 0; k < N; ++k) offset[k] += int64_t{rest} * stride[k][0];
     } else {
+#pragma unroll 1
       for (int d = ndim - 1; d > 0; --d) {
         const int64_t index = i % shape[d];
         i /= shape[d];
