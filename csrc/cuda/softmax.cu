@@ -8,14 +8,10 @@ namespace {
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(ROW_THREADS) softmax_kernel(Rows<2> rows, const T* x, bool logarithm, T* y) {
   const Team team = team_of(rows);
-  const int64_t step = int64_t{gridDim.x} * (ROW_THREADS / rows.lanes);
-  for (int64_t first = int64_t{blockIdx.x} * (ROW_THREADS / rows.lanes); first < rows.rows; first += step) {
-    const bool real = first + team.mine < rows.rows;
-    int64_t at[2] = {0, 0};
+  for_rows(rows, team, [&](bool real, const int64_t (&at)[2], int64_t) {
     LogSumExpState<T> state;
     state.begin();
     if (real) {
-      rows.kept.at(first + team.mine, at);
       for_elements<WIDTH>(rows, team, at, [&](int64_t e, const int64_t (&here)[2]) {
         const auto in = load<WIDTH>(x + here[0]);
 #pragma unroll
@@ -23,7 +19,7 @@ __global__ void __launch_bounds__(ROW_THREADS) softmax_kernel(Rows<2> rows, cons
       });
     }
     state = join_team(state, team);
-    if (!real) continue;
+    if (!real) return;
     const T top = state.top, sum = state.sum + (top - top);  // an infinite one gives NaN
     const T low = log(sum), share = T(1) / sum;
     for_elements<WIDTH>(rows, team, at, [&](int64_t, const int64_t (&here)[2]) {
@@ -32,7 +28,7 @@ __global__ void __launch_bounds__(ROW_THREADS) softmax_kernel(Rows<2> rows, cons
       for (int i = 0; i < WIDTH; ++i) out.v[i] = logarithm ? out.v[i] - top - low : exp(out.v[i] - top) * share;
       store<WIDTH>(y + here[1], out);
     });
-  }
+  });
 }
 
 // dx = y (dy - sum(dy y)), or of the logarithm dy - exp(y) sum(dy). The rows are of dx, dy, y.
@@ -40,14 +36,10 @@ template <class T, int WIDTH>
 __global__ void __launch_bounds__(ROW_THREADS)
     softmax_gradient_kernel(Rows<3> rows, const T* dy, const T* y, bool logarithm, T* dx) {
   const Team team = team_of(rows);
-  const int64_t step = int64_t{gridDim.x} * (ROW_THREADS / rows.lanes);
-  for (int64_t first = int64_t{blockIdx.x} * (ROW_THREADS / rows.lanes); first < rows.rows; first += step) {
-    const bool real = first + team.mine < rows.rows;
-    int64_t at[3] = {0, 0, 0};
+  for_rows(rows, team, [&](bool real, const int64_t (&at)[3], int64_t) {
     SumState<T> state;
     state.begin();
     if (real) {
-      rows.kept.at(first + team.mine, at);
       for_elements<WIDTH>(rows, team, at, [&](int64_t e, const int64_t (&here)[3]) {
         const auto d = load<WIDTH>(dy + here[1]), f = load<WIDTH>(y + here[2]);
 #pragma unroll
@@ -55,7 +47,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
       });
     }
     const T sum = join_team(state, team).sum;
-    if (!real) continue;
+    if (!real) return;
     for_elements<WIDTH>(rows, team, at, [&](int64_t, const int64_t (&here)[3]) {
       const auto d = load<WIDTH>(dy + here[1]), f = load<WIDTH>(y + here[2]);
       Several<T, WIDTH> out;
@@ -63,7 +55,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
       for (int i = 0; i < WIDTH; ++i) out.v[i] = logarithm ? d.v[i] - exp(f.v[i]) * sum : f.v[i] * (d.v[i] - sum);
       store<WIDTH>(dx + here[0], out);
     });
-  }
+  });
 }
 }  // namespace
 

@@ -106,18 +106,13 @@ struct SoftState {
 template <class T, bool SOFT, int WIDTH>
 __global__ void __launch_bounds__(ROW_THREADS) xent_kernel(Rows<3> rows, Xent<T> q) {
   const Team team = team_of(rows);
-  const int64_t step = int64_t{gridDim.x} * (ROW_THREADS / rows.lanes);
   const T scale = !q.counted ? q.scale : *q.counted ? T(1) / static_cast<T>(*q.counted) : T(0);
-  for (int64_t first = int64_t{blockIdx.x} * (ROW_THREADS / rows.lanes); first < rows.rows; first += step) {
-    const int64_t row = first + team.mine;
-    const bool real = row < rows.rows;
-    int64_t at[3] = {0, 0, 0};
+  for_rows(rows, team, [&](bool real, const int64_t (&at)[3], int64_t row) {
     std::conditional_t<SOFT, SoftState<T>, HardState<T>> state;
     state.begin();
     Label label{};
     T weight = 1;
     if (real) {
-      rows.kept.at(row, at);
       ExtremeState<T, true> wanted{};
       if constexpr (!SOFT) {
         label = q.labels[row];
@@ -174,14 +169,14 @@ __global__ void __launch_bounds__(ROW_THREADS) xent_kernel(Rows<3> rows, Xent<T>
       });
     }
     loss = join_team(loss, team);
-    if (!real || team.lane != 0) continue;
+    if (!real || team.lane != 0) return;
     const T value = label.ignored ? T(0) : weight * loss.sum;
     if (q.loss) q.loss[row] = value;
     if constexpr (SOFT)
       q.results[row] = {value, state.best.at == (state.bad ? 0 : state.hit.at), state.bad != 0};
     else
       q.results[row] = {value, !label.ignored && state.beaten == 0, !label.ignored && !label.good};
-  }
+  });
 }
 
 // ---- folds over the rows ----
