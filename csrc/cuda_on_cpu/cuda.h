@@ -71,6 +71,11 @@ struct Launch {
 extern Thread* self;
 extern Launch* config;
 
+// What a function of the emulator does to memory for a kernel. A copy begins when it is asked for, and lands when it is
+// waited for.
+enum class Access : unsigned char { load, store, atomic, copy_begins, copy_lands };
+void observe(const void*, size_t bytes, Access, Where);
+
 void* dynamic_shared();
 void barrier(Where);
 // A meeting of the lanes in `mask`: each leaves a pointer and sleeps; the last to come runs `complete` for all of them.
@@ -107,7 +112,7 @@ unsigned ballot(unsigned mask, bool vote, Where);
 void mma_m16n8k16_bf16(float* d, const unsigned* a, const unsigned* b, Where);
 void mma_m16n8k8_tf32(float* d, const unsigned* a, const unsigned* b, Where);
 void ldmatrix(unsigned* r, int count, bool transposed, const void* row, Where);
-void cp_async(void* shared, const void* global, int bytes, int valid);
+void cp_async(void* shared, const void* global, int bytes, int valid, Where);
 void cp_async_commit();
 void cp_async_wait(int pending);
 }  // namespace emulator
@@ -169,23 +174,28 @@ unsigned atomic_cas(unsigned*, unsigned, unsigned);
 unsigned long long atomic_cas(unsigned long long*, unsigned long long, unsigned long long);
 }  // namespace emulator
 template <class T>
-T atomicAdd(T* p, std::type_identity_t<T> v) {
+T atomicAdd(T* p, std::type_identity_t<T> v, FROM_HERE) {
+  emulator::observe(p, sizeof(T), emulator::Access::atomic, where);
   return emulator::atomic_add(p, v);
 }
 template <class T>
-T atomicMin(T* p, std::type_identity_t<T> v) {
+T atomicMin(T* p, std::type_identity_t<T> v, FROM_HERE) {
+  emulator::observe(p, sizeof(T), emulator::Access::atomic, where);
   return emulator::atomic_min(p, v);
 }
 template <class T>
-T atomicMax(T* p, std::type_identity_t<T> v) {
+T atomicMax(T* p, std::type_identity_t<T> v, FROM_HERE) {
+  emulator::observe(p, sizeof(T), emulator::Access::atomic, where);
   return emulator::atomic_max(p, v);
 }
 template <class T>
-T atomicExch(T* p, std::type_identity_t<T> v) {
+T atomicExch(T* p, std::type_identity_t<T> v, FROM_HERE) {
+  emulator::observe(p, sizeof(T), emulator::Access::atomic, where);
   return emulator::atomic_exchange(p, v);
 }
 template <class T>
-T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v) {
+T atomicCAS(T* p, std::type_identity_t<T> expected, std::type_identity_t<T> v, FROM_HERE) {
+  emulator::observe(p, sizeof(T), emulator::Access::atomic, where);
   return emulator::atomic_cas(p, expected, v);
 }
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

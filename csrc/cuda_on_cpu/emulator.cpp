@@ -149,7 +149,7 @@ void wait() {  // leave the thread that runs; come back when it is released
   self = me;
 }
 
-void check_same_barrier() {
+Where check_same_barrier() {
   const Thread* first = nullptr;
   for (const Thread& t : block->threads) {
     if (t.state != AT_BARRIER) continue;
@@ -159,13 +159,14 @@ void check_same_barrier() {
               ", thread " + number(t.id) + " in another one at " + at(t.where) +
               ". Every thread of a block must come to the same one");
   }
+  return first->where;
 }
 
-void release_barrier() {
+void release_barrier(Where where) {
   for (Thread& t : block->threads)
     if (t.state == AT_BARRIER) block->ready.push_back(&t);
   block->waiting = 0;
-  if (hooks.on_barrier) hooks.on_barrier();
+  if (hooks.on_barrier) hooks.on_barrier(where, block->finished);
 }
 
 void leave_kernel(Thread* t) {
@@ -179,10 +180,8 @@ void leave_kernel(Thread* t) {
   t->state = DONE;
   ++block->finished;
   warp.left |= 1u << t->lane;
-  if (hooks.on_exit) hooks.on_exit();
   if (block->waiting && block->waiting + block->finished == block->size()) {  // those who left hold up no barrier
-    check_same_barrier();
-    release_barrier();
+    release_barrier(check_same_barrier());
   }
 }
 
@@ -280,6 +279,10 @@ void abandon(const std::string& text) {
   __builtin_unreachable();
 }
 
+void observe(const void* p, size_t bytes, Access access, Where where) {
+  if (hooks.on_access) hooks.on_access(p, bytes, access, where);
+}
+
 const char* dynamic_base() { return block->shared_base; }
 void* dynamic_shared() { return block->shared_base; }
 
@@ -304,7 +307,7 @@ void barrier(Where where) {
   if (++block->waiting + block->finished < block->size()) return wait();
   check_same_barrier();
   self->state = RUNNING;
-  release_barrier();
+  release_barrier(where);
 }
 
 void collective(unsigned mask, Complete* complete, void* argument, Where where) {
@@ -418,7 +421,8 @@ unsigned long long atomic_cas(unsigned long long* p, unsigned long long e, unsig
   return replace(p, [=](unsigned long long old) { return old == e ? v : old; });
 }
 
-void run_grid(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel) {
+namespace {
+void run_blocks(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel) {
   const uint64_t threads = uint64_t{size.x} * size.y * size.z;
   if (threads == 0 || threads > 1024 || size.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
@@ -446,6 +450,16 @@ void run_grid(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), vo
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
       for (unsigned x = 0; x < grid.x; ++x) run_block({x, y, z});
+}
+}  // namespace
+
+void run_grid(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel) {
+  try {
+    run_blocks(grid, size, shared_bytes, body, context, kernel);
+  } catch (const std::exception& e) {
+    if (hooks.on_error) hooks.on_error(e.what());
+    throw;
+  }
 }
 
 }  // namespace emulator

@@ -2,14 +2,17 @@
 #pragma once
 #include <string>
 
+#include "cuda.h"
+
 namespace emulator {
 // Called at what happens in a launch, if given.
 struct Hooks {
   void (*on_launch)(const void* kernel) = nullptr;
   void (*on_block)() = nullptr;
   void (*on_block_end)() = nullptr;
-  void (*on_barrier)() = nullptr;
-  void (*on_exit)() = nullptr;  // a thread has left the kernel
+  void (*on_barrier)(Where, int left) = nullptr;  // all have come but those who have left the kernel
+  void (*on_access)(const void*, size_t bytes, Access, Where) = nullptr;  // of atomics, cp.async and ldmatrix
+  void (*on_error)(const char* text) = nullptr;                           // run_grid is about to throw
   void (*on_end)() = nullptr;
 };
 extern Hooks hooks;

@@ -41,6 +41,7 @@ struct Copy {
   void* to;
   const void* from;
   int bytes, valid;
+  Where where;
 };
 struct Queue {  // of one CUDA thread
   std::vector<Copy> open;
@@ -103,6 +104,7 @@ void ldmatrix(unsigned* r, int count, bool transposed, const void* row, Where wh
   if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
     abandon("[ldmatrix] a row must begin at a multiple of 16 bytes: thread " + std::to_string(self->id) + " at " +
             where.file + ":" + std::to_string(where.line));
+  if (self->lane < 8 * count) observe(row, 16, Access::load, where);
   collective(
       ~0u,
       [](unsigned, void* const* lanes) {
@@ -122,9 +124,11 @@ void ldmatrix(unsigned* r, int count, bool transposed, const void* row, Where wh
 }
 
 // A copy lands when it is waited for, as late as the hardware may: a missing wait shows.
-void cp_async(void* shared, const void* global, int bytes, int valid) {
+void cp_async(void* shared, const void* global, int bytes, int valid, Where where) {
   any_copies = true;
-  mine().open.push_back({shared, global, bytes, valid});
+  if (valid > 0) observe(global, static_cast<size_t>(valid), Access::load, where);
+  observe(shared, static_cast<size_t>(bytes), Access::copy_begins, where);
+  mine().open.push_back({shared, global, bytes, valid, where});
 }
 void cp_async_commit() {
   mine().groups.push_back(std::move(mine().open));
@@ -134,6 +138,7 @@ void cp_async_wait(int pending) {
   auto& groups = mine().groups;
   for (; static_cast<int>(groups.size()) > pending; groups.pop_front())
     for (const Copy& c : groups.front()) {
+      observe(c.to, static_cast<size_t>(c.bytes), Access::copy_lands, c.where);
       std::memcpy(c.to, c.from, static_cast<size_t>(c.valid));
       std::memset(static_cast<char*>(c.to) + c.valid, 0, static_cast<size_t>(c.bytes - c.valid));
     }
