@@ -11,10 +11,13 @@ from pathlib import Path
 
 from nnfast.ladder import mine as _mine
 from nnfast.ladder import rungs as _rungs
+from nnfast.ladder.lessons import Fault, Launch, Line, Report, lesson
 from nnfast.ladder.problems import PROBLEMS, Problem
 from nnfast.ladder.timing import Race, race, table
 
-__all__ = ["OPS", "Race", "climb", "listing", "roofline", "show", "table"]
+__all__ = [
+    "OPS", "Fault", "Launch", "Line", "Race", "Report", "climb", "lesson", "listing", "roofline", "show", "table",
+]  # fmt: skip
 
 OPS = tuple(PROBLEMS)
 
