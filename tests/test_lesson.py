@@ -127,7 +127,7 @@ STOPS = {  # the arguments; tag, array, line, words
         {"x": zeros(256), "y": zeros(128), "offset": 1},
         "misaligned", "x", "vector", r"x\[1\]: thread 0 loads 16 bytes at once .* multiple of 16",
     ),
-    "run_writes_input": ({"x": zeros(32)}, "input", "x", "input", r"x\[0\]: thread 0 stores it at .* but it is const"),
+    "run_writes_input": ({"x": zeros(32)}, "input", "x", "input", r"x\[0\]: thread 0 stores it .* but it is an input"),
     "run_divides": (
         {"y": zeros(32, np.int32), "n": 0}, "crash", "", "divides", "SIGFPE: it divided an integer by zero; thread 0",
     ),

@@ -16,6 +16,11 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).parents[1]
 LARGEST_WHEEL = 10_000_000  # bytes
 RUNGS = PurePosixPath("nnfast/ladder/sources")
+LESSON_MODE = (  # what a kernel is compiled with, from csrc
+    *("ops.h", "view.h", "cuda/common.cuh", "cuda/ptx.cuh", "cuda/stream.h", "cuda/failure.h"),
+    *(f"cuda_on_cpu/{f}" for f in ("cuda.h", "emulator.h", "fibre.h", "lesson.h")),
+    *(f"cuda_on_cpu/{f}" for f in ("emulator.cpp", "tensor_core.cpp", "lesson.cpp")),
+)
 LICENSES = {"LICENSE", "DIGITS_NOTICE.md"}
 IN_WHEEL = {".py", ".pyi", ".typed", ".so", ".pyd", ".npz", ".md"}
 IN_SDIST = (
@@ -43,7 +48,7 @@ def main(wheel: str, sdist: str) -> None:
 
 
 def check_wheel(path: Path) -> None:
-    """All of the Python package, two compiled modules, the licences; of C++ the rungs alone; nothing of the build."""
+    """The Python package, compiled modules, the licences; of C++ the rungs and lesson mode; nothing of the build."""
     with zipfile.ZipFile(path) as z:
         names = [PurePosixPath(n) for n in z.namelist()]
     package = {n for n in names if n.parts[0] == "nnfast"}
@@ -56,7 +61,8 @@ def check_wheel(path: Path) -> None:
         {n for n in package - rungs if n.suffix not in IN_WHEEL},
     )
     lessons = {PurePosixPath(p.relative_to(ROOT / "csrc/ladder")) for p in (ROOT / "csrc/ladder").glob("*/[0-9]*")}
-    lessons |= {PurePosixPath("nnfast_ladder.h"), PurePosixPath("tiles.h")}
+    lessons |= {PurePosixPath("nnfast_ladder.h"), PurePosixPath("nnfast_ladder.cuh"), PurePosixPath("tiles.h")}
+    lessons |= {PurePosixPath(p) for p in LESSON_MODE}
     expect({n.relative_to(RUNGS) for n in rungs} == lessons, "not the rungs of the ladder", rungs)
     sources = {PurePosixPath(p.relative_to(ROOT / "python")) for p in (ROOT / "python" / "nnfast").rglob("*.py*")}
     expected = {p for p in sources if p.suffix in (".py", ".pyi")} | {PurePosixPath("nnfast/py.typed")}

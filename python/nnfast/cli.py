@@ -72,8 +72,13 @@ def _add_ladder(commands: Any) -> None:
     ladder.add_argument(
         "--threads", type=_count, metavar="N", help="of the rungs that use several (default: all cores)"
     )
+    ladder.add_argument(
+        "--cuda", action="store_true", help="the rungs for a GPU, on the CPU: checked, and their memory traffic counted"
+    )
     ladder.add_argument("--show", type=int, metavar="RUNG", help="print the source of a rung, and what it changed")
-    ladder.add_argument("--mine", metavar="FILE", help="check your own .cpp or .py file and place it among the rungs")
+    ladder.add_argument(
+        "--mine", metavar="FILE", help="check your own .cpp, .py or .cu file and place it among the rungs"
+    )
     ladder.add_argument("--limit", type=float, default=30.0, metavar="S", help="seconds for a step of it (default 30)")
     ladder.add_argument("--plot", metavar="FILE", help="draw the ladder on this machine's roofline (needs matplotlib)")
     ladder.add_argument(
@@ -96,9 +101,12 @@ def run_ladder(args: Any) -> int:
     if args.op is None:
         print(ladder.listing())
         return 0
+    cuda = args.cuda or (args.mine or "").endswith(".cu")
     if args.show is not None:
-        print(ladder.show(args.op, args.show))
+        print(ladder.show(args.op, args.show, cuda))
         return 0
+    if cuda:
+        return _count_ladder(args)
     try:
         result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, _tell)
     finally:
@@ -114,6 +122,28 @@ def run_ladder(args: Any) -> int:
             f.write(json.dumps(result.json(), indent=1) + "\n")
     if args.plot:
         ladder.roofline(result, args.plot)
+    return 0
+
+
+def _count_ladder(args: Any) -> int:
+    """`nnfast ladder --cuda`: without a GPU."""
+    from nnfast import ladder
+
+    if args.threads or args.plot:
+        raise ValueError("[ladder] --threads and --plot are for the rungs on the CPU: leave them out with --cuda")
+    try:
+        counts = ladder.count(args.op, args.size, args.mine, args.limit, _tell)
+    finally:
+        _tell("")
+    if args.json == "-":
+        print(json.dumps(counts.json(), indent=1))
+    else:
+        print(ladder.counts_table(counts))
+        if args.mine:
+            print(f"\n{ladder.counts_place(counts)}")
+    if args.json and args.json != "-":
+        with open(args.json, "w", encoding="utf-8") as f:
+            f.write(json.dumps(counts.json(), indent=1) + "\n")
     return 0
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from nnfast.ladder import cuda as _cuda
 from nnfast.ladder import mine as _mine
 from nnfast.ladder import rungs as _rungs
+from nnfast.ladder.cuda import Counts
 from nnfast.ladder.lessons import Fault, Launch, Line, Report, lesson
 from nnfast.ladder.problems import PROBLEMS, Problem
 from nnfast.ladder.timing import Race, race, table
 
 __all__ = [
-    "OPS", "Fault", "Launch", "Line", "Race", "Report", "climb", "lesson", "listing", "roofline", "show", "table",
+    "OPS", "Counts", "Fault", "Launch", "Line", "Race", "Report", "climb", "count", "lesson", "listing", "roofline",
+    "show", "table",
 ]  # fmt: skip
 
 OPS = tuple(PROBLEMS)
@@ -70,13 +73,50 @@ def climb(
 place = _mine.place
 
 
-def show(op: str, number: int) -> str:
+def count(
+    op: str,
+    size: list[int] | None = None,
+    mine: str | Path | None = None,
+    limit: float = 60.0,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Counts:
+    """Runs the CUDA rungs of an op on the CPU, checks them, and counts what they would ask of a GPU's memory.
+
+    Args:
+        op: "gemm" or another op that has CUDA rungs.
+        size: one number, or all sizes of the op; default: small ones, for the emulator takes its time.
+        mine: your own .cu file, with a function of the header nnfast_ladder.cuh; it is run on all awkward shapes first.
+        limit: seconds that one run may last.
+        tell: is told what happens.
+
+    Returns:
+        Counts: results with a Report each; `print(ladder.counts_table(...))` shows them.
+
+    Raises:
+        ValueError: no GCC on Linux; an unknown op or size; your file does not compile, has a fault or is wrong.
+    """
+    problem = _problem(op)
+    sizes = None if size is None else problem.sizes(size)
+    if sizes is not None and min(sizes) < 1:
+        raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
+    if not limit > 0:
+        raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
+    if mine is not None and (not Path(mine).is_file() or Path(mine).suffix != ".cu"):
+        raise ValueError(f"[ladder] --mine expects a file that ends in .cu beside --cuda. Received: {str(mine)!r}")
+    return _cuda.count(problem, sizes, None if mine is None else Path(mine), limit, tell)
+
+
+counts_table = _cuda.table
+counts_place = _cuda.place
+
+
+def show(op: str, number: int, cuda: bool = False) -> str:
     """The source of a rung, and what was changed since the one before.
 
     >>> print(show("gemm", 2).splitlines()[0])
     // Rung 2: loop order. The same sums, with the loop over columns inside.
     """
-    ladder = _rungs.ladder(_problem(op).name)
+    ladder = _rungs.ladder(_problem(op).name + ("_cuda" if cuda else ""))
     at = next((i for i, rung in enumerate(ladder) if rung.number == number), None)
     if at is None:
         have = ", ".join(str(rung.number) for rung in ladder)
@@ -96,6 +136,9 @@ def listing() -> str:
     for op, problem in PROBLEMS.items():
         parts.append(f"{op}: {problem.formula}")
         parts += [f"  {r.number} {r.title:<18} {r.about['idea']}" for r in _rungs.ladder(op)]
+        if (_rungs.sources() / f"{op}_cuda").is_dir():
+            parts.append(f"{op} --cuda: the same for a GPU")
+            parts += [f"  {r.number} {r.title:<18} {r.about['idea']}" for r in _rungs.ladder(f"{op}_cuda")]
     return "\n".join(parts)
 
 

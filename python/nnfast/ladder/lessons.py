@@ -241,9 +241,14 @@ class Library:
         self._source = path.read_text(encoding="utf-8", errors="replace").splitlines()
 
     def run(
-        self, function: str, arguments: Mapping[str, Any], outputs: Iterable[str] = (), limit: float = 30.0
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        outputs: Iterable[str] = (),
+        limit: float = 30.0,
+        inputs: Iterable[str] = (),
     ) -> Report:
-        """Calls a function of the file in a process of its own."""
+        """Calls a function of the file in a process of its own. `inputs` may not be changed, const or not."""
         outputs = set(outputs)
         if unknown := outputs - {n for n, v in arguments.items() if isinstance(v, np.ndarray)}:
             raise ValueError(f"[lesson] outputs are names of arrays among the arguments. Received: {sorted(unknown)}")
@@ -255,7 +260,7 @@ class Library:
             )
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            request, views = _laid_out(folder / "room", arguments, types, outputs, function)
+            request, views = _laid_out(folder / "room", arguments, types, outputs, set(inputs), function)
             report = folder / "report.json"
             request |= {
                 "library": str(self._library),
@@ -433,7 +438,12 @@ def _symbols(library: Path) -> list[_Symbol]:
 
 
 def _laid_out(
-    room: Path, arguments: Mapping[str, Any], types: list[str] | None, outputs: set[str], function: str
+    room: Path,
+    arguments: Mapping[str, Any],
+    types: list[str] | None,
+    outputs: set[str],
+    inputs: set[str],
+    function: str,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """The arguments in a file that the child maps: arrays far from each other."""
     size = GAP
@@ -442,7 +452,7 @@ def _laid_out(
         type_ = types[i] if types is not None else None
         if isinstance(value, np.ndarray):
             _check_pointer(function, name, value, type_)
-            constant = type_ is not None and "const" in type_
+            constant = name in inputs or (type_ is not None and "const" in type_)
             kind = OUTPUT if name in outputs else INPUT if constant else FILLED
             arrays.append((name, size, value.nbytes, kind))
             values.append(("pointer", size))
@@ -554,7 +564,13 @@ class _Reader:
                 counts = sums.setdefault(key, [0, 0, 0, 0])
                 for i, what in enumerate(("requests", "lanes", "moved", "ideal")):
                     counts[i] += s[what]
-        return [Line(*key, *sums[key], self.library.source_line(*key[:2])) for key in sorted(sums)]
+        lines = []
+        for file, line, access, array, shared, bytes_ in sorted(sums):
+            source = self.library.source_line(file, line)
+            requests, lanes, moved, ideal = sums[file, line, access, array, shared, bytes_]
+            where = (file, line, access, array, shared, bytes_)
+            lines.append(Line(*where, requests, lanes, moved, ideal, source))
+        return lines
 
     # ---- words ----
 
@@ -587,7 +603,7 @@ class _Reader:
             )
             words += f"{site['bytes']}"
         elif kind == "store to an input":
-            tag, words = "input", f"{what}: {who} {does} it at {here}, but it is const"
+            tag, words = "input", f"{what}: {who} {does} it at {here}, but it is an input"
         elif kind == "index":
             tag = "out of bounds"
             path, text_line, column, type_ = text.rsplit(":", 3)

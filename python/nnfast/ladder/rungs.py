@@ -50,12 +50,13 @@ class Rung:
     @property
     def rounding(self) -> float:
         """How far it may round its factors, relative; 0 for float32. A line of its head says so."""
-        return 2.0**-8 if self.about.get("rounds", "").startswith("bfloat16") else 0.0
+        to = self.about.get("rounds", "")
+        return 2.0**-8 if to.startswith("bfloat16") else 2.0**-10 if to.startswith("tf32") else 0.0
 
 
 def ladder(op: str) -> list[Rung]:
-    """The rungs of an op, lowest first."""
-    files = [p for p in (sources() / op).iterdir() if re.match(r"\d+_\w+\.(cpp|py)$", p.name)]
+    """The rungs of an op, lowest first; those of "gemm_cuda" and its like are for GPUs."""
+    files = [p for p in (sources() / op).iterdir() if re.match(r"\d+_\w+\.(cpp|cu|py)$", p.name)]
     return sorted((_rung(op, p) for p in files), key=lambda rung: rung.number or 0)
 
 

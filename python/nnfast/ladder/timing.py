@@ -276,7 +276,7 @@ def table(race: Race) -> str:
         estimated = "~" if r.part < 1 else ""
         lines.append(
             f"{name:<20}{r.threads:>8}{estimated + format(r.seconds * 1e3, ',.3f'):>12} ±{r.spread:>3.0%}"
-            f"{work / r.seconds / 1e9:>11.3f}{r.share:>8.1%}{gain:>8}{r.error:>8.0e}  {_short(r.adds)}"
+            f"{work / r.seconds / 1e9:>11.3f}{r.share:>8.1%}{gain:>8}{r.error:>8.0e}  {short(r.adds)}"
         )
         before = r.seconds if r.number is not None else before
     if any(r.part < 1 for r in race.results):
@@ -284,6 +284,6 @@ def table(race: Race) -> str:
     return "\n".join([*lines, *race.notes])
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     """The first part of a sentence."""
     return re.split(r"[;:,.]( |$)", text)[0]

@@ -1,0 +1,201 @@
+"""The CUDA ladder without a GPU: each rung runs on the emulator, is checked there, and its use of memory is counted.
+
+No time is measured, for the emulator's says nothing about a GPU's. The counts explain the order of the rungs: how many
+bytes of global memory and how many wavefronts of shared memory the arithmetic has to wait for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnfast.ladder import rungs
+from nnfast.ladder.check import compare, described
+from nnfast.ladder.lessons import Library, Report, compile_kernels
+from nnfast.ladder.problems import Array, Problem
+from nnfast.ladder.rungs import Rung
+from nnfast.ladder.timing import short
+
+SECTOR = 32  # bytes
+COUNTED = {"gemm": (128, 128, 128), "reduce": (1 << 16,), "softmax": (64, 1000)}  # sizes, if the user gives none
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A rung, and what it did."""
+
+    number: int | None  # None: not a rung of ours
+    title: str
+    adds: str
+    operations: float
+    report: Report
+
+    @property
+    def requests(self) -> int:
+        """Memory instructions of warps."""
+        return self.report.total("requests", False) + self.report.total("requests", True)
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte of global memory that is moved."""
+        return self.operations / max(self.report.total("moved", False) * SECTOR, 1)
+
+    @property
+    def per_wavefront(self) -> float | None:
+        """Operations for each wavefront of shared memory; None if it uses none."""
+        moved = self.report.total("moved", True)
+        return self.operations / moved if moved else None
+
+    def per_request(self, shared: bool) -> float | None:
+        """Sectors of a global request, or wavefronts of a shared one."""
+        requests = self.report.total("requests", shared)
+        return self.report.total("moved", shared) / requests if requests else None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A ladder, counted."""
+
+    op: str
+    sizes: tuple[int, ...]
+    operations: float
+    results: list[Counted]
+
+    def json(self) -> dict[str, Any]:
+        """Everything, for a file."""
+        results = []
+        for r in self.results:
+            sums = {f"{space}_{what}": r.report.total(what, space == "shared")
+                    for space in ("global", "shared") for what in ("requests", "moved", "ideal")}  # fmt: skip
+            lines = [asdict(line) for line in r.report.lines]
+            results.append({"number": r.number, "title": r.title, "adds": r.adds, **sums, "lines": lines})
+        return {"op": self.op, "sizes": self.sizes, "operations": self.operations, "results": results}
+
+
+def count(
+    problem: Problem,
+    sizes: tuple[int, ...] | None,
+    mine: Path | None,
+    limit: float,
+    tell: Callable[[str], None],
+) -> Counts:
+    """Runs every CUDA rung of an op, and a student's file, on one size.
+
+    Raises:
+        ValueError: the op has no CUDA rungs; a rung or the file has a fault or is wrong.
+    """
+    name = f"{problem.name}_cuda"
+    if not (rungs.sources() / name).is_dir():
+        known = sorted(p.name.removesuffix("_cuda") for p in rungs.sources().glob("*_cuda"))
+        raise ValueError(f"[ladder] {problem.name} has no CUDA rungs; these have: {', '.join(known)}")
+    sizes = sizes or COUNTED[problem.name]
+    todo = rungs.ladder(name)
+    if mine is not None:
+        own = rungs.student(name, mine)
+        tell(f"compiling {mine.name}")
+        library = compile_kernels(mine)
+        check(own, library, problem, limit, tell)
+        todo.append(own)
+    inputs = problem.make(sizes, "normal", np.random.default_rng(0))
+
+    def one(rung: Rung) -> Counted:
+        tell(f"counting {rung.title}")
+        kernels = library if mine is not None and rung.number is None else compile_kernels(rung.path)
+        report = run(rung, kernels, problem, sizes, inputs, limit)
+        adds = rung.about.get("changed", "")
+        return Counted(rung.number, rung.title, adds, problem.operations(sizes), report)
+
+    results = [one(todo[0])]  # it also compiles the emulator, once for all
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results += pool.map(one, todo[1:])
+    return Counts(problem.name, sizes, problem.operations(sizes), results)
+
+
+def check(rung: Rung, library: Library, problem: Problem, limit: float, tell: Callable[[str], None]) -> None:
+    """Runs the awkward shapes of a ladder.
+
+    Raises:
+        ValueError: the first that has a fault or a wrong answer, in words.
+    """
+    for edge in problem.edges:
+        where = f"{problem.name} of {described(problem, edge.sizes)}"
+        tell(f"checking {where}")
+        inputs = problem.make(edge.sizes, edge.data, np.random.default_rng(sum(edge.sizes)))
+        try:
+            run(rung, library, problem, edge.sizes, inputs, limit)
+        except ValueError as e:
+            raise ValueError(f"{e}\nWhy this shape: {edge.why}.") from None
+
+
+def run(
+    rung: Rung, library: Library, problem: Problem, sizes: tuple[int, ...], inputs: list[Array], limit: float
+) -> Report:
+    """One size; the report of a run without faults and with the right answer."""
+    *names, output = problem.arguments
+    arguments: dict[str, Any] = dict(zip(problem.dimensions, sizes))
+    arguments |= dict(zip(names, inputs))
+    arguments[output] = np.full(problem.shapes(sizes)[-1], np.nan, np.float32)
+    report = library.run(problem.name, arguments, [output], limit, names)
+    where = f"[ladder] {rung.path.name}: {problem.name} of {described(problem, sizes)}: "
+    if report.faults:
+        raise ValueError(where + "\n".join(str(f) for f in report.faults))
+    if wrong := compare(problem, report.arrays[output], inputs, rung.rounding):
+        raise ValueError(where + wrong)
+    return report
+
+
+# ---- as text ----
+
+
+def table(counts: Counts) -> str:
+    """The ladder as a table of counts."""
+    sizes = " x ".join(f"{n:,}" for n in counts.sizes)
+    work = f"{counts.operations:,.0f} operations"
+    lines = [f"{counts.op}, {sizes}, float32, on the emulator: {work}. Counted, not timed."]
+    width = max(20, *(len(r.title) + 4 for r in counts.results))
+    lines.append("")
+    lines.append(f"{'':<{width}}{'memory':>10}{'sectors':>11}{'wavefronts':>12}{'operations':>12}{'operations':>12}")
+    head = f"{'rung':<{width}}{'requests':>10}{'a request':>11}{'a request':>12}{'a byte':>12}{'a wavefront':>12}"
+    lines.append(f"{head}  what it added")
+    for r in counts.results:
+        name = f"{r.number} {r.title}" if r.number is not None else f"  {r.title}"
+        cells = f"{r.requests:>10,}{_number(r.per_request(False)):>11}{_number(r.per_request(True)):>12}"
+        cells += f"{_number(r.intensity):>12}{_number(r.per_wavefront):>12}"
+        lines.append(f"{name:<{width}}{cells}  {short(r.adds)}")
+    lines.append("")
+    lines.append("requests: memory instructions of warps; sectors: 32 bytes of global memory, at best 4 a request of")
+    lines.append("floats and 16 of float4; wavefronts: of shared memory, at best 1 a request of floats and 4 of float4")
+    return "\n".join(lines)
+
+
+def _number(x: float | None) -> str:
+    return "-" if x is None else f"{x:,.2f}" if x < 1000 else f"{x:,.0f}"
+
+
+def place(counts: Counts) -> str:
+    """What a student's file did well, where it stands, and which lines cost most."""
+    *others, own = counts.results
+    text = f"{own.title} is right on every awkward shape, and no fault was found."
+    for what, value, of in (
+        ("operations a byte of global memory", own.intensity, lambda r: r.intensity),
+        ("operations a wavefront of shared memory", own.per_wavefront, lambda r: r.per_wavefront),
+    ):
+        if value is None:
+            continue
+        below = [r for r in others if (least := of(r)) is not None and least <= value * 1.001]
+        best = max(below, key=lambda r: of(r) or 0, default=None)
+        text += f"\n{value:,.2f} {what}: " + (
+            f"as much as rung {best.number} ({best.title}) or more." if best else "fewer than every rung."
+        )
+    costly = sorted((n for n in own.report.lines if n.remark), key=lambda n: n.ideal - n.moved)[:3]
+    for n in costly:
+        unit = "wavefronts" if n.shared else "sectors"
+        text += f"\n{n.file}:{n.line}: {n.remark}: {n.array} takes {n.per_request:.2f} {unit} a request, "
+        text += f"{n.ideal / n.requests:.2f} would do.\n    {n.source}"
+    return f"{text}\n\n{own.report}"
