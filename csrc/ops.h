@@ -53,14 +53,16 @@ size_t bias_activation_gradient_scratch(const View& dy, int axis);
 
 // ---- data movement ----
 // Any dtypes and strides. Floats to integers truncate; anything but 0 is true.
-void copy(const View& x, const View& y);                // y = x, of one shape
+// y = x, of one shape; with a status set, nothing happens.
+void copy(const View& x, const View& y, const Status* status = nullptr);
 void cast(const View& x, double scale, const View& y);  // y = x * scale, in y's dtype; only a float is scaled
 void full(double value, const View& y);                 // y, contiguous, = value
 // y[indices..., ...] = scale * x[index, ...], in y's dtype. An index outside [0, rows) is reported and gives zeros.
 void take_rows(const View& x, const View& indices, double scale, const View& y, Status* status);
 // dx[rows, ...] = the sum of the dy[indices..., ...] that were taken from each row, in the order of the indices. An
 // index outside [0, rows) is reported, and its dy left out.
-void take_rows_gradient(const View& dy, const View& indices, const View& dx, Status* status);
+void take_rows_gradient(const View& dy, const View& indices, const View& dx, void* scratch, Status* status);
+size_t take_rows_gradient_scratch(const View& dx);
 struct Before {
   int64_t cells[MAX_DIMS];
 };

@@ -1,4 +1,3 @@
-#include "../cpu/status.h"
 #include "../ops.h"
 #include "module.h"
 #include "plan.h"
@@ -23,14 +22,11 @@ void copy_(py::handle source_, py::handle target_, py::handle status_) {
   if (target.size() && overlap(source, target)) {  // as if the source were copied first
     const View between = source.dense(call.scratch(static_cast<size_t>(source.size() * size_of(source.dtype))));
     call.run([=] {
-      if (stopped(status)) return;
-      copy(source, between);
-      copy(between, target);
+      copy(source, between, status);
+      copy(between, target, status);
     });
   } else {
-    call.run([=] {
-      if (!stopped(status)) copy(source, target);
-    });
+    call.run([=] { copy(source, target, status); });
   }
 }
 
@@ -103,7 +99,8 @@ Array take_rows_gradient_(py::handle dy_, py::handle indices_, py::ssize_t rows,
   View dx;
   Array out = call.out(py::none(), shape, dy.dtype, dx);
   Status* status = call.status(status_);
-  call.run([=] { take_rows_gradient(dy, indices, dx, status); });
+  void* scratch = call.scratch(take_rows_gradient_scratch(dx));
+  call.run([=] { take_rows_gradient(dy, indices, dx, scratch, status); });
   return out;
 }
 

@@ -218,7 +218,9 @@ void copy_scaled(const View& x, double scale, const View& y) {
 
 }  // namespace
 
-void copy(const View& x, const View& y) { copy_scaled(x, 1, y); }
+void copy(const View& x, const View& y, const Status* status) {
+  if (!stopped(status)) copy_scaled(x, 1, y);
+}
 void cast(const View& x, double scale, const View& y) { copy_scaled(x, scale, y); }
 
 void full(double value, const View& y) {
@@ -315,7 +317,8 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
 
 // Each chunk owns a range of rows of dx and looks through all indices for those that fall into it, so the sums have the
 // order of the indices for any number of threads.
-void take_rows_gradient(const View& dy, const View& indices, const View& dx, Status* status) {
+size_t take_rows_gradient_scratch(const View&) { return 0; }
+void take_rows_gradient(const View& dy, const View& indices, const View& dx, void*, Status* status) {
   const int64_t n = indices.size(), rows = dx.shape[0], size = rows ? dx.size() / rows : 0;
   const Indices index(indices);
   if (n) {

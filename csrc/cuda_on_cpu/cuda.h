@@ -228,6 +228,19 @@ inline float __fmul_rn(float a, float b) { return a * b; }  // a product that no
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
+// Sine and cosine of pi x: x is brought near 0 by half turns and quarters of one, which is exact.
+inline void sincospi(double x, double* sine, double* cosine) {
+  const double quarter = std::nearbyint(2 * x), rest = M_PI * (x - quarter / 2);
+  const int k = static_cast<int>(std::fmod(quarter, 4)) & 3;
+  const double s = std::sin(rest), c = std::cos(rest);
+  *sine = k == 0 ? s : k == 1 ? c : k == 2 ? -s : -c;
+  *cosine = k == 0 ? c : k == 1 ? -s : k == 2 ? -c : s;
+}
+inline void sincospif(float x, float* sine, float* cosine) {
+  double s, c;
+  sincospi(x, &s, &c);
+  *sine = static_cast<float>(s), *cosine = static_cast<float>(c);
+}
 inline int __popc(unsigned x) { return std::popcount(x); }
 inline int __ffs(int x) { return x ? std::countr_zero(static_cast<unsigned>(x)) + 1 : 0; }
 inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
