@@ -1,6 +1,7 @@
 // Optimizer steps: all variables of a list in one launch, as chunks of which a block takes several. Each array is read
 // and written once, 16 bytes at a time. A rule computes its rates in the kernel, from the learning rate and the step
 // count on the device, once per block. Limit: the bandwidth of memory.
+#include "block_sum.cuh"
 #include "math.cuh"
 #include "status.cuh"
 
@@ -493,22 +494,6 @@ __global__ void every_nth_kernel(const int64_t* step, int64_t n, int64_t* turns,
 // ---- clipping ----
 constexpr int64_t CLIP_CHUNK = 1 << 14;
 
-// The sum of term(i), i < n, by a block; every thread gets it. The order depends on n alone.
-template <class Term>
-__device__ double block_sum(int64_t n, double* room, const Term& term) {
-  double sum = 0;
-  for (int64_t i = threadIdx.x; i < n; i += THREADS) sum += term(i);
-  room[threadIdx.x] = sum;
-  __syncthreads();
-  for (int half = THREADS / 2; half > 0; half /= 2) {
-    if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
-    __syncthreads();
-  }
-  sum = room[0];
-  __syncthreads();
-  return sum;
-}
-
 template <class T>
 __global__ void __launch_bounds__(THREADS)
     squares_kernel(OptimizerList list, Chunks chunks, T scale, double* sums, const Status* status) {
@@ -518,7 +503,7 @@ __global__ void __launch_bounds__(THREADS)
     const int part = chunks.part_of(chunk);
     const int64_t from = (chunk - chunks.before[part]) * chunks.size, left = list.part[part].size - from;
     const T* g = static_cast<const T*>(list.part[part].g) + from;
-    const double sum = block_sum(left < chunks.size ? left : chunks.size, room, [=](int64_t i) {
+    const double sum = block_sum<THREADS>(left < chunks.size ? left : chunks.size, room, [=](int64_t i) {
       const double s = static_cast<double>(scale * g[i]);
       return s * s;
     });
@@ -538,7 +523,7 @@ __global__ void __launch_bounds__(THREADS)
     return global && norm == INFINITY ? T(NAN) : T(how.limit / norm);
   };
   if (how.clip == Clip::global_norm)
-    factor = share(::sqrt(block_sum(how.all_chunks, room, [&](int64_t i) { return how.sums[i]; })), true);
+    factor = share(::sqrt(block_sum<THREADS>(how.all_chunks, room, [&](int64_t i) { return how.sums[i]; })), true);
   int last = -1;
   for (int64_t chunk = blockIdx.x; chunk < chunks.count(); chunk += gridDim.x) {
     const int part = chunks.part_of(chunk);
@@ -546,7 +531,7 @@ __global__ void __launch_bounds__(THREADS)
     if (how.clip == Clip::norm && part != last) {
       const double* sums = how.sums + how.chunks_before + chunks.before[part];
       const int64_t n = chunks.before[part + 1] - chunks.before[part];
-      factor = share(::sqrt(block_sum(n, room, [=](int64_t i) { return sums[i]; })), false);
+      factor = share(::sqrt(block_sum<THREADS>(n, room, [=](int64_t i) { return sums[i]; })), false);
       last = part;
     }
     const bool packs = all_aligned(p);
