@@ -34,6 +34,11 @@ constexpr int WARP = 32;
 
 __host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// a / b for numbers that are not negative: in 32 bits where they fit, which is several times faster.
+__device__ inline int64_t divide(int64_t a, int64_t b) {
+  return (a | b) >> 32 == 0 ? static_cast<unsigned>(a) / static_cast<unsigned>(b) : a / b;
+}
+
 // How many blocks of `per_block` items each; a grid-stride loop does the rest of a larger number.
 inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = 1 << 20) {
   const int64_t n = ceil_div(items, per_block);

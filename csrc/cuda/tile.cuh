@@ -32,22 +32,26 @@ struct Tile {
   static constexpr int EACH = ROWS * DEPTH / THREADS, LINE = ROWS + 4;  // 4: rows begin at different banks
   T kept[EACH];
 
-  __device__ void load(const T* from, int64_t across, int64_t along, int64_t rows, int64_t depth) {
+  // Where its element i belongs. k_first: neighbouring threads take neighbours in depth, else neighbouring rows.
+  static __device__ int row(int i, bool k_first) {
+    const int n = i * THREADS + threadIdx.x;
+    return k_first ? n / DEPTH : n % ROWS;
+  }
+  static __device__ int depth(int i, bool k_first) {
+    const int n = i * THREADS + threadIdx.x;
+    return k_first ? n % DEPTH : n / ROWS;
+  }
+  __device__ void load(const T* from, int64_t across, int64_t along, int64_t rows, int64_t depths) {
     const bool k_first = along == 1;
 #pragma unroll
     for (int i = 0; i < EACH; ++i) {
-      const int n = i * THREADS + threadIdx.x;
-      const int row = k_first ? n / DEPTH : n % ROWS, k = k_first ? n % DEPTH : n / ROWS;
-      kept[i] = row < rows && k < depth ? from[row * across + k * along] : T(0);
+      const int r = row(i, k_first), k = depth(i, k_first);
+      kept[i] = r < rows && k < depths ? from[r * across + k * along] : T(0);
     }
   }
   __device__ void store(T (*to)[LINE], bool k_first) const {
 #pragma unroll
-    for (int i = 0; i < EACH; ++i) {
-      const int n = i * THREADS + threadIdx.x;
-      const int row = k_first ? n / DEPTH : n % ROWS, k = k_first ? n % DEPTH : n / ROWS;
-      to[k][row] = kept[i];
-    }
+    for (int i = 0; i < EACH; ++i) to[depth(i, k_first)][row(i, k_first)] = kept[i];
   }
 };
 
