@@ -197,7 +197,31 @@ def test_show_and_listing(capsys):
     assert "gemm --cuda: the same for a GPU" in ladder.listing()
 
 
+PAGE = Path(__file__).parents[1] / "docs" / "ladder" / "cuda.md"
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    monkeypatch.syspath_prepend(str(PAGE.parents[2] / "tools"))
+    import ladder_pages
+
+    return ladder_pages
+
+
 def test_the_page_has_a_section_for_each_rung():
-    page = (Path(__file__).parents[1] / "docs" / "ladder" / "cuda.md").read_text(encoding="utf-8")
-    titles = re.findall(r"^### Rung (\d+): (.*)$", page, re.M)
+    titles = re.findall(r"^### Rung (\d+): (.*)$", PAGE.read_text(encoding="utf-8"), re.M)
     assert titles == [(str(r.number), r.title) for r in rungs.ladder("gemm_cuda")]
+
+
+@needs_gcc
+def test_the_page_shows_what_lesson_mode_says(pages):
+    page = PAGE.read_text(encoding="utf-8")
+    assert pages.reported(page) == page, "run: python tools/ladder_pages.py --count"
+    assert "`bad.cu`" in page and "[race] shared s" in page and "no faults found" in page
+
+
+@needs_gcc
+@pytest.mark.full
+def test_the_page_shows_the_counts(pages):
+    page = PAGE.read_text(encoding="utf-8")
+    assert pages.counted(page) == page, "run: python tools/ladder_pages.py --count"

@@ -3,6 +3,7 @@
 python tools/ladder_pages.py             from bench/results/ladder/<machine>/<op>.json
 python tools/ladder_pages.py --measure   climb all ladders first, and store what they give on this machine
 python tools/ladder_pages.py --measure gemm reduce
+python tools/ladder_pages.py --count     what the CUDA rungs do on the emulator, and the reports of docs/ladder/cuda.md
 """
 
 import json
@@ -18,6 +19,10 @@ BEGIN, END = "<!-- measured{}: begin -->", "<!-- measured{}: end -->"
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--count"]:
+        page = PAGES / "cuda.md"
+        page.write_text(counted(reported(page.read_text(encoding="utf-8"))), encoding="utf-8")
+        return
     if sys.argv[1:2] == ["--measure"]:
         for op in sys.argv[2:] or [p.stem for p in sorted(PAGES.glob("*.md"))]:
             measure(op)
@@ -90,6 +95,41 @@ def line(race: dict[str, Any], number: int) -> str:
         f"- *{race['cpu']}, {race['isa']}, {threads}: {milliseconds(r)} ms, "
         f"{speed(race, r):,.{digits(race)}f} {unit(race)}, {r['share']:.1%} of the limit{gain}.*"
     )
+
+
+# ---- the CUDA page: counts, which are the same on every machine ----
+
+
+def counted(text: str) -> str:
+    """The page with the table of a ladder's counts."""
+    from nnfast import ladder
+
+    def part(match: re.Match[str]) -> str:
+        op = match[1]
+        table = ladder.counts_table(ladder.count(op))
+        return f"<!-- counted {op}: begin -->\n\n```\n{table}\n```\n\n<!-- counted {op}: end -->"
+
+    return re.sub(r"<!-- counted (\w+): begin -->\n(?:.*\n)*?<!-- counted \1: end -->", part, text)
+
+
+def reported(text: str) -> str:
+    """The page with the report of each kernel that it shows: a block of C++ with a name, then the report."""
+    import tempfile
+
+    import numpy as np
+
+    from nnfast import ladder
+
+    def part(match: re.Match[str]) -> str:
+        name, code = match[1], match[2]
+        x, y = np.arange(2048, dtype=np.float32), np.empty(8, np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_text(code, encoding="utf-8")
+            report = ladder.lesson(file, "sums", {"x": x, "y": y}, outputs=["y"])
+        return f"`{name}`:\n\n```cpp\n{code}```\n\n```\n{report}\n```\n"
+
+    return re.sub(r"^`(\w+\.cu)`:\n\n```cpp\n((?:.*\n)*?)```\n\n```\n(?:.*\n)*?```\n", part, text, flags=re.M)
 
 
 def unit(race: dict[str, Any]) -> str:

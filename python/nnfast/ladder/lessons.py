@@ -643,7 +643,7 @@ class _Reader:
         if f["block"] != f["other_block"]:
             missing = "blocks run in any order: an atomic, or another kernel"
         elif f["thread"] // 32 == f["other_thread"] // 32:
-            missing = "no __syncwarp stands between them"
+            missing = "no __syncwarp and no __syncthreads stands between them"
         else:
             missing = "no __syncthreads stands between them"
         return f"{what}: {who} {DOES[now]} it at {here}, {other} {DID[before]} it at {there}; {missing}"
