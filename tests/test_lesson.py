@@ -302,3 +302,31 @@ def test_elsewhere_than_on_linux_with_gcc(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(ValueError, match=r"Linux.*Received: darwin"):
         lessons.gcc()
+
+
+def test_an_installation_has_all_that_is_compiled(monkeypatch):
+    """The files that lesson mode includes, however deep, are those that CMake installs."""
+    root = SOURCE.parents[2]
+    monkeypatch.syspath_prepend(str(root / "tools"))
+    import check_wheel
+
+    csrc = root / "csrc"
+    todo = [
+        csrc / "cuda" / "ptx.cuh",
+        *(csrc / "cuda_on_cpu" / f"{n}.cpp" for n in ("emulator", "tensor_core", "lesson")),
+    ]
+    found = set()
+    while todo:
+        path = todo.pop()
+        if path not in found:
+            found.add(path)
+            todo += [(path.parent / n).resolve() for n in re.findall(r'^#include "(.*)"', path.read_text(), re.M)]
+    assert {p.relative_to(csrc).as_posix() for p in found} == set(check_wheel.LESSON_MODE)
+    cmake = (csrc / "ladder" / "CMakeLists.txt").read_text()
+    for name in check_wheel.LESSON_MODE:
+        assert (
+            name in cmake
+            or f"../{name}" in cmake
+            or (name.startswith("cuda_on_cpu/") and name.endswith(".h"))
+            or (f'"{Path(name).name}"' in cmake)
+        ), name
