@@ -29,7 +29,7 @@ void accumulate_(py::handle sums_, py::handle values_, py::handle weights_, doub
   call.run([=] { accumulate(sums, values, weights, scale, status); });
 }
 
-py::array class_hits_(py::handle x_, py::handle labels_) {
+Array class_hits_(py::handle x_, py::handle labels_) {
   Call call("class_hits");
   const View x = call.in_float(x_, "x"), labels = call.in(labels_, "labels");
   bool fits = x.ndim >= 1 && labels.ndim == x.ndim - 1;
@@ -38,7 +38,7 @@ py::array class_hits_(py::handle x_, py::handle labels_) {
                ", labels.shape=", labels);
   View y;
   const Shape shape(labels.shape, labels.shape + labels.ndim);
-  py::array out = call.out(py::none(), shape, DType::boolean, y);
+  Array out = call.out(py::none(), shape, DType::boolean, y);
   call.require(x.shape[labels.ndim] > 0 || y.size() == 0, "there are no classes. Received: x.shape=", x);
   call.run([=] { class_hits(x, labels, y); });
   return out;
