@@ -1,5 +1,7 @@
 """Fixtures for all tests: the device, the instruction set, the dtype; a seeded generator; arrays of awkward layout."""
 
+import importlib
+import importlib.util
 import sys
 
 import numpy as np
@@ -7,6 +9,9 @@ import pytest
 
 import nnfast
 from nnfast import _cpu, compat
+
+# Not built where the kernels of the CPU alone are looked at: sanitizers, an emulated ARM.
+EMULATOR = importlib.import_module("nnfast._emulator") if importlib.util.find_spec("nnfast._emulator") else None
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -18,7 +23,7 @@ def isa(request):
     _cpu.use_isa(before)
 
 
-@pytest.fixture(params=["cpu", "reference"])
+@pytest.fixture(params=["cpu", "reference", *(["cuda-emulator"] if EMULATOR else [])])
 def device(request):
     """Each device that every machine has."""
     before = nnfast.get_device()

@@ -136,4 +136,4 @@ def test_the_walk_names_what_is_there():
         folder = ROOT / "csrc" if file.endswith(".cpp") else ROOT / "python" / "nnfast"
         code = (folder / file).read_text(encoding="utf-8")
         for name in names.split(" -> "):
-            assert re.search(rf"^ *(def|void|py::array|constinit const .*) {name}\b", code, re.M), (file, name)
+            assert re.search(rf"^ *(def|void|Array|constinit const .*) {name}\b", code, re.M), (file, name)

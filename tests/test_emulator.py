@@ -59,7 +59,7 @@ def test_a_network_trains_as_on_the_cpu(make, eager, rng):
         nnfast.set_device(device)
         nnfast.utils.set_random_seed(3)
         model = make()
-        model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy", ["accuracy"], run_eagerly=eager)
+        model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=eager)
         history = model.fit(x, y, batch_size=16, epochs=2, verbose=0)
         results.append((history.history["loss"], model.get_weights(), model.predict(x[:10], verbose=0)))
     (losses, weights, predictions), (their_losses, their_weights, their_predictions) = results

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from cases import CASES, Case, Changed
 from compare import assert_close
+from conftest import EMULATOR
 from layouts import LAYOUTS
 
 import nnfast
 from nnfast import _cpu, reference
 
-ENGINES = [*_cpu.isas(), "reference"]
+MODULES = {"reference": reference}  # any other engine is an ISA of _cpu
+if EMULATOR:
+    MODULES["cuda-emulator"] = EMULATOR
+ENGINES = [*_cpu.isas(), *MODULES]
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 HOUSEKEEPING = {"isa", "isas", "use_isa", "set_num_threads", "num_threads", "memory", "empty_cache", "set_cache_cap"}
 HOUSEKEEPING |= {"gemm_path", "use_gemm_path", "matmul_unit", "matmul_units", "use_matmul_unit"}
@@ -80,10 +84,10 @@ def expected(one: Case, dtype, size):
 
 
 def check(one: Case, engine, dtype, layout, size):
-    if engine != "reference":
+    if engine not in MODULES:
         _cpu.use_isa(engine)
     args, kwargs = arguments(one, dtype, size)
-    got = run(reference if engine == "reference" else _cpu, one, args, kwargs, layout)
+    got = run(MODULES.get(engine, _cpu), one, args, kwargs, layout)
     want = expected(one, dtype, size)
     assert len(got) == len(want)
     for g, w in zip(got, want):

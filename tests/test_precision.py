@@ -400,6 +400,10 @@ OPS = {
 }
 
 
+WITH_PRECISIONS = pytest.mark.parametrize("device", ["cpu", "reference"], indirect=True)  # CUDA's gemm is float32
+
+
+@WITH_PRECISIONS
 @pytest.mark.parametrize("name", OPS)
 def test_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device, medium, rng):
     """The error of medium shows, forward and backward; the gradient is computed in highest but remembers medium."""
@@ -431,6 +435,7 @@ def test_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device
         _cpu.use_gemm_path("automatic")
 
 
+@WITH_PRECISIONS
 @pytest.mark.parametrize("name", ["conv2d", "conv2d_transpose"])
 def test_convolution_ops_listen_and_gradients_keep_the_precision_of_the_forward(name, device, rng):
     if device == "cpu":

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 build=${1:-build/sanitize}
 shift || true
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DNNFAST_SANITIZE=address,undefined -DNNFAST_INPLACE=OFF >/dev/null
+  -DNNFAST_SANITIZE=address,undefined -DNNFAST_INPLACE=OFF -DNNFAST_EMULATOR=OFF -DNNFAST_CUDA=OFF >/dev/null
 cmake --build "$build" -j 2 | tail -1
 mkdir -p "$build/site"
 rm -rf "$build/site/nnfast" && cp -r python/nnfast "$build/site/nnfast"

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 build=${1:-build/tsan}
 shift || true
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DNNFAST_SANITIZE=thread -DNNFAST_ISAS=portable \
-  -DNNFAST_INPLACE=OFF -DNNFAST_EMULATOR=OFF >/dev/null
+  -DNNFAST_INPLACE=OFF -DNNFAST_EMULATOR=OFF -DNNFAST_CUDA=OFF >/dev/null
 cmake --build "$build" -j 2 --target _cpu | tail -1
 rm -rf "$build/site" && mkdir -p "$build/site" && cp -r python/nnfast "$build/site/nnfast"
 rm -f "$build"/site/nnfast/_*.so

@@ -125,9 +125,11 @@ std::optional<DType> dtype_of(const std::string& typestr) {  // "<f4"
 }  // namespace
 
 View Call::view(py::handle object, const char* name, bool) {
-  if (!py::hasattr(object, "__cuda_array_interface__"))
+  if (!py::hasattr(object, "__cuda_array_interface__")) {
+    require_gpu();  // without one, this is what is missing
     type_error(name, " must be an array on the GPU. Received: ", std::string(py::str(py::type::of(object))),
                ". Make a tensor of it, nnfast.tensor(x), after nnfast.set_device('cuda')");
+  }
   const py::dict about = object.attr("__cuda_array_interface__");
   const auto typestr = about["typestr"].cast<std::string>();
   const auto dtype = dtype_of(typestr);

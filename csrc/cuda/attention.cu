@@ -185,7 +185,7 @@ __device__ OUT_OF_LINE void add_weighted(const T (&weights)[EACH<T>][EACH<T>], c
 template <class T>
 __device__ inline T row_largest(T x) {
 #pragma unroll
-  for (int apart = SIDE / 2; apart > 0; apart /= 2) x = largest_of(x, __shfl_xor_sync(~0u, x, apart, SIDE));
+  for (int apart = SIDE / 2; apart > 0; apart /= 2) x = max(x, __shfl_xor_sync(~0u, x, apart, SIDE));
   return x;
 }
 template <class T>
@@ -231,7 +231,7 @@ __global__ void __launch_bounds__(THREADS) rows_kernel(Problem<T> p, T* y) {
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         s[i][j] = p.sees(at.b, at.h, query, j0 + tx * N + j) ? s[i][j] * p.scale : -T(INFINITY);
-        largest = largest_of(largest, s[i][j]);
+        largest = max(largest, s[i][j]);
       }
       largest = row_largest(largest);
       const bool nothing = largest == -T(INFINITY);

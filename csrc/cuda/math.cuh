@@ -20,11 +20,11 @@ __device__ inline bool is_nan(T x) {
   return x != x;
 }
 template <class T>
-__device__ inline T largest_of(T a, T b) {  // NaN wins
+__device__ inline T max(T a, T b) {  // NaN wins, unlike with CUDA's own max, which this hides
   return a > b || is_nan(a) ? a : b;
 }
 template <class T>
-__device__ inline T smallest_of(T a, T b) {
+__device__ inline T min(T a, T b) {
   return a < b || is_nan(a) ? a : b;
 }
 template <class T>

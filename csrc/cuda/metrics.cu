@@ -37,6 +37,35 @@ __global__ void __launch_bounds__(SUM_THREADS)
   }
 }
 
+// Does element c with value v come before the row's element `label`? As with NumPy's argmax, the first largest wins,
+// and the first NaN over all.
+template <class T>
+__device__ bool beats(T v, int64_t c, T value, int64_t label) {
+  if (c == label) return false;
+  if (value != value) return c < label && v != v;
+  return c < label ? !(v < value) : !(v <= value);
+}
+
+// A warp for each row. The walk: where rows of x begin, labels.
+template <class T>
+__global__ void __launch_bounds__(THREADS) class_hits_kernel(const T* x, int64_t step, int64_t classes, Walk<2> rows,
+                                                             DType dtype, const void* labels, bool* hits) {
+  const int lane = threadIdx.x % WARP;
+  for (int64_t r = global_thread() / WARP; r < rows.size; r += all_threads() / WARP) {
+    int64_t at[2];
+    rows.at(r, at);
+    const double wanted = element<double>(dtype, labels, at[1]);
+    const bool known = wanted >= 0 && wanted < static_cast<double>(classes) && wanted == floor(wanted);
+    const int64_t label = known ? static_cast<int64_t>(wanted) : 0;
+    const T* row = x + at[0];
+    const T value = row[label * step];
+    bool beaten = !known;
+    for (int64_t c = lane; c < classes && !beaten; c += WARP) beaten = beats(row[c * step], c, value, label);
+    beaten = __any_sync(~0u, beaten);
+    if (lane == 0) hits[r] = !beaten;
+  }
+}
+
 template <class T>
 __global__ void __launch_bounds__(THREADS)
     moving_average_kernel(T* average, const T* value, Walk<2> walk, T keep, T take, const Status* status) {
@@ -86,6 +115,19 @@ __global__ void __launch_bounds__(THREADS) check_finite_kernel(BitsAt<T> x, Stat
 void accumulate(const View& sums, const View& values, const View& weights, double scale, const Status* status) {
   launch(accumulate_kernel, 1, SUM_THREADS, 0, stream(), sums.as<double>(), sums.stride[0], walk_over(values, weights),
          values.dtype, values.data, weights.dtype, weights.given() ? weights.data : nullptr, scale, status);
+}
+
+void class_hits(const View& x, const View& labels, const View& y) {
+  if (y.size() == 0) return;
+  const int last = x.ndim - 1;
+  View first = x;  // of each row
+  first.ndim = last;
+  const Walk<2> rows = walk_over(first, labels);
+  visit_float(x.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    launch(class_hits_kernel<T>, blocks_for(rows.size * WARP, THREADS, MOST_BLOCKS), THREADS, 0, stream(), x.as<T>(),
+           x.stride[last], x.shape[last], rows, labels.dtype, labels.data, y.as<bool>());
+  });
 }
 
 void moving_average(const View& average, const View& value, double momentum, double scale, const Status* status) {

@@ -101,7 +101,7 @@ struct Adam : Rule {
     s[0] += r.rest_1 * (g - s[0]);
     s[1] += r.rest_2 * (g * g - s[1]);
     T spread = s[1];
-    if (amsgrad) spread = s[2] = largest_of(s[2], s[1]);
+    if (amsgrad) spread = s[2] = max(s[2], s[1]);
     w = w - w * r.decay - r.rate * s[0] / (sqrt(spread) + r.epsilon);
   }
 };
@@ -158,7 +158,7 @@ struct Adamax : Rule {
   }
   __device__ void apply(const Rates& r, T& w, T g, T (&s)[3]) const {
     s[0] += r.rest_1 * (g - s[0]);
-    s[1] = largest_of(r.beta_2 * s[1], abs(g));
+    s[1] = max(r.beta_2 * s[1], abs(g));
     w = w - w * r.decay - r.rate * s[0] / (s[1] + r.epsilon);
   }
 };

@@ -314,7 +314,7 @@ __global__ void __launch_bounds__(256)
     Several<T, WIDTH> l, d;
 #pragma unroll
     for (int k = 0; k < WIDTH; ++k) {
-      l.v[k] = largest_of(x.v[k], T(0)) - x.v[k] * t.v[k] + log1p(exp(-abs(x.v[k])));
+      l.v[k] = max(x.v[k], T(0)) - x.v[k] * t.v[k] + log1p(exp(-abs(x.v[k])));
       d.v[k] = sigmoid(x.v[k]) - t.v[k];
     }
     store<WIDTH>(loss + at[2], l);

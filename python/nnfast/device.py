@@ -13,11 +13,18 @@ from nnfast import _cpu
 
 kernels: Any = _cpu
 _name = "cpu"
-_modules = {"cpu": "nnfast._cpu", "reference": "nnfast.reference"}
+_modules = {"cpu": "nnfast._cpu", "reference": "nnfast.reference", "cuda-emulator": "nnfast._emulator"}
 
 
 def set_device(name: str) -> None:
-    """Chooses what computes: `"cpu"` (the C++ kernels) or `"reference"` (plain NumPy, slow and obvious).
+    """Chooses what computes.
+
+    Args:
+        name: `"cpu"` (the C++ kernels), `"reference"` (plain NumPy, slow and obvious), or `"cuda-emulator"` (the CUDA
+            kernels, block by block on the CPU: no GPU is needed, for tests and lessons).
+
+    Raises:
+        ValueError: another name, or a device that this build does not have.
 
     >>> import nnfast
     >>> nnfast.set_device("reference")
@@ -29,7 +36,10 @@ def set_device(name: str) -> None:
     if not isinstance(name, str) or name not in _modules:
         known = ", ".join(repr(n) for n in _modules)
         raise ValueError(f"[set_device] unknown device. Known: {known}. Received: {name!r}")
-    kernels = importlib.import_module(_modules[name])
+    try:
+        kernels = importlib.import_module(_modules[name])
+    except ModuleNotFoundError as e:
+        raise ValueError(f"[set_device] this build of nnfast has no {name!r}. Received: {name!r}. Use 'cpu'") from e
     _name = name
 
 

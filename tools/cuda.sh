@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Builds the CUDA module with warnings as errors, for one architecture (or NNFAST_CUDA_ARCHS), and sees that it imports
+# where no driver is and says so. tools/cuda.sh [build folder]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build/cuda}
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNNFAST_CUDA=ON -DNNFAST_WERROR=ON -DNNFAST_INPLACE=OFF \
+  -DNNFAST_CUDA_ARCHS="${NNFAST_CUDA_ARCHS:-}" >/dev/null
+cmake --build "$build" -j 2 --target _cuda | tail -1
+ls -l "$build"/csrc/cuda/_cuda*.so
+PYTHONPATH="$build/csrc/cuda" python - <<'PY'
+import sys
+
+import _cuda
+
+print(_cuda.versions())
+if problem := _cuda.problem():
+    try:
+        _cuda.exp(1.0)
+    except RuntimeError as e:
+        print(e)
+    else:
+        sys.exit("a kernel ran, although " + problem)
+PY
