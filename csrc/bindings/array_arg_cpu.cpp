@@ -1,7 +1,9 @@
 // Arrays of the CPU: NumPy's in, and out arrays of NumPy over blocks of our own allocator.
 #include "array_arg_cpu.h"
 
+#include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "../cpu/memory.h"
 #include "plan.h"
