@@ -37,6 +37,41 @@ def fit(f, weight, low, high, degree, dtype):
     return c, max(errors)
 
 
+def fit_rational(f, weight, high, degrees, known, dtype):
+    """Coefficients of p and q of these degrees with the least max |weight (p / q - f)| on [0, high].
+
+    As in `fit`; p - q f is linear in the coefficients, and is divided by the q of the round before. `known` has those
+    that are given: {("q", 0): 1}.
+    """
+    n = 6 * (sum(degrees) + 2)
+    xs = [high / 2 + high / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n)) for i in range(n)]
+    want, w = [f(x) for x in xs], [weight(x) for x in xs]
+    below, lawson = [mp.mpf(1)] * n, [mp.mpf(1)] * n
+    top, bottom = degrees
+    order = [(s, k) for k in range(max(degrees) + 1) for s in "pq" if k <= (top if s == "p" else bottom)]
+    order = [u for u in order if u not in known]
+    c, given = dict(known), len(known)
+    while order:
+        for _ in range(80 if len(c) == given else 3):
+            scale = [wi * mp.sqrt(li) / q for wi, li, q in zip(w, lawson, below)]
+            columns = {
+                (s, k): [r * x**k * (1 if s == "p" else -y) for r, x, y in zip(scale, xs, want)]
+                for s, k in [*order, *c]
+            }
+            a = mp.matrix([columns[u] for u in order])
+            rest = mp.matrix([-sum(v * columns[u][i] for u, v in c.items()) for i in range(n)])
+            now = c | dict(zip(order, mp.lu_solve(a * a.T, a * rest)))
+            above, below = ([sum(v * x**k for (t, k), v in now.items() if t == s) for x in xs] for s in "pq")
+            errors = [abs(wi * (p / q - y)) for wi, p, q, y in zip(w, above, below, want)]
+            if len(c) == given:
+                lawson = [li * e for li, e in zip(lawson, errors)]
+                total = sum(lawson)
+                lawson = [li / total * n for li in lawson]
+        c[order[0]] = mp.mpf(float(dtype(str(now[order[0]]))))
+        order.pop(0)
+    return [c["p", k] for k in range(top + 1)], [c["q", k] for k in range(bottom + 1)], max(errors)
+
+
 def q_exp(r):  # expm1(r) = r + r^2 q(r)
     return (mp.expm1(r) - r) / r**2 if r else mp.mpf(1) / 2
 
@@ -48,6 +83,29 @@ def r_log(z):  # log(1 + f) = 2s + s z r(z), s = f / (2 + f), z = s^2
 
 def p_log(z):  # r_log(z) = 2/3 + z p(z)
     return (r_log(z) - mp.mpf(2) / 3) / z if z else mp.mpf(2) / 5
+
+
+# tanh and erf are 2 t / (1 + t^2) with t(x) = k x + x r(x^2).
+K_ERF = mp.mpf("0.564189612865448")  # the float next to 1 / sqrt(pi)
+
+
+def t_tanh(x):
+    return mp.tanh(x / 2)
+
+
+def t_erf(x):
+    c = mp.erfc(x)
+    return (1 - c) / (1 + mp.sqrt(c * (2 - c)))
+
+
+def damped(t):
+    """The weight that makes an error of t(x) / x one of 2 t / (1 + t^2), relative to it."""
+
+    def weight(z):
+        x = mp.sqrt(z)
+        return max((1 - t(x) ** 2) / (1 + t(x) ** 2), mp.mpf("1e-3")) * x / t(x)
+
+    return weight
 
 
 def p_erf(z):  # erf(x) = x + x p(x^2)
@@ -76,14 +134,29 @@ TABLES = [
     ("EXPM1", q_exp, abs, (-0.51 * ln2, 0.51 * ln2), (-0.51 * ln2, 0.51 * ln2), 4, 9),
     ("LOG", r_log, lambda z: z + mp.mpf(10) ** -9, (0 * one, s_max**2 * 1.01), (0 * one, s_max**2 * 1.01), 2, 6),
     ("LOG_TAIL", p_log, lambda z: z + mp.mpf(10) ** -9, None, (0 * one, s_max**2 * 1.01), 0, 7),
-    ("ERF", p_erf, lambda z: one, (0 * one, one), (0 * one, one), 6, 12),
-    ("ERFC", g_erf, lambda u: mp.erfc(u + 2), (-one, 2 * one), (-one, 4 * one), 6, 17),
+    ("ERF", p_erf, lambda z: one, None, (0 * one, one), 0, 12),
+    ("ERFC", g_erf, lambda u: mp.erfc(u + 2), None, (-one, 4 * one), 0, 17),
     ("SIN_TURN", s_turn, lambda z: one, (0 * one, one / 63), (0 * one, one / 63), 3, 7),
     ("COS_TURN", c_turn, lambda z: one, (0 * one, one / 63), (0 * one, one / 63), 4, 8),
+]
+# of float: name, t, k, up to where, degrees, what is known
+RATIONAL = [
+    ("TANH", t_tanh, mp.mpf("0.5"), mp.mpf("9.8"), (3, 2), {("q", 0): one, ("p", 0): 0 * one}),
+    ("ERF", t_erf, K_ERF, mp.mpf("3.95"), (4, 4), {("q", 0): one}),
 ]
 
 
 def main():
+    for label, t, k, high, degrees, known in RATIONAL:
+
+        def r(z, t=t, k=k):
+            return t(mp.sqrt(z)) / mp.sqrt(z) - k
+
+        *both, error = fit_rational(r, damped(t), high**2, degrees, known, np.float32)
+        print(f"  // largest error {float(error):.1e}")
+        for part, c in zip(("TOP", "BOTTOM"), both):
+            numbers = ", ".join(f"{float(x):#.9g}f" for x in c)
+            print(f"  static constexpr float {label}_{part}[] = {{{numbers}}};")
     for column, (dtype, name) in enumerate([(np.float32, "float"), (np.float64, "double")]):
         print(f"template <>\nstruct Table<{name}> {{")
         for table in TABLES:

@@ -1,11 +1,13 @@
 // Broadcasting, planned once: for_blocks(plan, begin, end, fn) hands fn runs of elements that lie one after the other
-// in every operand, so that a kernel needs no strides. An operand that already lies so is read and written in place;
-// any other (repeated, reversed, transposed) passes through a buffer of a few KiB, which stays in the L1 cache.
+// in every operand, so that a kernel needs no strides. An operand that already lies so is read and written in place; of
+// one that is the same all along the block there is a vector's worth; any other (repeated, reversed, transposed) passes
+// through a buffer of a few KiB, which stays in the L1 cache.
 #pragma once
 #include <algorithm>
 #include <cstring>
 
 #include "../view.h"
+#include "kernels.h"
 
 namespace nnfast {
 
@@ -25,10 +27,30 @@ struct Broadcast {
   int64_t item[N];  // bytes of an element
   Kind kind[N];
   bool by_rows = false;  // rows are long: no block goes beyond the end of one
+  // Read or written where it lies, or the same all along a block.
+  bool in_place(int k) const {
+    const int64_t step = stride[k][ndim - 1];
+    return kind[k] != STRIDED || (by_rows && (step == 1 || (step == 0 && k >= outputs)));
+  }
+};
+// What fn gets: n elements of each operand.
+struct Stretch {
+  int64_t n;
+  char* const* at;
+  const ptrdiff_t* step;
+  template <class T>
+  T* out(int k) const {
+    return reinterpret_cast<T*>(at[k]);
+  }
+  template <class T>
+  In<T> in(int k) const {
+    return {reinterpret_cast<const T*>(at[k]), step[k]};
+  }
 };
 
 constexpr int64_t BUFFER_BYTES = 4096;  // of one operand; five of them fit into any L1
 constexpr int64_t LONG_ROW = 64;        // elements that are worth a call of the kernel
+constexpr int64_t VECTOR = 16;          // elements of the widest vector of any instruction set
 
 // `like` has the shape of the loop; operands[i] broadcast to it, and the first `outputs` have its shape. A block has at
 // most `most` elements.
@@ -54,7 +76,6 @@ Broadcast<N> plan_broadcast(const View& like, const View* const (&operands)[N], 
     for (int k = 0; k < N; ++k) b.stride[k][last] = step[k];
   }
   b.ndim = std::max(last, 0) + 1;
-  bool all_direct = true;
   int64_t item = 1;
   for (int k = 0; k < N; ++k) {
     b.data[k] = operands[k]->template as<char>();
@@ -68,10 +89,11 @@ Broadcast<N> plan_broadcast(const View& like, const View* const (&operands)[N], 
       step *= b.shape[d];
     }
     b.kind[k] = direct ? Broadcast<N>::DIRECT : constant ? Broadcast<N>::CONSTANT : Broadcast<N>::STRIDED;
-    all_direct = all_direct && direct;
     b.by_rows = b.by_rows || (b.kind[k] == Broadcast<N>::STRIDED && b.shape[b.ndim - 1] >= LONG_ROW);
   }
-  b.most = all_direct ? most : std::min(most, BUFFER_BYTES / item);
+  b.most = most;
+  for (int k = 0; k < N; ++k)
+    if (!b.in_place(k)) b.most = std::min(most, BUFFER_BYTES / item);
   return b;
 }
 
@@ -121,16 +143,18 @@ struct Place {
   }
 };
 
-// fn(n, p): p[k] points to n elements of operand k. Blocks follow one another from element `begin` to `end`.
+// fn(stretch), one after the other, from element `begin` to `end`.
 template <int N, class F>
 void for_blocks(const Broadcast<N>& b, int64_t begin, int64_t end, const F& fn) {
   using B = Broadcast<N>;
   alignas(64) char buffer[N][BUFFER_BYTES];
   char* p[N];
+  ptrdiff_t step[N];
   const int last = b.ndim - 1;
   for (int k = 0; k < N; ++k) {
     p[k] = buffer[k];
-    if (b.kind[k] == B::CONSTANT) copy_steps(buffer[k], 1, b.data[k], 0, std::min(b.most, end - begin), b.item[k]);
+    step[k] = b.kind[k] == B::DIRECT || !b.in_place(k) || b.stride[k][last] != 0;
+    if (b.kind[k] == B::CONSTANT) copy_steps(buffer[k], 1, b.data[k], 0, VECTOR, b.item[k]);
   }
   Place<N> place(b, begin);
   while (begin < end) {
@@ -144,6 +168,8 @@ void for_blocks(const Broadcast<N>& b, int64_t begin, int64_t end, const F& fn) 
         char* from = b.data[k] + place.offset[k] * b.item[k];
         if (b.by_rows && b.stride[k][last] == 1)
           p[k] = from;
+        else if (step[k] == 0)
+          copy_steps(buffer[k], 1, from, 0, VECTOR, b.item[k]);
         else if (k >= b.outputs)
           copy_steps(buffer[k] + done * b.item[k], 1, from, b.stride[k][last], part, b.item[k]);
       }
@@ -152,7 +178,7 @@ void for_blocks(const Broadcast<N>& b, int64_t begin, int64_t end, const F& fn) 
     }
     for (int k = 0; k < N; ++k)
       if (b.kind[k] == B::DIRECT) p[k] = b.data[k] + begin * b.item[k];
-    fn(n, p);
+    fn(Stretch{n, p, step});
     for (int k = 0; k < b.outputs; ++k) {
       if (p[k] != buffer[k]) continue;
       Place<N> back = start;

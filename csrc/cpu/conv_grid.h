@@ -14,7 +14,7 @@ void activate(T* y, int64_t n, Activation activation, T slope) {
   constexpr Unary ops[] = {Unary::relu,    Unary::relu, Unary::leaky_relu, Unary::elu, Unary::selu,
                            Unary::sigmoid, Unary::tanh, Unary::softplus,   Unary::exp};
   if (activation == Activation::linear) return;
-  kernels().elementwise.get<T>().unary[static_cast<int>(ops[static_cast<int>(activation)])](n, y, y, slope, 0);
+  kernels().elementwise.get<T>().unary[static_cast<int>(ops[static_cast<int>(activation)])](n, {y, 1}, y, slope, 0);
 }
 
 // The filter as B of a gemm: w[r, s, k, column], with the strides of whichever axes play k and column.

@@ -179,19 +179,26 @@ constexpr int COMPARISONS = 0
 #include "../elementwise_ops.inl"
 ;
 // clang-format on
+// What a kernel reads: elements one after the other (step 1), or equal ones, of which a vector's worth is there (step
+// 0).
+template <class T>
+struct In {
+  const T* at;
+  ptrdiff_t step;
+};
 template <class T>
 struct ElementwiseKernels {
-  using Unary = void (*)(ptrdiff_t n, const T* x, T* y, T p, T q);
-  using UnaryGradient = void (*)(ptrdiff_t n, const T* dy, const T* saved, T* dx, T p, T q);
-  using Binary = void (*)(ptrdiff_t n, const T* a, const T* b, T* y);
-  using BinaryGradient = void (*)(ptrdiff_t n, const T* dy, const T* a, const T* b, T* d);
-  using Comparison = void (*)(ptrdiff_t n, const T* a, const T* b, uint8_t* y);
+  using Unary = void (*)(ptrdiff_t n, In<T> x, T* y, T p, T q);
+  using UnaryGradient = void (*)(ptrdiff_t n, In<T> dy, In<T> saved, T* dx, T p, T q);
+  using Binary = void (*)(ptrdiff_t n, In<T> a, In<T> b, T* y);
+  using BinaryGradient = void (*)(ptrdiff_t n, In<T> dy, In<T> a, In<T> b, T* d);
+  using Comparison = void (*)(ptrdiff_t n, In<T> a, In<T> b, uint8_t* y);
   Unary unary[UNARY_OPS];
   UnaryGradient unary_gradient[UNARY_OPS];
   Binary binary[BINARY_OPS];
   BinaryGradient gradient_a[BINARY_OPS], gradient_b[BINARY_OPS];
   Comparison comparison[COMPARISONS];
-  void (*where)(ptrdiff_t n, const uint8_t* condition, const T* a, const T* b, T* y);
+  void (*where)(ptrdiff_t n, In<uint8_t> condition, In<T> a, In<T> b, T* y);
 };
 
 // ---- optimizer ----

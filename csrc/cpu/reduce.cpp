@@ -18,7 +18,7 @@ constexpr int64_t ROWS = 128;        // rows per piece of columns
 constexpr int64_t COLUMNS = 1024;    // columns side by side: their totals stay in L1; long enough to prefetch
 constexpr int64_t APART = 256;       // the same where they must be copied side by side first
 constexpr int64_t RUN_SEGMENT = 64;  // pieces per segment; segments of one result may run on different threads
-constexpr int64_t COLUMN_SEGMENT = 8;
+constexpr int64_t COLUMN_SEGMENT = 2;
 constexpr int64_t PER_THREAD = 1 << 15;  // elements that are worth waking a thread for
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -188,6 +188,26 @@ void join_segments(const Plan& p, Fold fold, const Total* parts, const Finish& f
   }
 }
 
+// Results of one piece each, numbers [begin, end): most calls are such, of short rows, so nothing is divided or added
+// up.
+template <class T, class Finish>
+void short_runs(const Plan& p, const T* x, Fold fold, const double* shifts, int64_t begin, int64_t end,
+                const Finish& finish) {
+  const auto run = kernels().reduce.get<T>().run[fold];
+  const Dim &across = p.kept.last(), &along = p.cut.last();
+  alignas(64) T buffer[RUN];
+  while (begin < end) {
+    const int64_t first = begin % across.size, count = std::min(end - begin, across.size - first);
+    const Dim where = p.kept.at(begin / across.size);
+    const T* from = x + p.x_begin + where.x + first * across.x;
+    int64_t to = p.y_begin + where.y + first * across.y;
+    for (int64_t i = 0; i < count; ++i, from += across.x, to += across.y)
+      finish(to, static_cast<double>(
+                     run(gathered(from, along.size, along.x, buffer), along.size, shifts ? T(shifts[to]) : T(0))));
+    begin += count;
+  }
+}
+
 // finish(result, total) is called once for each result.
 template <class T, class Finish>
 void reduce_runs(const Plan& p, const T* x, Fold fold, const double* shifts, Total* parts, const Finish& finish) {
@@ -200,6 +220,7 @@ void reduce_runs(const Plan& p, const T* x, Fold fold, const double* shifts, Tot
   };
   const int64_t cost = std::min(p.per_result, RUN_SEGMENT * std::min(RUN, p.cut.last().size));
   parallel_for(p.results * p.segments, std::max<int64_t>(1, PER_THREAD / cost), [&](int64_t begin, int64_t end) {
+    if (p.pieces == 1) return short_runs(p, x, fold, shifts, begin, end, finish);
     for (int64_t i = begin; i < end; ++i) {
       const Dim where = place(i / p.segments);
       const Total part = run_segment(p, x + where.x, fold, shifts ? shifts[where.y] : 0.0, i % p.segments);
@@ -245,6 +266,15 @@ struct Strip {
     else
       for (int64_t j = 0; j < width; ++j) join(fold, value[j], carry[j], acc[j]);
   }
+  // The first `count` columns take in those from `from` on.
+  void join_columns(int64_t from, int64_t count) {
+    double *v = value + from, *c = carry + from;
+    if (fold == SUM)
+      for (int64_t j = 0; j < count; ++j) add(value[j], carry[j], v[j]);
+    else
+      for (int64_t j = 0; j < count; ++j) join(fold, value[j], carry[j], v[j]);
+    for (int64_t j = 0; j < count; ++j) carry[j] += c[j];
+  }
 };
 
 template <class T, class Finish>
@@ -271,9 +301,9 @@ void reduce_columns(const Plan& p, const T* x, Fold fold, const double* shifts, 
       }
       const int64_t left = along.size % p.folded;  // rows that did not fill a folded one
       if (left && segment == 0) strip.gather(from + (along.size - left) * along.x, left, along.x, n, 1, shift);
+      for (int64_t f = 1; f < p.folded; ++f) strip.join_columns(f * n, n);
       for (int64_t j = 0; j < n; ++j) {
-        Total total{strip.value[j], strip.carry[j]};
-        for (int64_t f = 1; f < p.folded; ++f) join(fold, total, {strip.value[f * n + j], strip.carry[f * n + j]});
+        const Total total{strip.value[j], strip.carry[j]};
         if (p.segments == 1)
           finish(to + j * across.y, value_of(total));
         else

@@ -25,12 +25,20 @@ struct Largest {
   INLINE V join(V a, V b) {
     return ((b > a) | (b != b)) ? b : a;  // once a is NaN it stays
   }
+  template <class V>
+  INLINE V join_numbers(V a, V b) {  // a if b is NaN; whole vectors only
+    return max_or_second(b, a);
+  }
 };
 struct Smallest {
   static constexpr double IDENTITY = __builtin_inf();
   template <class V>
   INLINE V join(V a, V b) {
     return ((b < a) | (b != b)) ? b : a;
+  }
+  template <class V>
+  INLINE V join_numbers(V a, V b) {
+    return min_or_second(b, a);
   }
 };
 

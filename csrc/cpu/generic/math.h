@@ -15,12 +15,13 @@ struct Table<float> {
   static constexpr float EXPM1[] = {0.5f, 0.166665331f, 0.0416664295f, 0.00836790353f, 0.00139385171f};
   // largest error 1.7e-09
   static constexpr float LOG[] = {0.666667819f, 0.39976874f, 0.298897952f};
-  // largest error 1.3e-09
-  static constexpr float ERF[] = {0.128379166f,   -0.376126289f,   0.11283619f,    -0.0268551745f,
-                                  0.00519084465f, -0.00080318359f, 7.92413048e-05f};
-  // largest error 1.3e-09
-  static constexpr float ERFC[] = {-1.364941f,     -0.418159157f,    0.0762469098f,  -0.0164880399f,
-                                   0.00354289543f, -0.000712733308f, 0.000185749275f};
+  // largest error 2.9e-08
+  static constexpr float TANH_TOP[] = {0, -0.0416666009f, -0.000482345902f, -3.17011484e-08f};
+  static constexpr float TANH_BOTTOM[] = {1, 0.111574791f, 0.00103962433f};
+  // largest error 3.3e-08
+  static constexpr float ERF_TOP[] = {-1.06731983e-08f, -0.00847652834f, -0.0105840769f, -0.00143437204f,
+                                      -2.33166284e-05f};
+  static constexpr float ERF_BOTTOM[] = {1, 0.206106424f, 0.0407561623f, 0.00376977422f, 3.72336654e-05f};
   // largest error 1.7e-07
   static constexpr float SIN_TURN[] = {6.28318548f, -41.3417587f, 81.6044693f, -75.8244476f};
   // largest error 4.7e-10
@@ -85,11 +86,12 @@ INLINE V polynomial(V x, const ElementOf<V> (&c)[N]) {
   return sum;
 }
 
-// x = n ln 2 + r with |r| <= ln(2) / 2; gives r.
+// x = n ln 2 + r with |r| <= ln(2) / 2; gives r, and n + MAGIC.
 template <class V>
-INLINE V reduce_by_ln2(V x, BitsOf<V>& n) {
+INLINE V reduce_by_ln2(V x, V& shifted) {
   using T = ElementOf<V>;
-  const V whole = nearest(x * T(LOG2_E), n);
+  shifted = x * T(LOG2_E) + MAGIC<V>;
+  const V whole = shifted - MAGIC<V>;
   return x - whole * LN2_HIGH<T> - whole * LN2_LOW<T>;
 }
 // e^r - 1 for |r| <= ln(2) / 2.
@@ -107,18 +109,25 @@ constexpr T EXP_HIGH = T(sizeof(T) == 4 ? 89 : 710);
 template <class V>
 INLINE V exp(V x) {
   using T = ElementOf<V>;
-  BitsOf<V> n;
+  V n;
   const V q = expm1_reduced(reduce_by_ln2(clamp(x, EXP_LOW<T>, EXP_HIGH<T>), n));
   return scale(q + T(1), n);
+}
+// The same for x <= 0.
+template <class V>
+INLINE V exp_below_1(V x) {
+  V n;
+  const V q = expm1_reduced(reduce_by_ln2(max_or_second(splat(EXP_LOW<ElementOf<V>>), x), n));
+  return scale(q + ElementOf<V>(1), n);
 }
 
 // e^x - 1, at most 2.3 ULP.
 template <class V>
 INLINE V expm1(V x) {
   using T = ElementOf<V>;
-  BitsOf<V> n;
+  V n;
   const V q = expm1_reduced(reduce_by_ln2(clamp(x, T(-40), EXP_HIGH<T>), n));
-  const V half_power = (V)((UnsignedOf<V>)(n + (VecTraits<V>::BIAS - 1)) << VecTraits<V>::MANTISSA);  // 2^n / 2
+  const V half_power = power_of_2(n - T(1));
   const V y = (half_power * q + (half_power - T(0.5))) * T(2);
   return select(abs(x) < T(1e-30), x, y);  // halving loses the last bit of a subnormal, and adding 0 the sign of -0
 }
@@ -175,34 +184,52 @@ INLINE V log1p(V x) {
   return select((x > T(-1)) & (x < T(__builtin_inf())) & (u != T(1)), y, special);
 }
 
-// tanh x = (1 - e^-2|x|) / (1 + e^-2|x|), at most 2.7 ULP.
+// y = 2 t / (1 + t^2), t = k x + x p(x^2) / q(x^2): an odd function that is 1 from `limit` on. It is tanh of twice what
+// t is tanh of, so that errors of t vanish where y is near 1; near 0 that of k x alone counts.
+template <class V, int N, int M>
+INLINE V odd_rational(V x, ElementOf<V> limit, ElementOf<V> k, const ElementOf<V> (&p)[N], const ElementOf<V> (&q)[M]) {
+  const V a = clamp(x, -limit, limit), z = a * a;
+  const V t = a * k + a * (polynomial(z, p) / polynomial(z, q));
+  return (t + t) / (t * t + ElementOf<V>(1));
+}
+
+// tanh x, at most 2.7 ULP. float32: a rational function. float64: (1 - e^-2|x|) / (1 + e^-2|x|).
 template <class V>
 INLINE V tanh(V x) {
   using T = ElementOf<V>;
-  BitsOf<V> n;
-  const V a = min_or_second(splat(T(20)), abs(x));  // tanh 20 rounds to 1
-  const V q = expm1_reduced(reduce_by_ln2(T(-2) * a, n));
-  const V power = (V)((UnsignedOf<V>)(n + VecTraits<V>::BIAS) << VecTraits<V>::MANTISSA);
-  const V t = power * q + (power - T(1));  // e^-2|x| - 1
-  return copysign(-t / (t + T(2)), x);
+  if constexpr (sizeof(T) == 4) {
+    return odd_rational(x, T(9.9), T(0.5), Table<T>::TANH_TOP, Table<T>::TANH_BOTTOM);
+  } else {
+    V n;
+    const V a = min_or_second(splat(T(20)), abs(x));  // tanh 20 rounds to 1
+    const V q = expm1_reduced(reduce_by_ln2(T(-2) * a, n));
+    const V power = power_of_2(n);
+    const V t = power * q + (power - T(1));  // e^-2|x| - 1
+    return copysign(-t / (t + T(2)), x);
+  }
 }
 
 // 1 / (1 + e^-x), at most 2.4 ULP: e^-|x| does not overflow, and small results keep their digits.
 template <class V>
 INLINE V sigmoid(V x) {
   using T = ElementOf<V>;
-  const V z = exp(-abs(x));
+  const V z = exp_below_1(-abs(x));
   return select(x < T(0), z, T(1)) / (z + T(1));
 }
 
-// erf x, at most 1.0 ULP with fused products, 1.3 without: x + x p(x^2) up to 1, then 1 - e^(g(|x|) - x^2).
+// erf x. float32: a rational function, at most 3.5 ULP. float64, at most 1.0 ULP with fused products, 1.3 without:
+// x + x p(x^2) up to 1, then 1 - e^(g(|x|) - x^2).
 template <class V>
 INLINE V erf(V x) {
   using T = ElementOf<V>;
-  const V a = min_or_second(splat(T(sizeof(T) == 4 ? 4 : 6)), abs(x));  // beyond, erf rounds to 1
-  const V far = T(1) - exp(polynomial(a - T(2), Table<T>::ERFC) - a * a);
-  const V near = x + x * polynomial(x * x, Table<T>::ERF);
-  return select(a < T(1), near, copysign(far, x));
+  if constexpr (sizeof(T) == 4) {
+    return odd_rational(x, T(4), T(0.564189613), Table<T>::ERF_TOP, Table<T>::ERF_BOTTOM);
+  } else {
+    const V a = min_or_second(splat(T(6)), abs(x));  // beyond, erf rounds to 1
+    const V far = T(1) - exp_below_1(polynomial(a - T(2), Table<T>::ERFC) - a * a);
+    const V near = x + x * polynomial(x * x, Table<T>::ERF);
+    return select(a < T(1), near, copysign(far, x));
+  }
 }
 
 // sin and cos of 2 pi u, |u| < 2^20, at most 0.6 ULP of 1: u = k/4 + r exactly.
@@ -275,7 +302,7 @@ INLINE Vec<double> pow_positive(Vec<double> a, Vec<double> b) {
   l.high = select((a > 0.0) & (a < inf), l.high, select(a == 0.0, -inf, a));
   Pair p = product(b, l.high);
   p.low = select(abs(p.high) < 750.0, p.low + b * l.low, 0.0);
-  BitsOf<V> n;
+  V n;
   const V r = reduce_by_ln2(clamp(p.high, EXP_LOW<double>, EXP_HIGH<double>), n) + p.low;
   return scale(expm1_reduced(r) + 1.0, n);
 }

@@ -17,33 +17,40 @@ INLINE void put(T* p, Vec<T> v, ptrdiff_t count) {
   else
     store_some(p, v, count);
 }
+// f(j, count) for each vector of a row of n: count is a constant but for the last, so whole vectors need no masks.
+template <class T, class F>
+INLINE void each_vector(ptrdiff_t n, const F& f) {
+  constexpr ptrdiff_t L = LANES<T>;
+  ptrdiff_t j = 0;
+  for (; j + L <= n; j += L) f(j, L);
+  if (j < n) f(j, n - j);
+}
+#define INLINED __attribute__((always_inline))  // of a lambda
 
 // y = (x - mean) * scale + shift, `rows` rows of n
 template <class T, bool EACH>
 static void normalize(ptrdiff_t rows, ptrdiff_t n, const T* x, T* y, const T* mean, const T* scale, const T* shift) {
-  constexpr int L = LANES<T>;
-  for (ptrdiff_t j = 0; j < n; j += L) {
-    const Vec<T> m = EACH ? get(mean + j, n - j) : splat(*mean), s = EACH ? get(scale + j, n - j) : splat(*scale);
-    const Vec<T> b = EACH ? get(shift + j, n - j) : splat(*shift);
-    for (ptrdiff_t r = 0; r < rows; ++r) put(y + r * n + j, (get(x + r * n + j, n - j) - m) * s + b, n - j);
-  }
+  each_vector<T>(n, [=](ptrdiff_t j, ptrdiff_t count) INLINED {
+    const Vec<T> m = EACH ? get(mean + j, count) : splat(*mean), s = EACH ? get(scale + j, count) : splat(*scale);
+    const Vec<T> b = EACH ? get(shift + j, count) : splat(*shift);
+    for (ptrdiff_t r = 0; r < rows; ++r) put(y + r * n + j, (get(x + r * n + j, count) - m) * s + b, count);
+  });
 }
 
 // sum[j] += dy, product[j] += dy * (x - mean[j]) over ROWS rows, which lie `step` apart
 template <class T, int ROWS>
 INLINE void some_sums(ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum, T* product) {
-  constexpr int L = LANES<T>;
-  for (ptrdiff_t j = 0; j < n; j += L) {
-    const Vec<T> m = get(mean + j, n - j);
+  each_vector<T>(n, [=](ptrdiff_t j, ptrdiff_t count) INLINED {
+    const Vec<T> m = get(mean + j, count);
     Vec<T> s = {}, p = {};
     for (ptrdiff_t r = 0; r < ROWS; ++r) {
-      const Vec<T> d = get(dy + r * step + j, n - j);
+      const Vec<T> d = get(dy + r * step + j, count);
       s += d;
-      p += d * (get(x + r * step + j, n - j) - m);
+      p += d * (get(x + r * step + j, count) - m);
     }
-    put(sum + j, get(sum + j, n - j) + s, n - j);
-    put(product + j, get(product + j, n - j) + p, n - j);
-  }
+    put(sum + j, get(sum + j, count) + s, count);
+    put(product + j, get(product + j, count) + p, count);
+  });
 }
 template <class T>
 static void sums(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const T* dy, const T* x, const T* mean, T* sum,
@@ -57,46 +64,45 @@ template <class T>
 static void run_sums(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T* sum, T* product) {
   constexpr int L = LANES<T>;
   const Vec<T> m = splat(mean);
-  Vec<T> s[2] = {}, p[2] = {};
-  ptrdiff_t v = 0;
-  for (ptrdiff_t j = 0; j < n; j += L, v ^= 1) {
-    Vec<T> d = get(dy + j, n - j);
-    if (gamma) d *= get(gamma + j, n - j);
+  Vec<T> s[4] = {}, p[4] = {};
+  const auto take = [&](int v, ptrdiff_t j, ptrdiff_t count) INLINED {
+    Vec<T> d = get(dy + j, count);
+    if (gamma) d *= get(gamma + j, count);
     s[v] += d;
-    // beyond the end x - m is not 0, but d is
-    p[v] += d * (get(x + j, n - j) - m);
-  }
-  *sum = joined_lanes<Plus>(s[0] + s[1]);
-  *product = joined_lanes<Plus>(p[0] + p[1]);
+    p[v] += d * (get(x + j, count) - m);  // beyond the end x - m is not 0, but d is
+  };
+  ptrdiff_t j = 0;
+  for (; j + 4 * L <= n; j += 4 * L)
+    for (int v = 0; v < 4; ++v) take(v, j + v * L, L);
+  for (; j < n; j += L) take(0, j, n - j);
+  *sum = joined_lanes<Plus>((s[0] + s[1]) + (s[2] + s[3]));
+  *product = joined_lanes<Plus>((p[0] + p[1]) + (p[2] + p[3]));
 }
 
 // dx = a * dy + b * (x - mean) + c, `rows` rows of n
 template <class T, bool EACH>
 static void gradient(ptrdiff_t rows, ptrdiff_t n, const T* dy, const T* x, const T* mean, const T* a, const T* b,
                      const T* c, T* dx) {
-  constexpr int L = LANES<T>;
-  for (ptrdiff_t j = 0; j < n; j += L) {
-    const ptrdiff_t left = n - j;
+  each_vector<T>(n, [=](ptrdiff_t j, ptrdiff_t left) INLINED {
     const Vec<T> m = EACH ? get(mean + j, left) : splat(*mean), av = EACH ? get(a + j, left) : splat(*a);
     const Vec<T> bv = EACH ? get(b + j, left) : splat(*b), cv = EACH ? get(c + j, left) : splat(*c);
     for (ptrdiff_t r = 0; r < rows; ++r) {
       const ptrdiff_t at = r * n + j;
       put(dx + at, av * get(dy + at, left) + (bv * (get(x + at, left) - m) + cv), left);
     }
-  }
+  });
 }
 
 // layer_norm of one row: y = (x - mean) * rstd * gamma[j] + beta[j]; gamma, beta: may be absent
 template <class T>
 static void row(ptrdiff_t n, const T* x, T mean, T rstd, const T* gamma, const T* beta, T* y) {
-  constexpr int L = LANES<T>;
   const Vec<T> m = splat(mean), s = splat(rstd);
-  for (ptrdiff_t j = 0; j < n; j += L) {
-    Vec<T> v = (get(x + j, n - j) - m) * s;
-    if (gamma) v *= get(gamma + j, n - j);
-    if (beta) v += get(beta + j, n - j);
-    put(y + j, v, n - j);
-  }
+  each_vector<T>(n, [=](ptrdiff_t j, ptrdiff_t count) INLINED {
+    Vec<T> v = (get(x + j, count) - m) * s;
+    if (gamma) v *= get(gamma + j, count);
+    if (beta) v += get(beta + j, count);
+    put(y + j, v, count);
+  });
 }
 
 // The same of many short rows, with their means and rstd = 1 / sqrt(variance + epsilon).
@@ -132,15 +138,13 @@ static void rows(ptrdiff_t count, ptrdiff_t n, const T* x, const T* gamma, const
 template <class T>
 static void row_gradient(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T rstd, T b, T c, T* dx,
                          T* dgamma, T* dbeta) {
-  constexpr int L = LANES<T>;
   const Vec<T> m = splat(mean), s = splat(rstd), bv = splat(b), cv = splat(c);
-  for (ptrdiff_t j = 0; j < n; j += L) {
-    const ptrdiff_t left = n - j;
+  each_vector<T>(n, [=](ptrdiff_t j, ptrdiff_t left) INLINED {
     const Vec<T> d = get(dy + j, left), centred = get(x + j, left) - m;
     if (dx) put(dx + j, (gamma ? d * get(gamma + j, left) : d) * s + (bv * centred + cv), left);
     if (dgamma) put(dgamma + j, get(dgamma + j, left) + d * (centred * s), left);
     if (dbeta) put(dbeta + j, get(dbeta + j, left) + d, left);
-  }
+  });
 }
 
 template <class T>

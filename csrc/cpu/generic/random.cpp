@@ -8,41 +8,69 @@
 
 namespace nnfast::NNFAST_ISA {
 
-constexpr int GROUP = VECTOR_BYTES / 4;  // blocks computed side by side
+typedef uint64_t Wide __attribute__((vector_size(VECTOR_BYTES)));
+constexpr int GROUP = VECTOR_BYTES / 8;  // blocks computed side by side
 constexpr int PIECE = 64;                // elements computed at a time
-static_assert(PIECE / 4 % GROUP == 0, "a piece is a whole number of groups, of float32 and of float64");
+static_assert(PIECE / 4 % (2 * GROUP) == 0, "a piece is pairs of groups, of float32 and of float64");
 
-// The words of `blocks` blocks, a multiple of GROUP. Written on arrays: the compiler turns the loops over lanes into
-// vectors, with the widening products that vector types cannot express.
-static void philox(uint64_t seed, uint64_t draw, uint64_t first, int blocks, uint32_t* words) {
-  for (int b = 0; b < blocks; b += GROUP, first += GROUP, words += 4 * GROUP) {
-    uint32_t c0[GROUP], c1[GROUP], c2[GROUP], c3[GROUP];
-    for (int i = 0; i < GROUP; ++i) {
-      const uint64_t counter = first + static_cast<uint64_t>(i);
-      c0[i] = static_cast<uint32_t>(counter);
-      c1[i] = static_cast<uint32_t>(counter >> 32);
-      c2[i] = static_cast<uint32_t>(draw);
-      c3[i] = static_cast<uint32_t>(draw >> 32);
+INLINE Wide product_of_low_halves(Wide a, Wide b) {
+#ifdef NATIVE_HALF_PRODUCT
+  return (Wide)half_product((HalfProduct)a, (HalfProduct)b);
+#else
+  constexpr uint64_t LOW = 0xFFFFFFFF;
+  return (a & LOW) * (b & LOW);
+#endif
+}
+// to = a[0], b[0], a[1], b[1], ...
+template <class W>
+INLINE void store_alternating(uint64_t* to, W a, W b) {
+  constexpr int N = sizeof(W) / sizeof(uint64_t);
+  W lower, upper;
+  if constexpr (N == 8) {
+    lower = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+    upper = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  } else if constexpr (N == 4) {
+    lower = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    upper = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  } else {
+    lower = __builtin_shufflevector(a, b, 0, 2);
+    upper = __builtin_shufflevector(a, b, 1, 3);
+  }
+  __builtin_memcpy(to, &lower, sizeof lower);
+  __builtin_memcpy(to + N, &upper, sizeof upper);
+}
+
+// The words of `blocks` blocks, a multiple of 2 GROUP, two in each of `words`, the first one low. A lane of 64 bits
+// holds one word of a block; above it stands what nobody reads, until the end. Two groups at a time hide each other's
+// latency.
+static void philox(uint64_t seed, uint64_t draw, uint64_t first, int blocks, uint64_t* words) {
+  constexpr uint64_t LOW = 0xFFFFFFFF;
+  Wide lane;  // apart from `first`, so that it is a constant
+  for (int i = 0; i < GROUP; ++i) lane[i] = static_cast<uint64_t>(i);
+  Wide counter = lane + first;
+  for (int b = 0; b < blocks; b += 2 * GROUP) {
+    Wide c0[2], c1[2], c2[2], c3[2];
+    for (int g = 0; g < 2; ++g, counter += GROUP) {
+      c0[g] = counter;
+      c1[g] = counter >> 32;
+      c2[g] = draw - Wide{};
+      c3[g] = (draw >> 32) - Wide{};
     }
-    uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+    uint64_t k0 = seed & LOW, k1 = seed >> 32;
     for (int round = 0; round < 10; ++round) {
-      for (int i = 0; i < GROUP; ++i) {
-        const uint64_t p0 = uint64_t{0xD2511F53} * c0[i], p1 = uint64_t{0xCD9E8D57} * c2[i];
-        const uint32_t high0 = static_cast<uint32_t>(p0 >> 32), high1 = static_cast<uint32_t>(p1 >> 32);
-        c0[i] = high1 ^ c1[i] ^ k0;
-        c1[i] = static_cast<uint32_t>(p1);
-        c2[i] = high0 ^ c3[i] ^ k1;
-        c3[i] = static_cast<uint32_t>(p0);
+      for (int g = 0; g < 2; ++g) {
+        const Wide p0 = product_of_low_halves(c0[g], uint64_t{0xD2511F53} - Wide{});
+        const Wide p1 = product_of_low_halves(c2[g], uint64_t{0xCD9E8D57} - Wide{});
+        c0[g] = (p1 >> 32) ^ c1[g] ^ k0;
+        c1[g] = p1;
+        c2[g] = (p0 >> 32) ^ c3[g] ^ k1;
+        c3[g] = p0;
       }
       k0 += 0x9E3779B9;
       k1 += 0xBB67AE85;
     }
-    for (int i = 0; i < GROUP; ++i) {
-      words[4 * i] = c0[i];
-      words[4 * i + 1] = c1[i];
-      words[4 * i + 2] = c2[i];
-      words[4 * i + 3] = c3[i];
-    }
+    for (int g = 0; g < 2; ++g, words += 2 * GROUP)
+      store_alternating(words, (c0[g] & LOW) | c1[g] << 32, (c2[g] & LOW) | c3[g] << 32);
   }
 }
 
@@ -53,15 +81,15 @@ static Key read(const int64_t* key) { return {static_cast<uint64_t>(key[0]), sta
 
 // PIECE words of 64 bits, from the first-th of a draw on (a multiple of 2).
 static void words_64(Key key, uint64_t first, uint64_t* words) {
-  uint32_t half[2 * PIECE];
-  philox(key.seed, key.draw, first / 2, PIECE / 2, half);
-  for (int i = 0; i < PIECE; ++i) words[i] = half[2 * i] | static_cast<uint64_t>(half[2 * i + 1]) << 32;
+  philox(key.seed, key.draw, first / 2, PIECE / 2, words);
 }
 
 // PIECE numbers in [0, 1), from element `first` on (a multiple of 4).
 static void units(Key key, uint64_t first, float* u) {
-  uint32_t words[PIECE];
-  philox(key.seed, key.draw, first / 4, PIECE / 4, words);
+  uint64_t pairs[PIECE / 2];
+  uint32_t words[PIECE];  // the low one first, as it lies in memory
+  philox(key.seed, key.draw, first / 4, PIECE / 4, pairs);
+  __builtin_memcpy(words, pairs, sizeof words);
   for (int i = 0; i < PIECE; ++i) u[i] = static_cast<float>(static_cast<int32_t>(words[i] >> 8)) * 0x1p-24f;
 }
 static void units(Key key, uint64_t first, double* u) {

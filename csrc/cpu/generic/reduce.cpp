@@ -71,6 +71,28 @@ static T run(const T* x, ptrdiff_t n, T s) {
   return joined_lanes<F>(F::join(F::join(part[0], part[1]), F::join(part[2], part[3])));
 }
 
+// The same for Max and Min: NaN is looked for beside, two vectors at a time, which takes half the instructions.
+template <class F, class T>
+static T extreme_run(const T* x, ptrdiff_t n, T) {
+  constexpr int L = LANES<T>;
+  const Vec<T> identity = splat<T>(T(F::IDENTITY));
+  Vec<T> part[4] = {identity, identity, identity, identity};
+  Bits<T> nan = {};
+  ptrdiff_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    const Vec<T> v[4] = {load(x + i), load(x + i + L), load(x + i + 2 * L), load(x + i + 3 * L)};
+    for (int k = 0; k < 4; ++k) part[k] = F::join_numbers(part[k], v[k]);
+    nan |= either_is_nan(v[0], v[1]) | either_is_nan(v[2], v[3]);
+  }
+  for (; i < n; i += L) {
+    const Vec<T> v = load_some(x + i, n - i, T(F::IDENTITY));
+    part[0] = F::join_numbers(part[0], v);
+    nan |= is_nan(v);
+  }
+  const Vec<T> best = F::join_numbers(F::join_numbers(part[0], part[1]), F::join_numbers(part[2], part[3]));
+  return joined_lanes<F>(select(nan, splat(T(__builtin_nan(""))), best));
+}
+
 // ROWS rows at a time: as many streams, added up pairwise before they meet what was there.
 template <class F, class T, int ROWS>
 INLINE void some_rows(T* acc, const T* x, ptrdiff_t row_step, ptrdiff_t n, const T* s) {
@@ -145,13 +167,12 @@ static void share(T* dx, const T* x, ptrdiff_t n, const T* a, const T* b, bool e
   each ? share_of<S, T, true>(dx, x, n, a, b) : share_of<S, T, false>(dx, x, n, a, b);
 }
 
-#define FOLD_TABLE(f) \
-  {f<Sum, T>, f<Prod, T>, f<Max, T>, f<Min, T>, f<Squares, T>, f<Exp, T>, f<Equal, T>, f<ProdNonzero, T>}
-
 template <class T>
 constexpr ReduceKernels<T> reduce_table = {
-    FOLD_TABLE(run),
-    FOLD_TABLE(columns),
+    {run<Sum, T>, run<Prod, T>, extreme_run<Max, T>, extreme_run<Min, T>, run<Squares, T>, run<Exp, T>, run<Equal, T>,
+     run<ProdNonzero, T>},
+    {columns<Sum, T>, columns<Prod, T>, columns<Max, T>, columns<Min, T>, columns<Squares, T>, columns<Exp, T>,
+     columns<Equal, T>, columns<ProdNonzero, T>},
     {share<ShareEqual, T>, share<ShareProd, T>, share<ShareVar, T>, share<ShareExp, T>},
     find<T>,
 };

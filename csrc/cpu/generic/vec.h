@@ -4,7 +4,7 @@
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
-#ifdef __AVX2__
+#ifdef __SSE2__
 #include <immintrin.h>  // for the isa headers, which lie inside a namespace
 #endif
 
@@ -145,16 +145,32 @@ template <class V>
 INLINE BitsOf<V> is_nan(V v) {
   return v != v;
 }
-// The larger and the smaller; the second if either is NaN (one instruction on x86).
+// The larger and the smaller; the second if either is NaN.
 template <class V>
 INLINE V max_or_second(V a, V b) {
+#ifdef NATIVE_EXTREMES
+  return larger(a, b);
+#else
   return a > b ? a : b;
+#endif
 }
 template <class V>
 INLINE V min_or_second(V a, V b) {
+#ifdef NATIVE_EXTREMES
+  return smaller(a, b);
+#else
   return a < b ? a : b;
+#endif
 }
-// The same by NumPy's rule: NaN if either is.
+template <class V>
+INLINE BitsOf<V> either_is_nan(V a, V b) {
+#ifdef NATIVE_EXTREMES
+  return (BitsOf<V>)unordered(a, b);
+#else
+  return (a != a) | (b != b);
+#endif
+}
+// The larger and the smaller by NumPy's rule: NaN if either is.
 template <class V>
 INLINE V max(V a, V b) {
   return select(is_nan(a), a, max_or_second(a, b));
@@ -195,13 +211,24 @@ template <class V>
 INLINE V to_float(BitsOf<V> integer) {  // the way back, in the same range
   return from_bits<V>(integer + bits_of(splat(MAGIC<V>))) - MAGIC<V>;
 }
-// v * 2^n for -2 BIAS < n <= 2 BIAS: in two steps, so that overflow and subnormal results come out right, rounded
-// once.
+// v * 2^n for -2 BIAS < n <= 2 BIAS, given as n + MAGIC: overflow and subnormal results come out right, rounded once.
 template <class V>
-INLINE V scale(V v, BitsOf<V> n) {
-  using Tr = VecTraits<V>;
+INLINE V scale(V v, V shifted) {
+#ifdef NATIVE_POWER
+  return times_power(v, shifted - MAGIC<V>);
+#else
+  using Tr = VecTraits<V>;  // in two steps
+  const BitsOf<V> n = bits_of(shifted) - bits_of(splat(MAGIC<V>));
   const UnsignedOf<V> biased = (UnsignedOf<V>)(n + 2 * Tr::BIAS), half = biased >> 1;
   return v * (V)(half << Tr::MANTISSA) * (V)((biased - half) << Tr::MANTISSA);
+#endif
+}
+// 2^n for -BIAS < n <= BIAS, given as n + MAGIC.
+template <class V>
+INLINE V power_of_2(V shifted) {
+  using Tr = VecTraits<V>;
+  const BitsOf<V> n = bits_of(shifted) - (bits_of(splat(MAGIC<V>)) - Tr::BIAS);
+  return (V)((UnsignedOf<V>)n << Tr::MANTISSA);
 }
 
 // The sum of all lanes, in the order of a tree: lane i + lane i + half, half by half.

@@ -3,6 +3,20 @@
 enum : int { VECTOR_BYTES = 32, GEMM_MR = 6, GEMM_NV = 2, CONV_MR = 6, CONV_NV = 2 };
 
 #define REGISTER "x"  // the constraint of an asm operand that is a vector
+// a > b ? a : b, a < b ? a : b, a != a || b != b: GCC 12 makes more instructions of these.
+#define NATIVE_EXTREMES
+INLINE __m256 larger(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+INLINE __m256d larger(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
+INLINE __m256 smaller(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+INLINE __m256d smaller(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
+INLINE __m256 unordered(__m256 a, __m256 b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+INLINE __m256d unordered(__m256d a, __m256d b) { return _mm256_cmp_pd(a, b, _CMP_UNORD_Q); }
+
+// The products of the low halves of 64-bit lanes.
+#define NATIVE_HALF_PRODUCT
+typedef __m256i HalfProduct;
+INLINE __m256i half_product(__m256i a, __m256i b) { return _mm256_mul_epu32(a, b); }
+
 // The first n lanes of memory in one instruction: GCC makes a branch for each lane of a loop that says so, now and
 // then.
 #define MASKED_MEMORY
