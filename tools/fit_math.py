@@ -85,25 +85,26 @@ def p_log(z):  # r_log(z) = 2/3 + z p(z)
     return (r_log(z) - mp.mpf(2) / 3) / z if z else mp.mpf(2) / 5
 
 
-# tanh and erf are 2 t / (1 + t^2) with t(x) = k x + x r(x^2).
-K_ERF = mp.mpf("0.564189612865448")  # the float next to 1 / sqrt(pi)
+# tanh and erf are t / (1 + t^2 / 4) with t(x) = k x + x r(x^2).
+K_ERF = mp.mpf("1.1283791065216064")  # the float below 2 / sqrt(pi): r(0) > 0 keeps the sign of -0
+REST_ERF = mp.mpf(float(np.float32(2 / mp.sqrt(mp.pi) - K_ERF)))
 
 
 def t_tanh(x):
-    return mp.tanh(x / 2)
+    return 2 * mp.tanh(x / 2)
 
 
 def t_erf(x):
     c = mp.erfc(x)
-    return (1 - c) / (1 + mp.sqrt(c * (2 - c)))
+    return 2 * (1 - c) / (1 + mp.sqrt(c * (2 - c)))
 
 
 def damped(t):
-    """The weight that makes an error of t(x) / x one of 2 t / (1 + t^2), relative to it."""
+    """The weight that makes an error of t(x) / x one of t / (1 + t^2 / 4), relative to it."""
 
     def weight(z):
         x = mp.sqrt(z)
-        return max((1 - t(x) ** 2) / (1 + t(x) ** 2), mp.mpf("1e-3")) * x / t(x)
+        return max((4 - t(x) ** 2) / (4 + t(x) ** 2), mp.mpf("5e-4")) * x / t(x)
 
     return weight
 
@@ -141,8 +142,8 @@ TABLES = [
 ]
 # of float: name, t, k, up to where, degrees, what is known
 RATIONAL = [
-    ("TANH", t_tanh, mp.mpf("0.5"), mp.mpf("9.8"), (3, 2), {("q", 0): one, ("p", 0): 0 * one}),
-    ("ERF", t_erf, K_ERF, mp.mpf("3.95"), (4, 4), {("q", 0): one}),
+    ("TANH", t_tanh, mp.mpf(1), mp.mpf("9.8"), (3, 2), {("q", 0): one, ("p", 0): 0 * one}),
+    ("ERF", t_erf, K_ERF, mp.mpf("4.2"), (4, 4), {("q", 0): one, ("p", 0): REST_ERF}),
 ]
 
 

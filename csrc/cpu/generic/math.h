@@ -15,13 +15,13 @@ struct Table<float> {
   static constexpr float EXPM1[] = {0.5f, 0.166665331f, 0.0416664295f, 0.00836790353f, 0.00139385171f};
   // largest error 1.7e-09
   static constexpr float LOG[] = {0.666667819f, 0.39976874f, 0.298897952f};
-  // largest error 2.9e-08
-  static constexpr float TANH_TOP[] = {0, -0.0416666009f, -0.000482345902f, -3.17011484e-08f};
-  static constexpr float TANH_BOTTOM[] = {1, 0.111574791f, 0.00103962433f};
+  // largest error 2.3e-08
+  static constexpr float TANH_TOP[] = {0, -0.0833332241f, -0.000967347645f, -6.48170655e-08f};
+  static constexpr float TANH_BOTTOM[] = {1, 0.111606911f, 0.00104278908f};
   // largest error 3.3e-08
-  static constexpr float ERF_TOP[] = {-1.06731983e-08f, -0.00847652834f, -0.0105840769f, -0.00143437204f,
-                                      -2.33166284e-05f};
-  static constexpr float ERF_BOTTOM[] = {1, 0.206106424f, 0.0407561623f, 0.00376977422f, 3.72336654e-05f};
+  static constexpr float ERF_TOP[] = {6.05739032e-08f, -0.0169530045f, -0.0219262987f, -0.00374300987f,
+                                      -8.75038895e-05f};
+  static constexpr float ERF_BOTTOM[] = {1, 0.250874698f, 0.0455338694f, 0.00518143689f, 7.61423144e-05f};
   // largest error 1.7e-07
   static constexpr float SIN_TURN[] = {6.28318548f, -41.3417587f, 81.6044693f, -75.8244476f};
   // largest error 4.7e-10
@@ -184,13 +184,15 @@ INLINE V log1p(V x) {
   return select((x > T(-1)) & (x < T(__builtin_inf())) & (u != T(1)), y, special);
 }
 
-// y = 2 t / (1 + t^2), t = k x + x p(x^2) / q(x^2): an odd function that is 1 from `limit` on. It is tanh of twice what
-// t is tanh of, so that errors of t vanish where y is near 1; near 0 that of k x alone counts.
+// y = t / (1 + t^2 / 4), t = k x + x p(x^2) / q(x^2): an odd function that is 1 from `limit` on. t / 2 is tanh of half
+// of what y is tanh of, so that errors of t vanish where y is near 1; near 0 that of k x alone counts.
 template <class V, int N, int M>
 INLINE V odd_rational(V x, ElementOf<V> limit, ElementOf<V> k, const ElementOf<V> (&p)[N], const ElementOf<V> (&q)[M]) {
+  using T = ElementOf<V>;
   const V a = clamp(x, -limit, limit), z = a * a;
   const V t = a * k + a * (polynomial(z, p) / polynomial(z, q));
-  return (t + t) / (t * t + ElementOf<V>(1));
+  const V w = t * t * T(-0.25) + T(0);  // + 0, so that -0 stays -0 below
+  return t + t * (w / (T(1) - w));
 }
 
 // tanh x, at most 2.7 ULP. float32: a rational function. float64: (1 - e^-2|x|) / (1 + e^-2|x|).
@@ -198,7 +200,7 @@ template <class V>
 INLINE V tanh(V x) {
   using T = ElementOf<V>;
   if constexpr (sizeof(T) == 4) {
-    return odd_rational(x, T(9.9), T(0.5), Table<T>::TANH_TOP, Table<T>::TANH_BOTTOM);
+    return odd_rational(x, T(9.6), T(1), Table<T>::TANH_TOP, Table<T>::TANH_BOTTOM);
   } else {
     V n;
     const V a = min_or_second(splat(T(20)), abs(x));  // tanh 20 rounds to 1
@@ -217,13 +219,13 @@ INLINE V sigmoid(V x) {
   return select(x < T(0), z, T(1)) / (z + T(1));
 }
 
-// erf x. float32: a rational function, at most 3.5 ULP. float64, at most 1.0 ULP with fused products, 1.3 without:
+// erf x. float32: a rational function, at most 2.7 ULP. float64, at most 1.0 ULP with fused products, 1.3 without:
 // x + x p(x^2) up to 1, then 1 - e^(g(|x|) - x^2).
 template <class V>
 INLINE V erf(V x) {
   using T = ElementOf<V>;
   if constexpr (sizeof(T) == 4) {
-    return odd_rational(x, T(4), T(0.564189613), Table<T>::ERF_TOP, Table<T>::ERF_BOTTOM);
+    return odd_rational(x, T(4.06), T(1.12837911), Table<T>::ERF_TOP, Table<T>::ERF_BOTTOM);
   } else {
     const V a = min_or_second(splat(T(6)), abs(x));  // beyond, erf rounds to 1
     const V far = T(1) - exp_below_1(polynomial(a - T(2), Table<T>::ERFC) - a * a);
