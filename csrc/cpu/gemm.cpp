@@ -66,7 +66,7 @@ int64_t piece_depth(const PieceGemm& pieces, int64_t K) {
 
 // Elements of scratch: panels of A and B, a contiguous bias, partial sums.
 // All of A packed at once, for columns().
-bool small_a(int64_t M, int64_t K) { return M <= 64 && M * K <= 1 << 17; }
+bool small_a(int64_t M, int64_t K) { return M <= 128 && M * K <= 1 << 17; }
 int64_t a_elements(int64_t M, int64_t K) {
   return round_up(std::min(M, MC) + WIDEST, WIDEST) * ((small_a(M, K) ? K : depth_of(K)) + PIECE_PADDING);
 }
@@ -157,7 +157,7 @@ class Gemm {
   // Packing A costs a read, a transposition and a write. It pays if the panels of B that use A are many, or if the
   // rows of a tile, at a distance of whole pages, would fall into one set of L1. Zen 5, avx512, GFLOP/s of one core
   // packed against direct: (2450,128,576) 153, 202; 512^3 201, 216; 1024^3 176, 118; (32,768,3072) 109, 81. By columns
-  // (32,768,3072) has 140; (128,512,784) is within 3% of direct.
+  // (32,768,3072) has 224; (128,512,784) is as fast as direct, (128,3072,768) 1.12 times, (128,784,512) 1.06 times.
   GemmPath best_path() const {
     if (possible(GemmPath::few_rows)) return GemmPath::few_rows;
     if (possible(GemmPath::columns) && p_.M > MR_ && p_.N >= 8 * NR_) return GemmPath::columns;
@@ -182,9 +182,10 @@ class Gemm {
   }
 
   // Few rows: all of A is packed once and stays in L2, while each thread packs a panel of B and uses it at once, from
-  // L1 (several panels at a time were slower, and so was asking for the next one before it is needed). One parallel
-  // region does for all of K. The rows are shared out evenly: 32 are 6 + 6 + 5 + 5 + 5 + 5, since a tile of 2 rows
-  // takes as long as one of 4.
+  // L1. The first tile of rows packs on its way, so that the panel comes from memory behind its FMAs: (32,768,3072)
+  // takes 803 microseconds if B is packed before, 673 so, 619 if somebody else had packed it; with AVX2 1574, 1367,
+  // 1246. One parallel region does for all of K. The rows are shared out evenly: 32 are 6 + 6 + 5 + 5 + 5 + 5, since a
+  // tile of 2 rows takes as long as one of 4.
   void columns() {
     const int64_t tiles = ceil_div(p_.M, MR_), panels = ceil_div(p_.N, NR_), K = std::max<int64_t>(p_.K, 1);
     const auto first = [&](int64_t i) { return i * p_.M / tiles; };
@@ -203,15 +204,23 @@ class Gemm {
       T* const scratch = packed_b_ + left * depth_;
       for (int64_t k = 0; k == 0 || k < p_.K; k += depth_) {
         const Block w{0, left, k, p_.M, cols, std::min(depth_, p_.K - k)};
-        const T* const packed = kept_ ? kept_panel(k, w.depth, begin) : scratch;
-        if (!kept_) kernel_.pack_b(p_.b + k * p_.b_row + left * p_.b_col, cols, p_.b_col, w.depth, p_.b_row, scratch);
+        const T* const kept = kept_ ? kept_panel(k, w.depth, begin) : nullptr;
         for (int64_t j = 0; j < cols; j += NR_) {
+          const int64_t width = std::min(NR_, cols - j);
+          const T* const from = p_.b + k * p_.b_row + (left + j) * p_.b_col;
+          T* const packed = scratch + j * w.depth;
           GemmFinish<T> f = finish_of(w);
           if (f.bias) f.bias += j;
-          for (int64_t i = 0; i < tiles; ++i)
-            kernel_.micro(w.depth, panel_a(i, k, w.depth), 1, MR_, packed + j * w.depth, NR_,
+          const bool on_the_way = !kept && p_.b_col == 1 && width == NR_;
+          if (on_the_way)
+            kernel_.micro_packing(w.depth, panel_a(0, k, w.depth), from, p_.b_row, packed, p_.y + left + j, p_.y_row,
+                                  static_cast<int>(first(1)), f);
+          else if (!kept)
+            kernel_.pack_b(from, width, p_.b_col, w.depth, p_.b_row, packed);
+          for (int64_t i = on_the_way; i < tiles; ++i)
+            kernel_.micro(w.depth, panel_a(i, k, w.depth), 1, MR_, kept ? kept + j * w.depth : packed, NR_,
                           p_.y + first(i) * p_.y_row + left + j, p_.y_row, static_cast<int>(first(i + 1) - first(i)),
-                          static_cast<int>(std::min(NR_, cols - j)), f);
+                          static_cast<int>(width), f);
         }
         if (k + w.depth >= p_.K && p_.backward()) backward(w, {0, tiles, 0, end - begin}, MR_, NR_, 0);
       }

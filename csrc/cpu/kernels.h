@@ -24,7 +24,10 @@ struct GemmKernels {
   // panel.
   void (*micro)(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
                 ptrdiff_t c_row, int rows, int cols, const GemmFinish<T>& finish);
-  // The same for rows <= few_rows and any number of columns, reading B where it lies, each element once.
+  // The same for packed A and nr columns; and packed[k][nr] = B, the panel for the next rows.
+  void (*micro_packing)(ptrdiff_t k, const T* a, const T* b, ptrdiff_t b_row, T* packed, T* c, ptrdiff_t c_row,
+                        int rows, const GemmFinish<T>& finish);
+  // The same as micro for rows <= few_rows and any number of columns, reading B where it lies, each element once.
   int few_rows;
   void (*few)(ptrdiff_t k, const T* a, ptrdiff_t a_row, ptrdiff_t a_col, const T* b, ptrdiff_t b_row, T* c,
               ptrdiff_t c_row, int rows, ptrdiff_t cols, const GemmFinish<T>& finish);
