@@ -148,6 +148,20 @@ def test_the_first_of_equals_and_of_nans_gets_the_gradient(isa, dtype):
         np.testing.assert_array_equal(dx[0, :, :, channels - 1], [[1, 0]])
 
 
+@pytest.mark.parametrize("width", [1, 7, 8, 19, 33])
+@pytest.mark.parametrize("spare", [0, 1])  # a row and a column that no window has
+def test_every_window_of_pairs_finds_its_winner(width, spare, isa, dtype, rng):
+    cells = np.array(list(itertools.product([0, 1, 2, np.nan], repeat=4)), dtype)[rng.permutation(256)]
+    cells = np.resize(cells, (2, 3, -(-256 // (6 * width)), width, 2, 2))
+    x = np.zeros((*cells.shape[:2], 2 * cells.shape[2] + spare, 2 * width + spare), dtype)
+    x[:, :, : 2 * cells.shape[2], : 2 * width] = cells.transpose(0, 1, 2, 4, 3, 5).reshape(2, 3, -1, 2 * width)
+    dy = rng.standard_normal(cells.shape[:4]).astype(dtype)
+    how = {"pool": (2, 2), "strides": (2, 2), "channels_first": True}
+    wanted = reference.max_pool2d_gradient(dy, x, **how)
+    same(_cpu.max_pool2d_gradient(dy, x, **how), wanted)
+    same(_cpu.max_pool2d_gradient(dy, np.repeat(x, 2, axis=1)[:, ::2], **how), wanted)  # planes with gaps between them
+
+
 def test_wrong_arguments():
     x = np.ones((1, 4, 5, 2), "float32")
     ok = {"pool": (2, 2), "strides": (2, 2)}

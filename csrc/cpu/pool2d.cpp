@@ -29,18 +29,58 @@ struct Inside {
   int64_t size() const { return end - begin; }
   bool operator==(const Inside& o) const { return begin == o.begin && end == o.end; }
 };
-Inside inside(const Pool2d& how, int axis, int64_t n, int64_t window) {
-  const int64_t k = how.size[axis], d = how.dilation[axis], first = window * how.stride[axis] - how.before[axis];
-  const int64_t begin = first >= 0 ? 0 : (d - 1 - first) / d;
-  const int64_t end = first + (k - 1) * d < n ? k : (n - first + d - 1) / d;
-  return {begin, end, first + begin * d};
-}
-// How many cells of a window count along one axis: those inside, or with include_pad also those in the padding.
-int64_t counted(const Pool2d& how, int axis, int64_t n, int64_t window) {
-  if (!how.include_pad) return inside(how, axis, n, window).size();
-  const int64_t d = how.dilation[axis], first = window * how.stride[axis];
-  return std::min(how.size[axis], (n + how.before[axis] + how.after[axis] - first + d - 1) / d);
-}
+
+// The windows along one axis. Those of [first, last) have all their cells inside; it is only the others that divide.
+class Axis {
+ public:
+  Axis(const Pool2d& how, int axis, const View& x, const View& y)
+      : windows(y.shape[axis + 1]),
+        n_(x.shape[axis + 1]),
+        size_(how.size[axis]),
+        step_(how.stride[axis]),
+        dilation_(how.dilation[axis]),
+        before_(how.before[axis]),
+        padded_(n_ + before_ + how.after[axis]),
+        include_pad_(how.include_pad) {
+    const int64_t room = n_ - 1 - (size_ - 1) * dilation_ + before_;
+    first = std::min(windows, (before_ + step_ - 1) / step_);
+    last = std::clamp<int64_t>(room < 0 ? 0 : room / step_ + 1, first, windows);
+  }
+
+  Inside inside(int64_t window) const {
+    const int64_t at = window * step_ - before_;
+    if (whole(window)) return {0, size_, at};
+    const int64_t begin = at >= 0 ? 0 : (dilation_ - 1 - at) / dilation_;
+    const int64_t end = at + (size_ - 1) * dilation_ < n_ ? size_ : (n_ - at + dilation_ - 1) / dilation_;
+    return {begin, end, at + begin * dilation_};
+  }
+  // How many cells of a window count: those inside, or with include_pad also those in the padding.
+  int64_t counted(int64_t window) const {
+    if (whole(window)) return size_;
+    if (!include_pad_) return inside(window).size();
+    return std::min(size_, (padded_ - window * step_ + dilation_ - 1) / dilation_);
+  }
+  // The windows [begin, end) in runs that have the same cells inside, or one by one: fn(first, count, inside, counted).
+  template <class F>
+  void for_runs(int64_t begin, int64_t end, bool one_by_one, const F& fn) const {
+    while (begin < end) {
+      const Inside cells = inside(begin);
+      const int64_t count = counted(begin);
+      int64_t next = whole(begin) && !one_by_one ? std::min(end, last) : begin + 1;
+      while (!one_by_one && next < end && inside(next) == cells && counted(next) == count) ++next;
+      fn(begin, next - begin, cells, count);
+      begin = next;
+    }
+  }
+
+  int64_t windows, first, last;
+
+ private:
+  bool whole(int64_t window) const { return window >= first && window < last; }
+
+  int64_t n_, size_, step_, dilation_, before_, padded_;
+  bool include_pad_;
+};
 
 // Do windows share cells? Then gradients are added up, in the order of the windows.
 bool overlapping(const Pool2d& how) {
@@ -58,81 +98,56 @@ bool tiled(const Pool2d& how, const View& x, const View& y) {
 // Do channels lie in the lanes of vectors? They pay from a few of them on. Otherwise windows do.
 bool by_channels(const View& a, const View& b) { return a.shape[3] >= 4 && a.stride[3] == 1 && b.stride[3] == 1; }
 
-// The windows [first, last) of a line that lie inside the input, of n columns, with all their cells.
-void interior(const Pool2d& how, int64_t n, int64_t windows, int64_t& first, int64_t& last) {
-  const int64_t step = how.stride[1], room = n - 1 - (how.size[1] - 1) * how.dilation[1] + how.before[1];
-  first = std::min(windows, (how.before[1] + step - 1) / step);
-  last = std::clamp<int64_t>(room < 0 ? 0 : room / step + 1, first, windows);
-}
-
-// The lines [begin, end) of windows in runs that have the same rows inside, or one by one: fn(first, count, rows).
-template <class F>
-void for_lines(const Pool2d& how, const View& x, int64_t begin, int64_t end, bool one_by_one, const F& fn) {
-  while (begin < end) {
-    const Inside rows = inside(how, 0, x.shape[1], begin);
-    const int64_t count_rows = counted(how, 0, x.shape[1], begin);
-    int64_t p = begin + 1;
-    while (!one_by_one && p < end && inside(how, 0, x.shape[1], p) == rows &&
-           counted(how, 0, x.shape[1], p) == count_rows)
-      ++p;
-    fn(begin, p - begin, rows);
-    begin = p;
-  }
-}
-// The windows of a line in runs that have the same columns inside: fn(first, count, cols).
-template <class F>
-void for_runs(const Pool2d& how, const View& x, const View& y, const F& fn) {
-  int64_t first, last;
-  interior(how, x.shape[2], y.shape[2], first, last);
-  for (int64_t q = 0; q < y.shape[2];) {
-    const Inside cols = inside(how, 1, x.shape[2], q);
-    const int64_t count_cols = counted(how, 1, x.shape[2], q);
-    int64_t end = q >= first && q < last ? last : q + 1;
-    while (end < y.shape[2] && inside(how, 1, x.shape[2], end) == cols &&
-           counted(how, 1, x.shape[2], end) == count_cols)
-      ++end;
-    fn(q, end - q, cols);
-    q = end;
-  }
-}
-
 // Must a gradient take the lines one by one? With channels in the lanes the kernels have one line, and where windows
 // share cells and a line has several runs, they would not come in their order.
-bool line_by_line(const Pool2d& how, const View& x, const View& y, bool channel_lanes) {
-  int64_t first, last;
-  interior(how, x.shape[2], y.shape[2], first, last);
-  return channel_lanes || (overlapping(how) && last - first < y.shape[2]);
+bool line_by_line(const Pool2d& how, const Axis& cols, bool channel_lanes) {
+  return channel_lanes || (overlapping(how) && cols.last - cols.first < cols.windows);
+}
+
+// Planes that lie one behind the other and are all windows are one tall plane: many small ones cost as little as it.
+template <class... Views>
+void stack_planes(const Pool2d& how, View& y, Views&... others) {
+  const auto stack = [](View& v) {
+    v.shape[1] *= v.shape[0] * v.shape[3];
+    v.shape[0] = v.shape[3] = 1;
+  };
+  const auto stacked = [](const View& v) {
+    return v.stride[3] == v.shape[1] * v.stride[1] && v.stride[0] == v.shape[3] * v.stride[3];
+  };
+  if ((tiled(how, others, y) && ...) && stacked(y) && (stacked(others) && ...)) stack(y), (stack(others), ...);
 }
 
 // fn(image, first channel, channels, first line, end line): independent pieces of y for any number of threads. With
 // whole_images a piece has all lines: what the windows of an image write may overlap.
 template <class F>
 void for_pieces(const Pool2d& how, const View& y, bool channel_lanes, bool whole_images, const F& fn) {
-  const int64_t lines = whole_images || !channel_lanes ? 1 : y.shape[1], height = y.shape[1] / lines;
   // Planes one by one; few images are cut by channels.
   const int64_t wide = !channel_lanes ? 1 : whole_images && y.shape[0] < 16 ? 64 : y.shape[3];
   const int64_t blocks = (y.shape[3] + wide - 1) / wide;
-  const int64_t cells = height * y.shape[2] * wide * how.size[0] * how.size[1];
-  parallel_for(y.shape[0] * lines * blocks, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, cells)),
+  const int64_t cells = std::max<int64_t>(1, y.shape[2] * wide * how.size[0] * how.size[1]);
+  const int64_t some = channel_lanes ? 1 : std::max<int64_t>(1, GRAIN / cells);
+  const int64_t height = whole_images ? y.shape[1] : std::min(some, y.shape[1]);
+  const int64_t lines = height > 0 ? (y.shape[1] + height - 1) / height : 0;
+  parallel_for(y.shape[0] * lines * blocks, std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, cells * height)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
-                   const int64_t c = i % blocks * wide, line = i / blocks % lines;
-                   fn(i / blocks / lines, c, std::min(wide, y.shape[3] - c), line * height, (line + 1) * height);
+                   const int64_t c = i % blocks * wide, line = i / blocks % lines * height;
+                   fn(i / blocks / lines, c, std::min(wide, y.shape[3] - c), line, std::min(line + height, y.shape[1]));
                  }
                });
 }
 
 // fn(n, c, p, q, rows, cols) for every window, planes in parallel.
 template <class F>
-void for_windows(const Pool2d& how, const View& x, const View& y, const F& fn) {
+void for_windows(const Pool2d& how, const Axis& down, const Axis& across, const View& y, const F& fn) {
   const int64_t plane = y.shape[1] * y.shape[2] * how.size[0] * how.size[1];
   parallel_for(y.shape[0] * y.shape[3], std::max<int64_t>(1, GRAIN / std::max<int64_t>(1, plane)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i)
                    for (int64_t p = 0; p < y.shape[1]; ++p) {
-                     const Inside rows = inside(how, 0, x.shape[1], p);
+                     const Inside rows = down.inside(p);
                      for (int64_t q = 0; q < y.shape[2]; ++q)
-                       fn(i / y.shape[3], i % y.shape[3], p, q, rows, inside(how, 1, x.shape[2], q));
+                       fn(i / y.shape[3], i % y.shape[3], p, q, rows, across.inside(q));
                    }
                });
 }
@@ -180,100 +195,117 @@ void clear(const View& dx, int64_t n, int64_t c, int64_t channels) {
       for (int64_t i = 0; i < channels; ++i) cell[i * dx.stride[3]] = 0;
     }
 }
-int64_t cells_counted(const Pool2d& how, const View& x, int64_t p, int64_t q) {
-  return counted(how, 0, x.shape[1], p) * counted(how, 1, x.shape[2], q);
+
+// The lines [line, end) of windows in blocks that have the same cells inside: fn(p, height, q, width, rows, cols,
+// counted).
+template <class F>
+void for_blocks(const Axis& down, const Axis& across, int64_t line, int64_t end, bool one_by_one, const F& fn) {
+  down.for_runs(line, end, one_by_one, [&](int64_t p, int64_t height, const Inside& rows, int64_t counted_rows) {
+    across.for_runs(0, across.windows, false, [&](int64_t q, int64_t width, const Inside& cols, int64_t counted_cols) {
+      fn(p, height, q, width, rows, cols, counted_rows * counted_cols);
+    });
+  });
 }
 
 }  // namespace
 
 void max_pool2d(const View& x_, const Pool2d& how, const View& y_, const View& indices_) {
-  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
+  View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
   const bool lanes = by_channels(x, y);
+  if (!lanes && !indices_.given()) stack_planes(how, y, x);
+  const Axis down(how, 0, x, y), across(how, 1, x, y);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (!indices_.given())
       return for_pieces(how, y, lanes, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-        for_lines(how, x, line, end, lanes, [&](int64_t p, int64_t height, const Inside& rows) {
-          for_runs(how, x, y, [&](int64_t q, int64_t count, const Inside& cols) {
-            kernels().pool.get<T>().max(
-                line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
-                cells_of(how, x, rows, cols), line_of<T>(y, n, p, q, c, 1, 1, lanes), lanes ? count : height,
-                lanes ? channels : count);
-          });
-        });
+        for_blocks(
+            down, across, line, end, lanes,
+            [&](int64_t p, int64_t height, int64_t q, int64_t width, const Inside& rows, const Inside& cols, int64_t) {
+              kernels().pool.get<T>().max(
+                  line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+                  cells_of(how, x, rows, cols), line_of<T>(y, n, p, q, c, 1, 1, lanes), lanes ? width : height,
+                  lanes ? channels : width);
+            });
       });
     const View at = channels_last(indices_, how.channels_first);
-    for_windows(how, x, y, [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
-      const PoolCells cells = cells_of(how, x, rows, cols);
-      const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
-      int64_t r, s;
-      find_winner(window, cells, r, s);
-      y.as<T>()[place(y, n, p, q, c)] = window[r * cells.row + s * cells.col];
-      at.as<int64_t>()[place(at, n, p, q, c)] =
-          (rows.at + r * how.dilation[0]) * x.shape[2] + cols.at + s * how.dilation[1];
-    });
+    for_windows(how, down, across, y,
+                [&](int64_t n, int64_t c, int64_t p, int64_t q, const Inside& rows, const Inside& cols) {
+                  const PoolCells cells = cells_of(how, x, rows, cols);
+                  const T* window = x.as<T>() + place(x, n, rows.at, cols.at, c);
+                  int64_t r, s;
+                  find_winner(window, cells, r, s);
+                  y.as<T>()[place(y, n, p, q, c)] = window[r * cells.row + s * cells.col];
+                  at.as<int64_t>()[place(at, n, p, q, c)] =
+                      (rows.at + r * how.dilation[0]) * x.shape[2] + cols.at + s * how.dilation[1];
+                });
   });
 }
 
 void avg_pool2d(const View& x_, const Pool2d& how, const View& y_) {
-  const View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
+  View x = channels_last(x_, how.channels_first), y = channels_last(y_, how.channels_first);
   const bool lanes = by_channels(x, y);
+  if (!lanes) stack_planes(how, y, x);
+  const Axis down(how, 0, x, y), across(how, 1, x, y);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, y, lanes, false, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
-      for_lines(how, x, line, end, lanes, [&](int64_t p, int64_t height, const Inside& rows) {
-        for_runs(how, x, y, [&](int64_t q, int64_t count, const Inside& cols) {
-          kernels().pool.get<T>().mean(line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
-                                       cells_of(how, x, rows, cols), T(cells_counted(how, x, p, q)),
-                                       line_of<T>(y, n, p, q, c, 1, 1, lanes), lanes ? count : height,
-                                       lanes ? channels : count);
-        });
-      });
+      for_blocks(down, across, line, end, lanes,
+                 [&](int64_t p, int64_t height, int64_t q, int64_t width, const Inside& rows, const Inside& cols,
+                     int64_t counted) {
+                   kernels().pool.get<T>().mean(
+                       line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+                       cells_of(how, x, rows, cols), T(counted), line_of<T>(y, n, p, q, c, 1, 1, lanes),
+                       lanes ? width : height, lanes ? channels : width);
+                 });
     });
   });
 }
 
 void max_pool2d_gradient(const View& dy_, const View& x_, const Pool2d& how, const View& dx_) {
-  const View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
-  const View dx = channels_last(dx_, how.channels_first);
+  View x = channels_last(x_, how.channels_first), dy = channels_last(dy_, how.channels_first);
+  View dx = channels_last(dx_, how.channels_first);
   const bool lanes = by_channels(x, dy) && dx.stride[3] == 1;
-  const bool shared = overlapping(how), one_by_one = line_by_line(how, x, dy, lanes);
+  if (!lanes) stack_planes(how, dy, x, dx);
+  const Axis down(how, 0, x, dy), across(how, 1, x, dy);
+  const bool shared = overlapping(how), one_by_one = line_by_line(how, across, lanes);
   const Spread spread = !shared ? Spread::set : lanes ? Spread::add : Spread::scatter;
   const bool cleared = spread != Spread::set || !tiled(how, x, dy);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
       if (cleared) clear<T>(dx, n, c, channels);
-      for_lines(how, x, line, end, one_by_one, [&](int64_t p, int64_t height, const Inside& rows) {
-        for_runs(how, x, dy, [&](int64_t q, int64_t count, const Inside& cols) {
-          kernels().pool.get<T>().max_gradient(
-              line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
-              cells_of(how, x, rows, cols), line_of<const T>(dy, n, p, q, c, 1, 1, lanes),
-              line_of<T>(dx, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
-              cells_of(how, dx, rows, cols), spread, lanes ? count : height, lanes ? channels : count);
-        });
-      });
+      for_blocks(
+          down, across, line, end, one_by_one,
+          [&](int64_t p, int64_t height, int64_t q, int64_t width, const Inside& rows, const Inside& cols, int64_t) {
+            kernels().pool.get<T>().max_gradient(
+                line_of<const T>(x, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+                cells_of(how, x, rows, cols), line_of<const T>(dy, n, p, q, c, 1, 1, lanes),
+                line_of<T>(dx, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+                cells_of(how, dx, rows, cols), spread, lanes ? width : height, lanes ? channels : width);
+          });
     });
   });
 }
 
 void avg_pool2d_gradient(const View& dy_, const Pool2d& how, const View& dx_) {
-  const View dy = channels_last(dy_, how.channels_first), dx = channels_last(dx_, how.channels_first);
+  View dy = channels_last(dy_, how.channels_first), dx = channels_last(dx_, how.channels_first);
   const bool lanes = by_channels(dx, dy);
-  const bool one_by_one = line_by_line(how, dx, dy, lanes);
+  if (!lanes) stack_planes(how, dy, dx);
+  const Axis down(how, 0, dx, dy), across(how, 1, dx, dy);
+  const bool one_by_one = line_by_line(how, across, lanes);
   const bool add = overlapping(how), cleared = add || !tiled(how, dx, dy);
   visit_float(dx.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     for_pieces(how, dy, lanes, cleared, [&](int64_t n, int64_t c, int64_t channels, int64_t line, int64_t end) {
       if (cleared) clear<T>(dx, n, c, channels);
-      for_lines(how, dx, line, end, one_by_one, [&](int64_t p, int64_t height, const Inside& rows) {
-        for_runs(how, dx, dy, [&](int64_t q, int64_t count, const Inside& cols) {
-          kernels().pool.get<T>().mean_gradient(
-              line_of<const T>(dy, n, p, q, c, 1, 1, lanes), T(cells_counted(how, dx, p, q)),
-              line_of<T>(dx, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
-              cells_of(how, dx, rows, cols), add, lanes ? count : height, lanes ? channels : count);
-        });
-      });
+      for_blocks(down, across, line, end, one_by_one,
+                 [&](int64_t p, int64_t height, int64_t q, int64_t width, const Inside& rows, const Inside& cols,
+                     int64_t counted) {
+                   kernels().pool.get<T>().mean_gradient(
+                       line_of<const T>(dy, n, p, q, c, 1, 1, lanes), T(counted),
+                       line_of<T>(dx, n, rows.at, cols.at, c, how.stride[0], how.stride[1], lanes),
+                       cells_of(how, dx, rows, cols), add, lanes ? width : height, lanes ? channels : width);
+                 });
     });
   });
 }

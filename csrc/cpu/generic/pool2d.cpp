@@ -219,12 +219,73 @@ static void max_line_scatter(PoolLine<const T> x, PoolCells cells, PoolLine<cons
     }
 }
 
+// p[i / 2] for each lane i < count, 0 for the others.
+template <class T, class Count, int... I>
+INLINE Vec<T> load_twice(const T* p, Count count, Numbers<I...>) {
+  const Vec<T> v = load_some(p, lanes_of<T>(count) / 2);
+  return __builtin_shufflevector(v, v, (I / 2)...);
+}
+// The left, or the right (SIDE 0, 1) cell of each pair, in both lanes; or that lane alone, 0 in the other.
+template <class T, int SIDE, int... I>
+INLINE Vec<T> both(Vec<T> v, Numbers<I...>) {
+  return __builtin_shufflevector(v, v, (I / 2 * 2 + SIDE)...);
+}
+template <class T, int SIDE, int... I>
+INLINE Vec<T> alone(Vec<T> v, Numbers<I...>) {
+  return __builtin_shufflevector(v, Vec<T>{}, (I % 2 == SIDE ? I : LANES<T> + I)...);
+}
+
+// Where is the second the winner of two? Only if it is larger, or the first NaN.
+template <class V>
+INLINE BitsOf<V> wins_over(V second, V first) {
+  return ~(second <= first) & (first == first);
+}
+
+// dx = dy at the winner, 0 elsewhere, of windows of two rows and two columns side by side: the pair of a row stays in
+// its two lanes. WHOLE: all lanes are used, otherwise the first `cells` of them.
+template <class T, bool WHOLE>
+INLINE void pair_gradient(const T* x, ptrdiff_t x_row, const T* dy, T* dx, ptrdiff_t dx_row, ptrdiff_t cells) {
+  constexpr typename CountTo<LANES<T>>::type lanes = {};
+  const Vec<T> above = WHOLE ? load(x) : load_some(x, cells), none = {};
+  const Vec<T> below = WHOLE ? load(x + x_row) : load_some(x + x_row, cells);
+  const Vec<T> g = load_twice(dy, cells, lanes), left = alone<T, 0>(g, lanes), right = alone<T, 1>(g, lanes);
+  const Vec<T> a = both<T, 0>(above, lanes), b = both<T, 1>(above, lanes);
+  const Vec<T> c = both<T, 0>(below, lanes), d = both<T, 1>(below, lanes);
+  const Bits<T> b_wins = wins_over(b, a), d_wins = wins_over(d, c);
+  const Bits<T> below_wins = wins_over(select(d_wins, d, c), select(b_wins, b, a));
+  const Vec<T> first = select(below_wins, none, select(b_wins, right, left));
+  const Vec<T> second = select(below_wins, select(d_wins, right, left), none);
+  if (WHOLE) {
+    store(dx, first);
+    store(dx + dx_row, second);
+  } else {
+    store_some(dx, first, cells);
+    store_some(dx + dx_row, second, cells);
+  }
+}
+template <class T>
+__attribute__((noinline)) static void pair_line_gradient(PoolLine<const T> x, ptrdiff_t x_row, PoolLine<const T> dy,
+                                                         PoolLine<T> dx, ptrdiff_t dx_row, ptrdiff_t count,
+                                                         ptrdiff_t lanes) {
+  constexpr int L = LANES<T>;
+  const ptrdiff_t whole = 2 * lanes / L * L;
+  const int rest = static_cast<int>(2 * lanes - whole);
+  for (; count > 0; --count, x.at += x.step, dy.at += dy.step, dx.at += dx.step) {
+    for (ptrdiff_t c = 0; c < whole; c += L)
+      pair_gradient<T, true>(x.at + c, x_row, dy.at + c / 2, dx.at + c, dx_row, L);
+    if (rest > 0) pair_gradient<T, false>(x.at + whole, x_row, dy.at + whole / 2, dx.at + whole, dx_row, rest);
+  }
+}
+
 // dx (+)= dy at the winner of each window.
 template <class T>
 static void max_line_gradient(PoolLine<const T> x, PoolCells cells, PoolLine<const T> dy, PoolLine<T> dx, PoolCells to,
                               Spread how, ptrdiff_t count, ptrdiff_t lanes) {
   if (how == Spread::scatter) return max_line_scatter(x, cells, dy, dx, to, count, lanes);
   const bool add = how == Spread::add;
+  if (how == Spread::set && cells.rows == 2 && cells.cols == 2 && cells.col == 1 && to.col == 1 && x.lane == 2 &&
+      dy.lane == 1 && dx.lane == 2)
+    return pair_line_gradient(x, cells.row, dy, dx, to.row, count, lanes);
   with_size(x.lane, cells, [&](auto lane, auto rows, auto cols) {
     constexpr int R = CONSTANT<decltype(rows)>, C = CONSTANT<decltype(cols)>;
     for (ptrdiff_t i = 0; i < count; ++i)
