@@ -151,6 +151,13 @@ def test_permutation_equals_the_reference(isa):
     np.testing.assert_array_equal(np.sort(_cpu.permutation(300_000, key_of(1))), np.arange(300_000))
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("n", [1 << 23, (1 << 25) + 5])
+def test_permutation_of_words_that_nearly_agree(n):
+    """So many words that some agree in all bits that the CPU kernel sorts by first."""
+    np.testing.assert_array_equal(_cpu.permutation(n, key_of(3, n)), reference.permutation(n, key_of(3, n)))
+
+
 def test_permutations_are_even():
     """Each of the 24 orders of four numbers, 200 times each on average: chi^2 with 23 degrees of freedom below 49.7."""
     counts = {}

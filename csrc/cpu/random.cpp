@@ -1,7 +1,6 @@
 // Random numbers: each element from its own position and the key, so chunks need not know of each other. The key is
 // read here, from its buffer, so that a replay draws anew.
 #include <algorithm>
-#include <cstring>
 
 #include "../ops.h"
 #include "kernels.h"
@@ -13,17 +12,41 @@ namespace {
 
 constexpr int64_t GRAIN = 1 << 13;  // elements: a multiple of the pieces of generic/random.cpp
 
-struct Numbered {
-  uint64_t word;
-  int64_t number;
-  bool operator<(const Numbered& other) const { return word != other.word ? word < other.word : number < other.number; }
-};
-
-// Buckets by the leading bits of a word, about one for every four numbers.
+// Buckets by the leading bits of a word, about one for every two numbers: few enough for the cache.
 int bucket_bits(int64_t n) {
   int bits = 0;
-  while (bits < 16 && (int64_t{4} << bits) < n) ++bits;
+  while (bits < 20 && (int64_t{2} << bits) < n) ++bits;
   return bits;
+}
+// Numbers below n fit into so many bits.
+int number_bits(int64_t n) {
+  int bits = 0;
+  while ((int64_t{1} << bits) < n) ++bits;
+  return bits;
+}
+
+// Sorts keys that are few places away from their own. First each of two carried keys is left where a smaller one comes,
+// without a branch; that puts most in order, and leaves little for branches that cannot be foretold.
+void sort_nearly(uint64_t* key, int64_t n) {
+  if (n < 3) {
+    if (n == 2 && key[1] < key[0]) std::swap(key[0], key[1]);
+    return;
+  }
+  uint64_t first = std::max(key[0], key[1]), second = std::min(key[0], key[1]);
+  for (int64_t i = 2; i < n; ++i) {
+    const uint64_t x = key[i], y = x < first ? x : first;
+    first = x < first ? first : x;
+    key[i - 2] = y < second ? y : second;
+    second = y < second ? second : y;
+  }
+  key[n - 2] = std::min(first, second);
+  key[n - 1] = std::max(first, second);
+  for (int64_t i = 1; i < n; ++i) {
+    const uint64_t x = key[i];
+    int64_t j = i;
+    for (; j > 0 && key[j - 1] > x; --j) key[j] = key[j - 1];
+    key[j] = x;
+  }
 }
 
 }  // namespace
@@ -56,32 +79,46 @@ void random_truncated_normal(const int64_t* key, double mean, double stddev, con
 }
 
 size_t permutation_scratch(int64_t n) {
-  return static_cast<size_t>(n) * sizeof(Numbered) + (sizeof(int64_t) << bucket_bits(n)) + sizeof(int64_t);
+  return static_cast<size_t>(n) * sizeof(uint64_t) + (sizeof(int64_t) << bucket_bits(n)) + sizeof(int64_t);
 }
 
-// Random words fall evenly into buckets by their leading bits; then each bucket, of a few numbers, is sorted.
+// The order of random words. They fall evenly into buckets by their leading bits; then each bucket, of a few, is
+// sorted. What is sorted are words whose last bits are replaced by their numbers; where the bits that are left are
+// equal, which is rare, the words are made again and compared.
 void permutation(const int64_t* key, const View& y, void* scratch) {
   const int64_t n = y.shape[0];
-  const int bits = bucket_bits(n);
+  const int bits = bucket_bits(n), low = number_bits(n);
   const int64_t buckets = int64_t{1} << bits;
-  Numbered* sorted = static_cast<Numbered*>(scratch);
+  const uint64_t mask = (uint64_t{1} << low) - 1;
+  uint64_t* sorted = static_cast<uint64_t*>(scratch);
   int64_t* end_of = reinterpret_cast<int64_t*>(sorted + n);  // [b]: where bucket b begins, and later where it ends
   int64_t* order = y.as<int64_t>();
-  uint64_t* words = y.as<uint64_t>();  // until the order is known
-  parallel_for(n, GRAIN, [&](int64_t begin, int64_t end) {
-    kernels().random.get<float>().words(key, begin, end - begin, words + begin);
-  });
-  const auto bucket = [bits](uint64_t word) { return bits ? static_cast<int64_t>(word >> (64 - bits)) : 0; };
+  uint64_t* words = y.as<uint64_t>();  // until they are in buckets
+  const auto make = kernels().random.get<float>().words;
+  parallel_for(n, GRAIN, [&](int64_t begin, int64_t end) { make(key, begin, end - begin, words + begin); });
+  const auto bucket = [bits](uint64_t word) { return static_cast<int64_t>(word >> 1 >> (63 - bits)); };
   std::fill(end_of, end_of + buckets + 1, 0);
   for (int64_t i = 0; i < n; ++i) ++end_of[bucket(words[i]) + 1];
   for (int64_t b = 0; b < buckets; ++b) end_of[b + 1] += end_of[b];
-  for (int64_t i = 0; i < n; ++i) sorted[end_of[bucket(words[i])]++] = {words[i], i};
+  for (int64_t i = 0; i < n; ++i) sorted[end_of[bucket(words[i])]++] = (words[i] & ~mask) | static_cast<uint64_t>(i);
+  const auto before = [&](uint64_t a, uint64_t b) {
+    if ((a ^ b) > mask) return a < b;
+    uint64_t of_a[2], of_b[2];  // from an even one on
+    make(key, static_cast<int64_t>(a & mask & ~uint64_t{1}), 2, of_a);
+    make(key, static_cast<int64_t>(b & mask & ~uint64_t{1}), 2, of_b);
+    const uint64_t word_a = of_a[a & 1], word_b = of_b[b & 1];
+    return word_a != word_b ? word_a < word_b : a < b;
+  };
   parallel_for(buckets, std::max<int64_t>(1, GRAIN / (n / buckets + 1)), [&](int64_t begin, int64_t end) {
-    int64_t from = begin ? end_of[begin - 1] : 0;
-    for (int64_t b = begin; b < end; ++b) {
-      std::sort(sorted + from, sorted + end_of[b]);
-      for (; from < end_of[b]; ++from) order[from] = sorted[from].number;
-    }
+    const int64_t from = begin ? end_of[begin - 1] : 0, to = end_of[end - 1];
+    if (n / buckets <= 32)
+      sort_nearly(sorted + from, to - from);
+    else
+      std::sort(sorted + from, sorted + to);
+    bool equal = false;
+    for (int64_t i = from + 1; i < to; ++i) equal |= (sorted[i] ^ sorted[i - 1]) <= mask;
+    if (equal) std::sort(sorted + from, sorted + to, before);
+    for (int64_t i = from; i < to; ++i) order[i] = static_cast<int64_t>(sorted[i] & mask);
   });
 }
 
