@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from arrays import near, x32, x64
-from compare import gradcheck
+from compare import assert_close, gradcheck
 
 import nnfast
-from nnfast import layers, ops
+from nnfast import _cpu, layers, ops, reference
 
 # Keras 3.15.1, BatchNormalization(momentum=0.9) on [[1, 2], [3, -2], [8, 0]] in training, then what it remembers.
 KERAS_X = np.array([[1, 2], [3, -2], [8, 0]], "float32")
@@ -139,6 +139,23 @@ def test_layer_normalization_gradients(axis, device):
         return layer(x)
 
     gradcheck(f, x64(2, 3, 4) + 1, x64(*shape, seed=1), x64(*shape, seed=2))
+
+
+@pytest.mark.parametrize("length", [1, 5, 16, 33, 70, 4100])
+def test_layer_normalization_gradients_row_by_row(length, isa, dtype, rng):
+    options = {"axis": 1}
+    for rows in (1, 4, 7, 131):
+        x, dy = (rng.standard_normal((rows, length)).astype(dtype) for _ in range(2))
+        for gamma in (None, rng.standard_normal(length).astype(dtype)):
+            _, *statistics = _cpu.layer_norm(x, gamma, None, epsilon=0.1, **options)
+            got = _cpu.layer_norm_gradient(dy, x, gamma, *statistics, **options)
+            for of_ours, of_reference in zip(got, reference.layer_norm_gradient(dy, x, gamma, *statistics, **options)):
+                assert_close(of_ours, of_reference, scale=10)
+            alone = _cpu.layer_norm_gradient(dy, x, gamma, *statistics, **options, needs_dgamma=False)
+            np.testing.assert_array_equal(alone[0], got[0])  # the same bits, whatever else is asked for,
+            last = [a[-1:] for a in (dy, x)], [s[-1:] for s in statistics]
+            dx, _, _ = _cpu.layer_norm_gradient(*last[0], gamma, *last[1], **options)
+            np.testing.assert_array_equal(dx[0], got[0][-1])  # and wherever a row stands
 
 
 def test_large_means_cost_no_digits():

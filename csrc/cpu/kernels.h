@@ -359,6 +359,8 @@ struct NormKernels {
                T* rstd);
   void (*row_gradient)(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T mean, T rstd, T b, T c, T* dx, T* dgamma,
                        T* dbeta);
+  void (*rows_gradient)(ptrdiff_t count, ptrdiff_t n, const T* dy, const T* x, const T* gamma, const T* mean,
+                        const T* rstd, T* dx, T* dgamma, T* dbeta);
 };
 
 // ---- recurrent ----

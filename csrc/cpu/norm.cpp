@@ -333,22 +333,33 @@ struct RowsBackward {
       std::fill_n(sums, 2 * l.length, T(0));
       std::fill_n(totals, 2 * l.length, 0.0);
     }
-    for (int64_t r = begin; r < end; ++r) {
-      const T *d = dy + r * l.length, *from = x + r * l.length;
-      double sum = 0, product = 0;
-      for (int64_t j = 0; dx && j < l.length; j += PIECE) {
-        T s, p;
-        k.run_sums(std::min(PIECE, l.length - j), d + j, from + j, gamma ? gamma + j : nullptr, mean[r], &s, &p);
-        sum += s, product += p;
-      }
-      const double scale = rstd[r] / static_cast<double>(l.length);
-      k.row_gradient(l.length, d, from, gamma, mean[r], rstd[r], static_cast<T>(-scale * rstd[r] * rstd[r] * product),
-                     static_cast<T>(-scale * sum), dx ? dx + r * l.length : nullptr, wants_gamma ? sums : nullptr,
-                     wants_beta ? sums + l.length : nullptr);
-      if (!wants || ((r - begin) % FLUSH != FLUSH - 1 && r + 1 != end)) continue;
+    const bool few = l.length <= PIECE;
+    for (int64_t r = begin; r < end;) {
+      const int64_t count = wants ? std::min(FLUSH, end - r) : end - r;
+      T *of_gamma = wants_gamma ? sums : nullptr, *of_beta = wants_beta ? sums + l.length : nullptr;
+      if (few)
+        k.rows_gradient(count, l.length, dy + r * l.length, x + r * l.length, gamma, mean + r, rstd + r,
+                        dx ? dx + r * l.length : nullptr, of_gamma, of_beta);
+      for (int64_t i = r; !few && i < r + count; ++i) long_row(i, of_gamma, of_beta);
+      r += count;
+      if (!wants) continue;
       for (int64_t j = 0; j < 2 * l.length; ++j) totals[j] += sums[j];
       std::fill_n(sums, 2 * l.length, T(0));
     }
+  }
+
+  void long_row(int64_t r, T* of_gamma, T* of_beta) const {
+    const NormKernels<T>& k = kernels().norm.get<T>();
+    const T *d = dy + r * l.length, *from = x + r * l.length;
+    double sum = 0, product = 0;
+    for (int64_t j = 0; dx && j < l.length; j += PIECE) {
+      T s, p;
+      k.run_sums(std::min(PIECE, l.length - j), d + j, from + j, gamma ? gamma + j : nullptr, mean[r], &s, &p);
+      sum += s, product += p;
+    }
+    const double scale = rstd[r] / static_cast<double>(l.length);
+    k.row_gradient(l.length, d, from, gamma, mean[r], rstd[r], static_cast<T>(-scale * rstd[r] * rstd[r] * product),
+                   static_cast<T>(-scale * sum), dx ? dx + r * l.length : nullptr, of_gamma, of_beta);
   }
 };
 

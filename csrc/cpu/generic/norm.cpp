@@ -147,6 +147,53 @@ static void row_gradient(ptrdiff_t n, const T* dy, const T* x, const T* gamma, T
   });
 }
 
+// The same, b and c included, of ROWS short rows together: what lies across them is loaded once, and their sums do not
+// wait for each other.
+template <class T, int ROWS>
+INLINE void some_rows_gradient(ptrdiff_t n, const T* dy, const T* x, const T* gamma, const T* mean, const T* rstd,
+                               T* dx, T* dgamma, T* dbeta) {
+  constexpr int L = LANES<T>;
+  Vec<T> m[ROWS], scale[ROWS], b[ROWS], c[ROWS], sum[ROWS] = {}, product[ROWS] = {};
+  for (int r = 0; r < ROWS; ++r) m[r] = splat(mean[r]), scale[r] = splat(rstd[r]);
+  for (ptrdiff_t j = 0; dx && j < n; j += L) {
+    const Vec<T> g = gamma ? get(gamma + j, n - j) : splat(T(1));
+    for (int r = 0; r < ROWS; ++r) {
+      const Vec<T> d = get(dy + r * n + j, n - j) * g;
+      sum[r] += d;
+      product[r] += d * (get(x + r * n + j, n - j) - m[r]);
+    }
+  }
+  for (int r = 0; r < ROWS; ++r) {
+    const double s = rstd[r], share = s / static_cast<double>(n);
+    b[r] = splat(static_cast<T>(-share * s * s * static_cast<double>(joined_lanes<Plus>(product[r]))));
+    c[r] = splat(static_cast<T>(-share * static_cast<double>(joined_lanes<Plus>(sum[r]))));
+  }
+  for (ptrdiff_t j = 0; j < n; j += L) {
+    const ptrdiff_t left = n - j;
+    const Vec<T> g = gamma ? get(gamma + j, left) : splat(T(1));
+    Vec<T> of_gamma = dgamma ? get(dgamma + j, left) : Vec<T>{}, of_beta = dbeta ? get(dbeta + j, left) : Vec<T>{};
+    for (int r = 0; r < ROWS; ++r) {
+      const Vec<T> d = get(dy + r * n + j, left), centred = get(x + r * n + j, left) - m[r];
+      if (dx) put(dx + r * n + j, (d * g) * scale[r] + (b[r] * centred + c[r]), left);
+      of_gamma += d * (centred * scale[r]);
+      of_beta += d;
+    }
+    if (dgamma) put(dgamma + j, of_gamma, left);
+    if (dbeta) put(dbeta + j, of_beta, left);
+  }
+}
+template <class T>
+static void rows_gradient(ptrdiff_t count, ptrdiff_t n, const T* dy, const T* x, const T* gamma, const T* mean,
+                          const T* rstd, T* dx, T* dgamma, T* dbeta) {
+  ptrdiff_t r = 0;
+  for (; r + 4 <= count; r += 4)
+    some_rows_gradient<T, 4>(n, dy + r * n, x + r * n, gamma, mean + r, rstd + r, dx ? dx + r * n : nullptr, dgamma,
+                             dbeta);
+  for (; r < count; ++r)
+    some_rows_gradient<T, 1>(n, dy + r * n, x + r * n, gamma, mean + r, rstd + r, dx ? dx + r * n : nullptr, dgamma,
+                             dbeta);
+}
+
 template <class T>
 constexpr NormKernels<T> norm_table = {
     {normalize<T, false>, normalize<T, true>},
@@ -156,6 +203,7 @@ constexpr NormKernels<T> norm_table = {
     row<T>,
     rows<T>,
     row_gradient<T>,
+    rows_gradient<T>,
 };
 extern const NormKernels<float> norm_f32;
 extern const NormKernels<double> norm_f64;
