@@ -147,7 +147,9 @@ def test_pow_in_ulp(isa, dtype, rng):
         want = np.power(a.astype(LONG), b.astype(LONG))
     error = ulps(_cpu.pow(a, b), want, dtype)
     worst = int(np.argmax(error))
-    assert error[worst] <= 1.2, f"pow({a[worst]!r}, {b[worst]!r}) is {float(error[worst]):.2f} ULP off"
+    assert error[worst] <= (0.55 if dtype == np.float32 else 1.2), (
+        f"pow({a[worst]!r}, {b[worst]!r}) is {float(error[worst]):.2f} ULP off"
+    )
 
 
 def test_pow_of_special_values_as_c(isa, dtype):

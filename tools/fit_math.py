@@ -85,6 +85,14 @@ def p_log(z):  # r_log(z) = 2/3 + z p(z)
     return (r_log(z) - mp.mpf(2) / 3) / z if z else mp.mpf(2) / 5
 
 
+def log2_of(z):  # log2(1 + f) = s l(s^2)
+    return (2 + z * r_log(z)) / mp.log(2)
+
+
+def rest_of_power(r):  # 2^r = 1 + r q(r)
+    return mp.expm1(r * mp.log(2)) / r if r else mp.log(2)
+
+
 # tanh and erf are t / (1 + t^2 / 4) with t(x) = k x + x r(x^2).
 K_ERF = mp.mpf("1.1283791065216064")  # the float below 2 / sqrt(pi): r(0) > 0 keeps the sign of -0
 REST_ERF = mp.mpf(float(np.float32(2 / mp.sqrt(mp.pi) - K_ERF)))
@@ -135,6 +143,8 @@ TABLES = [
     ("EXPM1", q_exp, abs, (-0.51 * ln2, 0.51 * ln2), (-0.51 * ln2, 0.51 * ln2), 4, 9),
     ("LOG", r_log, lambda z: z + mp.mpf(10) ** -9, (0 * one, s_max**2 * 1.01), (0 * one, s_max**2 * 1.01), 2, 6),
     ("LOG_TAIL", p_log, lambda z: z + mp.mpf(10) ** -9, None, (0 * one, s_max**2 * 1.01), 0, 7),
+    ("POW_LOG2", log2_of, lambda z: one, None, (0 * one, s_max**2 * 1.01), 0, 4),
+    ("POW_EXP2", rest_of_power, abs, None, (-one / 2, one / 2), 0, 5),
     ("ERF", p_erf, lambda z: one, None, (0 * one, one), 0, 12),
     ("ERFC", g_erf, lambda u: mp.erfc(u + 2), None, (-one, 4 * one), 0, 17),
     ("SIN_TURN", s_turn, lambda z: one, (0 * one, one / 63), (0 * one, one / 63), 3, 7),
