@@ -9,7 +9,7 @@ def assert_close(got, expected, *, scale=1.0, ulp=None):
     A check that NaN fails: wherever expected is finite, got must be too. ulp: allow so many units in the last place
     instead.
     """
-    got, expected = np.asarray(got), np.asarray(expected)
+    got, expected = (x.get() if hasattr(x, "get") else np.asarray(x) for x in (got, expected))  # of a GPU: get()
     assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
     assert got.dtype == expected.dtype, f"dtype {got.dtype}, expected {expected.dtype}"
     if got.dtype.kind != "f":

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 
+import fake_gpu
 import numpy as np
 import pytest
 
@@ -12,6 +13,19 @@ from nnfast import _cpu, compat
 
 # Not built where the kernels of the CPU alone are looked at: sanitizers, an emulated ARM.
 EMULATOR = importlib.import_module("nnfast._emulator") if importlib.util.find_spec("nnfast._emulator") else None
+
+
+def _gpu() -> bool:
+    """Is there a GPU that nnfast can use?"""
+    try:
+        nnfast.set_device("cuda")
+    except (ValueError, RuntimeError, ImportError):
+        return False
+    nnfast.set_device("cpu")
+    return True
+
+
+GPU = _gpu()
 
 
 @pytest.fixture(params=_cpu.isas())
@@ -23,10 +37,18 @@ def isa(request):
     _cpu.use_isa(before)
 
 
-@pytest.fixture(params=["cpu", "reference", *(["cuda-emulator"] if EMULATOR else [])])
+@pytest.fixture
+def cuda(monkeypatch):
+    """The device "cuda": the GPU where there is one, else its stand-in, which is returned."""
+    return None if GPU else fake_gpu.install(monkeypatch)
+
+
+@pytest.fixture(params=["cpu", "reference", *(["cuda-emulator", "cuda"] if EMULATOR else ["cuda"] if GPU else [])])
 def device(request):
-    """Each device that every machine has."""
+    """Each device that every machine has, and a GPU or its stand-in."""
     before = nnfast.get_device()
+    if request.param == "cuda":
+        request.getfixturevalue("cuda")
     nnfast.set_device(request.param)
     yield request.param
     nnfast.set_device(before)

@@ -22,6 +22,7 @@ RANK = {
     "_cpu": 0,
     "_ladder": 0,
     "reference": 0,
+    "gpu": 0.5,
     "device": 1,
     "graph": 1.5,
     "config": 2,

@@ -143,6 +143,10 @@ void Call::end() {
 }
 
 View Call::view(py::handle object, const char* name, bool may_copy) {
+  if (!py::isinstance<py::array>(object) && py::hasattr(object, "__cuda_array_interface__"))
+    type_error(name, " lies on a GPU, and this device computes on the CPU. Received: ",
+               std::string(py::str(py::type::of(object))),
+               ". Use nnfast.set_device('cuda'), or copy it to the CPU, e.g. nnfast.tensor(x.numpy())");
   if (!py::isinstance<py::array>(object))
     type_error(name, " must be an array. Received: ", std::string(py::str(py::type::of(object))));
   auto array = py::reinterpret_borrow<py::array>(object);

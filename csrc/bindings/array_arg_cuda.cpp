@@ -158,6 +158,8 @@ View Call::view(py::handle object, const char* name, bool) {
     dense *= v.shape[i];
   }
   if (v.size() > 0) {
+    require(reinterpret_cast<uintptr_t>(v.data) % static_cast<uintptr_t>(item) == 0, name,
+            " does not begin at a multiple of the size of its elements. Copy it: x.copy()");
     const int there = gpu_of(v.data), here = current_gpu();
     require(there == here, name, " lies on GPU ", there, ", the current one is ", here,
             ". Copy it, or work inside `with cupy.cuda.Device(", there, ")`");

@@ -70,6 +70,7 @@ class Call {
     return s;
   }
   const char* op() const { return op_; }
+  bool copied() const { return !kept_.empty(); }  // was an input misaligned? Before scratch is asked for
   [[noreturn]] void raise(const Status&) const;
 
   template <class Kernel>

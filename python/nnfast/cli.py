@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from importlib import import_module, metadata
+from importlib import metadata
 from typing import Any
 
 
@@ -263,7 +263,7 @@ def info() -> int:
         ("device", nnfast.get_device()),
         ("memory in use", f"{memory['used'] / 1e6:.1f} MB in {memory['live']} blocks"),
         ("memory at rest", f"{memory['resting'] / 1e6:.1f} MB (nnfast.empty_cache() gives it back)"),
-        ("CUDA module", "built" if _has("nnfast._cuda") else "not built"),
+        ("CUDA", device.cuda_state()),
         ("CuPy", _version("cupy-cuda13x", "cupy-cuda12x", "cupy")),
     ]
     for name in ("NNFAST_ISA", "NNFAST_AMX", "NNFAST_NUM_THREADS", "OMP_NUM_THREADS", "NNFAST_CACHE", "NNFAST_DATA"):
@@ -282,14 +282,6 @@ def _version(*names: str) -> str:
         except metadata.PackageNotFoundError:
             continue
     return "not installed"
-
-
-def _has(module: str) -> bool:
-    try:
-        import_module(module)
-    except ImportError:
-        return False
-    return True
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -44,7 +44,8 @@ class Plan:
     def __init__(self, strict: bool = True):
         if not available():
             raise CaptureError(
-                f"[capture] only the device 'cpu' captures. Received: the device {device.get_device()!r}"
+                f"[capture] the device {device.get_device()!r} does not capture: its steps run one by one in Python. "
+                "Received: a capture. Use it on the device 'cpu'"
             )
         self._plan = device.kernels.Plan()
         self._strict = strict
@@ -226,6 +227,9 @@ def changed() -> None:
     """Makes all plans outdated: an attribute of a layer or optimizer, a setting, the device has changed."""
     global _generation
     _generation += 1
+
+
+device.after_a_move.append(changed)
 
 
 class Watched:

@@ -215,6 +215,7 @@ def backward(target: "Tensor", gradient: Any = None, persistent: bool = False) -
 
 
 _units: dict[Any, Any] = {}
+device.after_a_move.append(_units.clear)
 
 
 def unit(dtype: Any) -> Any:
@@ -222,7 +223,7 @@ def unit(dtype: Any) -> Any:
     if dtype not in _units:
         one = np.ones((), dtype)
         one.flags.writeable = False
-        _units[dtype] = one
+        _units[dtype] = device.put(one)
     return _units[dtype]
 
 
@@ -235,10 +236,8 @@ def _seed(target: "Tensor", gradient: Any) -> Any:
     if gradient is None and target.data.ndim == 0:
         return unit(target.dtype)
     if gradient is None:
-        return np.ones(target.shape, target.dtype)
-    data = np.array(
-        gradient.data if hasattr(gradient, "node") else gradient, target.dtype
-    )  # a copy: it may be a result
+        return device.put(np.ones(target.shape, target.dtype))
+    data = device.put(np.array(gradient, target.dtype))  # a copy: it may be a result
     if data.shape != target.shape:
         raise ValueError(
             "[gradient] the output gradient must have the shape of the target. "

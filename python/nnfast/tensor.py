@@ -16,7 +16,7 @@ _NATIVE = frozenset(map(np.dtype, _DTYPES))
 
 
 def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
-    """A NumPy array that kernels take: bool, integer, float32 or float64 of native byte order.
+    """An array that kernels take, of NumPy or on the GPU: bool, integer, float32 or float64 of native byte order.
 
     Python floats become `config.floatx()`; arrays keep their dtype. Anything else (complex, strings, objects, ragged
     lists) is a TypeError or ValueError under the tag `name`.
@@ -33,6 +33,15 @@ def as_array(value: Any, dtype: Any = None, name: str = "Tensor") -> np.ndarray:
             f"[{name}] a masked array has no values where its mask is True, and the mask would be ignored. "
             "Received: a numpy.ma array with masked elements. Fill them, e.g. with x.filled(0)"
         )
+    if device.foreign(value):
+        adopted = device.adopt(value, name)
+        to = np.dtype(adopted.dtype if dtype is None else dtype)
+        if adopted.dtype not in _NATIVE or to.name not in _DTYPES:
+            raise TypeError(
+                f"[{name}] expects bool, integers, float32 or float64. Received: dtype {adopted.dtype}"
+                + (f", to be {to}" if dtype is not None else "")
+            )
+        return adopted if to == adopted.dtype else device.kernels.cast(adopted, to)
     weak = not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__")
     try:
         a = np.asarray(value)
@@ -86,7 +95,7 @@ class Tensor:
     logits: "Tensor"  # of a result of softmax or sigmoid alone: what it was computed from
 
     def __init__(self, value: Any, dtype: Any = None):
-        self.data = as_array(value, dtype)
+        self.data = device.put(as_array(value, dtype))
         self.node = None
 
     # ---- shape and type ----
@@ -119,19 +128,23 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """A copy of the values as a NumPy array."""
         graph.reading("numpy()")
-        return np.array(self.data)
+        values = device.host(self.data)
+        return np.array(values) if values is self.data else values
 
     def item(self) -> Any:
         """The only element, as a Python number."""
         if self.size != 1:
             raise ValueError(f"[item] only a tensor with one element is a number. Received: shape {self.shape}")
         graph.reading("item()")
-        return self.data.item()
+        values = self.data
+        if values.__class__ is not np.ndarray:
+            values = device.host(values)
+        return values.item()
 
     def tolist(self) -> Any:
         """The values as (nested) Python lists."""
         graph.reading("tolist()")
-        return self.data.tolist()
+        return device.host(self.data).tolist()
 
     def detach(self) -> "Tensor":
         """The same values without history."""
@@ -165,8 +178,11 @@ class Tensor:
         if dtype is not None and np.dtype(dtype) != self.dtype:
             if copy is False:
                 raise ValueError(f"[__array__] a cast from {self.dtype} to {np.dtype(dtype)} needs a copy")
-            return self.data.astype(dtype)
-        return np.array(self.data) if copy else self.data
+            return device.host(self.data).astype(dtype)
+        values = device.host(self.data)
+        if values is not self.data and copy is False:
+            raise ValueError("[__array__] the tensor lies on the GPU: NumPy needs a copy")
+        return np.array(values) if copy and values is self.data else values
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         graph.reading("DLPack")
@@ -174,6 +190,11 @@ class Tensor:
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.data.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        graph.reading("__cuda_array_interface__")
+        return self.data.__cuda_array_interface__  # type: ignore[attr-defined]  # not there on the CPU
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -189,7 +210,7 @@ class Tensor:
         if self.size != 1:
             raise ValueError(f"[bool] only a tensor with one element is true or false. Received: shape {self.shape}")
         graph.reading("bool()")
-        return bool(self.data)
+        return bool(device.host(self.data))
 
     def __float__(self) -> float:
         return float(self.item())
@@ -232,7 +253,7 @@ class Tensor:
 
     def __repr__(self) -> str:
         graph.reading("repr()")
-        values = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        values = np.array2string(device.host(self.data), separator=", ", prefix="Tensor(")
         return f"Tensor({values}, dtype={self.dtype})"
 
     def __format__(self, spec: str) -> str:
@@ -272,8 +293,8 @@ class Variable(Tensor):
 
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")
-        self.data = device.kernels.empty(list(a.shape), a.dtype, for_life=True)
-        self.data[...] = a  # initialising is no step of a computation: it bypasses the kernels
+        self.data = device.for_life(a)  # initialising is no step of a computation: it bypasses the kernels
+        device.moving(self)
         self.node = self.leaf = None
         self.name, self.path, self.regularizer, self.constraint = name or "Variable", name or "Variable", None, None
         self.trainable = trainable
@@ -343,7 +364,7 @@ class Variable(Tensor):
 
     def __repr__(self) -> str:
         graph.reading("repr()")
-        values = np.array2string(self.data, separator=", ")
+        values = np.array2string(device.host(self.data), separator=", ")
         return (
             f"<Variable name={self.name!r} shape={self.shape} dtype={self.dtype} trainable={self.trainable}>\n{values}"
         )
@@ -355,7 +376,7 @@ def _restored(cls: Any, values: np.ndarray, more: dict[str, Any], name: str | No
     if issubclass(cls, Variable):
         Variable.__init__(t, values, trainable=False, name=name)
     else:
-        t.data, t.node = values, None
+        t.data, t.node = device.put(values), None
     for key, value in more.items():
         setattr(t, key, value)
     return t
@@ -363,7 +384,7 @@ def _restored(cls: Any, values: np.ndarray, more: dict[str, Any], name: str | No
 
 def _by_numpy(function: Any) -> Any:
     graph.reading(f"arithmetic of integers ({function.__name__})")
-    return function
+    return lambda a, b: function(device.host(a), device.host(b))
 
 
 def tensor(value: Any, dtype: Any = None) -> Tensor:
@@ -377,5 +398,8 @@ def tensor(value: Any, dtype: Any = None) -> Tensor:
 
 
 def from_dlpack(x: Any) -> Tensor:
-    """A Tensor over the memory of any CPU array that speaks DLPack (PyTorch, JAX, NumPy), without a copy."""
-    return Tensor(as_array(np.from_dlpack(x)))
+    """A Tensor over the memory of an array that speaks DLPack (PyTorch, JAX, NumPy, CuPy), without a copy.
+
+    The array lies where the device computes; the GPU also takes one of the CPU, and copies it.
+    """
+    return Tensor(as_array(device.from_dlpack(x)))

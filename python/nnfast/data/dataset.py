@@ -102,6 +102,6 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
             sizes[i % len(sizes)] += 1
     if sum(sizes) != n:
         raise ValueError(f"[random_split] the lengths must add up to {n}, or to 1. Received: {list(lengths)}")
-    order = ops.permutation(n, generator=None if generator is None else generator.stream).data
+    order = ops.permutation(n, generator=None if generator is None else generator.stream).numpy()
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     return [Subset(dataset, order[end - size : end].tolist()) for size, end in zip(sizes, ends)]

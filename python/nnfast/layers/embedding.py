@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import ops
+from nnfast import device, ops
 from nnfast.layers.layer import ElementwiseLayer, Layer, Shape, standardize_shape
 from nnfast.layers.weights import add, keep_options, positive_int
 from nnfast.tensor import Tensor, Variable, as_array
@@ -70,12 +70,12 @@ class Embedding(Layer):
         if inputs.dtype.kind not in "iu":
             inputs = ops.cast(inputs, "int32")
         status = ops.current_status()
-        if status is not None and status[0] == ops.BAD_INDEX:  # a bad batch is looked at again
-            self._check_numbers(inputs.data)
+        if status is not None and device.host(status)[0] == ops.BAD_INDEX:  # a bad batch is looked at again
+            self._check_numbers(device.host(inputs.data))
         try:
             return ops.take_rows(self.embeddings, inputs)
         except IndexError:
-            self._check_numbers(inputs.data)
+            self._check_numbers(device.host(inputs.data))
             raise
 
     def _check_numbers(self, numbers: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import losses, ops
+from nnfast import device, losses, ops
 from nnfast.metrics.metric import Metric, Result, spread
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
@@ -38,7 +38,7 @@ class Mean(Metric):
 
     def result(self) -> Any:
         """The mean so far, 0 before anything was seen."""
-        total, weight = self.sums.data.tolist()
+        total, weight = device.host(self.sums.data).tolist()
         return Result(total / weight if weight else 0.0)
 
 
@@ -54,7 +54,7 @@ class Sum(Mean):
         super().__init__(name, dtype)
 
     def result(self) -> Any:
-        return Result(self.sums.data.tolist()[0])
+        return Result(device.host(self.sums.data).tolist()[0])
 
 
 class MeanMetricWrapper(Mean):

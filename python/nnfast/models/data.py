@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import ops
+from nnfast import device, ops
 from nnfast.layers.layer import NUMPY_ON_TENSORS
 from nnfast.layers.nested import flatten, pack
 from nnfast.tensor import Tensor, as_array
@@ -73,10 +73,18 @@ class ArrayData:
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.steps: int | None = -(-self.rows // self.batch_size)
         self.order: np.ndarray | None = None
+        self._there: list[list[Any]] | None = None
+
+    @property
+    def there(self) -> list[list[Any]]:
+        """The arrays where the device computes; copied to the GPU once."""
+        if self._there is None:
+            self._there = [[None if a is None else device.put(a) for a in leaves] for leaves in self.arrays]
+        return self._there
 
     def begin(self) -> None:
         """Begins a pass over the data: a new order, if it is to be shuffled."""
-        self.order = ops.permutation(self.rows).data if self.shuffle else np.arange(self.rows)
+        self.order = device.host(ops.permutation(self.rows).data) if self.shuffle else np.arange(self.rows)
 
     def rows_of(self, step: int) -> np.ndarray:
         """Which samples the batch of a step is made of."""
@@ -106,7 +114,7 @@ class Pending:
         data, rows = self.data, self.data.rows_of(self.at)
         x, y, w = (
             pack(part, [None if a is None else ops.take_rows(a, rows, dtype=d) for a, d in zip(leaves, dtypes)])
-            for part, leaves, dtypes in zip(data.parts, data.arrays, data.dtypes)
+            for part, leaves, dtypes in zip(data.parts, data.there, data.dtypes)
         )
         return x, y, w
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import callbacks as cb
-from nnfast import config, ops, optimizers, saving
+from nnfast import config, device, ops, optimizers, saving
 from nnfast import metrics as metric_room
 from nnfast.layers.layer import Layer, standardize_shape
 from nnfast.layers.nested import flatten, pack
@@ -716,13 +716,15 @@ class Model(Layer):
         stream: "_Stream | None",
     ) -> Any:
         """Runs a step with the model's status word; raises what its kernels found in the data."""
-        self._status[:] = 0  # an exception in the step before may have left something there
+        self._status = device.home(self._status)
+        device.write(self._status, 0)  # an exception in the step before may have left something there
         looks: list[Callable[[], Any]] | None = None if self._looked else []
         with ops.use_status(self._status, looks), tagged(name):
             result = step_function(pack_x_y_sample_weight(*batch))
-        if self._status[0]:
-            found = self._status.copy()
-            self._status[:] = 0
+        found = device.host(self._status)
+        if found[0]:
+            found = found.copy()
+            device.write(self._status, 0)
             self._raise(found, batch, name, epoch, step, stream)
         self._looked = True
         for look in looks or ():
@@ -770,7 +772,7 @@ class Model(Layer):
         kept = "" if epoch is None else ". The weights are those before this batch"
         end = f" ({where}{row}){kept}"
         try:
-            with no_grad(), ops.use_status(found):
+            with no_grad(), ops.use_status(device.put(found)):
                 self(x, training=False)
         except IndexError as e:
             reword(e, lambda text: text.replace("\n", end + "\n", 1) if "\n" in text else text + end)
@@ -783,19 +785,19 @@ class Model(Layer):
         x, y, sample_weight = unpack_x_y_sample_weight(batch)
         for label, part in (("the input", x), ("the target", y)):
             for v in flatten(part):
-                if v is not None and v.dtype.kind == "f" and not np.isfinite(v.data).all():
+                if v is not None and v.dtype.kind == "f" and not np.isfinite(device.host(v.data)).all():
                     return f"{label} holds NaN or Inf."
         for v in flatten(sample_weight):
-            if v is not None and not np.isfinite(v.data).all():
-                at = tuple(np.argwhere(~np.isfinite(v.data))[0])
+            if v is not None and not np.isfinite(device.host(v.data)).all():
+                at = tuple(np.argwhere(~np.isfinite(device.host(v.data)))[0])
                 row = "" if rows is None or at[0] >= len(rows) else f" (row {int(rows[at[0]])} of the data)"
-                return f"the sample_weight of sample {at[0]}{row} is {v.data[at]}."
+                return f"the sample_weight of sample {at[0]}{row} is {device.host(v.data)[at]}."
         for v in self.weights:
-            if v.dtype.kind == "f" and not np.isfinite(v.data).all():
+            if v.dtype.kind == "f" and not np.isfinite(device.host(v.data)).all():
                 return f"the weight '{v.path}' holds NaN or Inf."
-        with no_grad(), ops.use_status(found):
+        with no_grad(), ops.use_status(device.put(found)):
             for layer, out in self._walk(x):
-                if not all(np.isfinite(t.data).all() for t in flatten(out) if isinstance(t, Tensor)):
+                if not all(np.isfinite(device.host(t.data)).all() for t in flatten(out) if isinstance(t, Tensor)):
                     return f"the first layer to give NaN or Inf is '{layer.name}' ({type(layer).__name__})."
         return "every layer's output is finite, so it is the loss itself that overflows."
 
@@ -807,7 +809,7 @@ class Model(Layer):
         targets, weights = data.arrays[1:]
         if len(targets) != 1 or targets[0] is None or any(w is not None for w in weights):
             return
-        y = targets[0]
+        y = device.host(targets[0])
         if y.ndim > 2 or y.shape[1:] not in ((), (1,)) or (y.min() >= 0 and y.max() <= 1):
             return
         bad = np.flatnonzero((y < -1e-3) | (y > 1.001))  # NaN is left to the loss
@@ -823,14 +825,15 @@ class Model(Layer):
 
     def _check_weights(self, weights: list[Variable]) -> None:
         """The last step's gradients meet no loss that would show them."""
-        self._status[:] = 0
+        self._status = device.home(self._status)
+        device.write(self._status, 0)
         for v in weights:
             ops.check_finite(v.data, self._status)
-        if not self._status[0]:
+        if not device.host(self._status)[0]:
             return
-        self._status[:] = 0
+        device.write(self._status, 0)
         for v in weights:
-            if not np.isfinite(v.data).all():
+            if not np.isfinite(device.host(v.data)).all():
                 raise ValueError(
                     f"[fit] the weight '{v.path}' holds NaN or Inf after the last batch. Received: a loss that is "
                     "finite, with a gradient or step that is not. Lower the learning rate, give the optimizer "

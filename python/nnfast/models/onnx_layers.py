@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import activations
+from nnfast.device import host
 from nnfast.models.onnx_writer import LAST, Form, Value, Writer
 from nnfast.ops import _window
 
@@ -61,7 +62,7 @@ def _relu(w: Writer, layer: Any, inputs: list[Value]) -> Value:
 
 
 def _prelu(w: Writer, layer: Any, inputs: list[Value]) -> Value:
-    return w.node("PRelu", [inputs[0], w.const(layer.alpha.data)])
+    return w.node("PRelu", [inputs[0], w.const(host(layer.alpha.data))])
 
 
 def _softmax(w: Writer, layer: Any, inputs: list[Value]) -> Value:
@@ -74,9 +75,9 @@ def _softmax(w: Writer, layer: Any, inputs: list[Value]) -> Value:
 
 
 def _dense(w: Writer, layer: Any, inputs: list[Value]) -> Value:
-    y = w.node("MatMul", [inputs[0], w.const(layer.kernel.data)])
+    y = w.node("MatMul", [inputs[0], w.const(host(layer.kernel.data))])
     if layer.bias is not None:
-        y = w.node("Add", [y, w.const(layer.bias.data)])
+        y = w.node("Add", [y, w.const(host(layer.bias.data))])
     return activation(w, layer, layer.activation, y)
 
 
@@ -84,7 +85,7 @@ def _embedding(w: Writer, layer: Any, inputs: list[Value]) -> Value:
     (x,) = inputs
     if x.dtype.kind == "f":
         x = w.cast(x, "int64")
-    table = layer.embeddings.data
+    table = host(layer.embeddings.data)
     y = w.node("Gather", [w.const(table), x], rank=x.rank + 1, dtype=table.dtype, axis=0)
     return y.masked(w.node("Not", [w.compare("Equal", x, 0)])) if layer.mask_zero else y
 
@@ -100,11 +101,11 @@ def _batch_norm(w: Writer, layer: Any, inputs: list[Value]) -> Value:
     """(x - mean) * gamma / sqrt(variance + epsilon) + beta, as one product and one sum."""
     (x,) = inputs
     axis = (layer.axis[0] if isinstance(layer.axis, (list, tuple)) else layer.axis) % x.rank
-    mean, variance = (v.data.astype("float64") for v in (layer.moving_mean, layer.moving_variance))
+    mean, variance = (host(v.data).astype("float64") for v in (layer.moving_mean, layer.moving_variance))
     scale = 1.0 / np.sqrt(variance + layer.epsilon)
     if layer.gamma is not None:
-        scale = scale * layer.gamma.data
-    offset = -mean * scale + (0.0 if layer.beta is None else layer.beta.data)
+        scale = scale * host(layer.gamma.data)
+    offset = -mean * scale + (0.0 if layer.beta is None else host(layer.beta.data))
     shape = [-1] + [1] * (x.rank - 1 - axis)
     return w.with_const("Add", w.with_const("Mul", x, scale.reshape(shape)), offset.reshape(shape))
 
@@ -114,7 +115,7 @@ def _layer_norm(w: Writer, layer: Any, inputs: list[Value]) -> Value:
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     if [a % x.rank for a in axes] != [x.rank - 1] or layer.gamma is None:
         raise w.no_form(layer, "only the last axis, with scale")
-    weights = [w.const(layer.gamma.data), *([] if layer.beta is None else [w.const(layer.beta.data)])]
+    weights = [w.const(host(layer.gamma.data)), *([] if layer.beta is None else [w.const(host(layer.beta.data))])]
     return w.node("LayerNormalization", [x, *weights], axis=-1, epsilon=layer.epsilon)
 
 
@@ -152,12 +153,12 @@ def _conv_node(w: Writer, layer: Any, x: Value, kernel: np.ndarray, bias: Any, g
         "dilations": _tuple(layer.dilation_rate),
         "group": group,
     }
-    weights = [w.const(kernel), *([] if bias is None else [w.const(bias.data)])]
+    weights = [w.const(kernel), *([] if bias is None else [w.const(host(bias.data))])]
     return w.node("Conv", [x, *weights], kernel_shape=list(kernel.shape[2:]), **options, **_pads(layer))
 
 
 def _conv(w: Writer, layer: Any, inputs: list[Value]) -> Value:
-    kernel = np.moveaxis(layer.kernel.data, (-1, -2), (0, 1))
+    kernel = np.moveaxis(host(layer.kernel.data), (-1, -2), (0, 1))
     y = _channels_first(
         w, layer, inputs[0], lambda x: _conv_node(w, layer, x, kernel, layer.bias, getattr(layer, "groups", 1))
     )
@@ -171,7 +172,7 @@ def _depthwise(kernel: np.ndarray) -> np.ndarray:
 
 
 def _depthwise_conv(w: Writer, layer: Any, inputs: list[Value]) -> Value:
-    kernel = layer.kernel.data
+    kernel = host(layer.kernel.data)
     y = _channels_first(
         w, layer, inputs[0], lambda x: _conv_node(w, layer, x, _depthwise(kernel), layer.bias, kernel.shape[2])
     )
@@ -179,13 +180,13 @@ def _depthwise_conv(w: Writer, layer: Any, inputs: list[Value]) -> Value:
 
 
 def _separable_conv(w: Writer, layer: Any, inputs: list[Value]) -> Value:
-    depthwise, pointwise = layer.depthwise_kernel.data, layer.pointwise_kernel.data
+    depthwise, pointwise = host(layer.depthwise_kernel.data), host(layer.pointwise_kernel.data)
 
     def inside(x: Value) -> Value:
         y = _conv_node(w, layer, x, _depthwise(depthwise), None, depthwise.shape[2])
         weights = [
             w.const(pointwise.transpose(3, 2, 0, 1)),
-            *([] if layer.bias is None else [w.const(layer.bias.data)]),
+            *([] if layer.bias is None else [w.const(host(layer.bias.data))]),
         ]
         return w.node("Conv", [y, *weights], kernel_shape=[1, 1])
 
@@ -196,9 +197,9 @@ def _conv_transpose(w: Writer, layer: Any, inputs: list[Value]) -> Value:
     extra = layer.output_padding or (None, None)
     axes = zip(layer.kernel_size, layer.strides, layer.dilation_rate, extra)
     cuts = [_window.transposed(None, k, s, layer.padding, d, e)[1] for k, s, d, e in axes]
-    weights = [w.const(layer.kernel.data.transpose(3, 2, 0, 1))]
+    weights = [w.const(host(layer.kernel.data).transpose(3, 2, 0, 1))]
     if layer.bias is not None:
-        weights.append(w.const(layer.bias.data))
+        weights.append(w.const(host(layer.bias.data)))
     y = _channels_first(
         w,
         layer,
@@ -299,7 +300,7 @@ def _rescaling(w: Writer, layer: Any, inputs: list[Value]) -> Value:
 
 
 def _normalization(w: Writer, layer: Any, inputs: list[Value]) -> Value:
-    mean, variance = (v.data.astype("float64") for v in layer._statistics(inputs[0].rank))
+    mean, variance = (host(v.data).astype("float64") for v in layer._statistics(inputs[0].rank))
     spread = np.maximum(np.sqrt(variance), 1e-7)
     if layer.invert:
         return w.with_const("Add", w.with_const("Mul", inputs[0], spread), mean)

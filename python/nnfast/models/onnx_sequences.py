@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import activations
+from nnfast.device import host
 from nnfast.models.onnx_layers import activation
 from nnfast.models.onnx_writer import LAST, Form, Value, Writer
 
@@ -61,10 +62,10 @@ def _weights(w: Writer, layer: Any, order: list[int]) -> list[str]:
         gates = np.split(a, len(order), axis=-1)
         return np.concatenate([gates[i] for i in order], axis=-1)
 
-    kernels = [w.const(turned(v.data).T[None]) for v in (layer.kernel, layer.recurrent_kernel)]
+    kernels = [w.const(turned(host(v.data)).T[None]) for v in (layer.kernel, layer.recurrent_kernel)]
     if layer.bias is None:
         return [*kernels, ""]
-    rows = layer.bias.data.reshape(-1, len(order) * layer.units)  # GRU may have two
+    rows = host(layer.bias.data).reshape(-1, len(order) * layer.units)  # GRU may have two
     second = rows[1] if len(rows) == 2 else np.zeros_like(rows[0])
     return [*kernels, w.const(np.concatenate([turned(rows[0]), turned(second)])[None])]
 
@@ -207,13 +208,13 @@ def _attention(
     if layer.score_mode == "dot":
         scores = w.node("Einsum", [q, k], equation="btd,bsd->bts")
         if layer.scale is not None:
-            scores = w.with_const("Mul", scores, layer.scale.data)
+            scores = w.with_const("Mul", scores, host(layer.scale.data))
     else:
         sums = w.node("Add", [w.unsqueezed(q, 2), w.unsqueezed(k, 1)])
         if layer.scale is not None:
-            sums = w.with_const("Mul", sums, layer.scale.data)
+            sums = w.with_const("Mul", sums, host(layer.scale.data))
         sums = w.node("ReduceSum", [w.node("Tanh", [sums]), w.const([-1], "int64")], 3, keepdims=0)
-        scores = w.with_const("Mul", sums, layer.concat_score_weight.data)
+        scores = w.with_const("Mul", sums, host(layer.concat_score_weight.data))
     seen = v_mask and w.unsqueezed(v_mask, 1)
     if use_causal_mask:
         seen = _both(w, w.compare("GreaterOrEqual", _distances(w, q, k), 0), seen)
@@ -227,9 +228,9 @@ def _attention(
 
 def _projected(w: Writer, layer: Any, x: Value, part: Any) -> Value:
     """(batch, time, features) times kernel (features, heads, size), and its bias."""
-    y = w.node("Einsum", [x, w.const(part.kernel.data)], 4, equation="btd,dne->btne")
+    y = w.node("Einsum", [x, w.const(host(part.kernel.data))], 4, equation="btd,dne->btne")
     if part.bias is not None:
-        y = w.with_const("Add", y, part.bias.data)
+        y = w.with_const("Add", y, host(part.bias.data))
     return activation(w, layer, part.activation, y)
 
 
@@ -269,9 +270,9 @@ def _multi_head_attention(
         y = w.node("Mul", [y, _projected(w, layer, query, layer._gate_dense)])
     last = layer.output_dense
     sizes = "opqrsuwxyz"[: len(last.outputs)]
-    y = w.node("Einsum", [y, w.const(last.kernel.data)], 2 + len(sizes), equation=f"btnv,nv{sizes}->bt{sizes}")
+    y = w.node("Einsum", [y, w.const(host(last.kernel.data))], 2 + len(sizes), equation=f"btnv,nv{sizes}->bt{sizes}")
     if last.bias is not None:
-        y = w.with_const("Add", y, last.bias.data)
+        y = w.with_const("Add", y, host(last.bias.data))
     y = y.masked(q_mask)
     return [y, weights] if return_attention_scores else y
 

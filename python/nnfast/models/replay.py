@@ -250,8 +250,9 @@ class Predictions(Steps):
         gathered = self._gathered(batch)
         with ops.use_status(self._status):
             outputs = self.step(pack_x_y_sample_weight(*gathered))
-        if self._status[0]:
-            self.model._raise(self._status, gathered, self.name, epoch, number, stream)
+        found = device.host(self._status)
+        if found[0]:
+            self.model._raise(found, gathered, self.name, epoch, number, stream)
         leaves, start = flatten(outputs), batch.start if isinstance(batch, Pending) else 0
         n = batch.rows if isinstance(batch, Pending) else len(flatten(batch)[0])
         self._structure = map_structure(lambda t: None, outputs)
@@ -260,7 +261,7 @@ class Predictions(Steps):
             self.rows = None
             return outputs
         for t, a in zip(leaves, self._room(n, [(t.dtype, t.shape[1:]) for t in leaves])):
-            a[start : start + n] = t.data
+            a[start : start + n] = device.host(t.data)
         return outputs
 
     def _room(self, n: int, kinds: Any) -> list[np.ndarray]:

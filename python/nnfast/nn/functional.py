@@ -262,10 +262,11 @@ def binary_cross_entropy_with_logits(
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """Cross-entropy of 0 or 1 with probabilities; logarithms are cut at -100, as in PyTorch."""
     x, t = _same_shape("binary_cross_entropy", input, target)
-    if x.size and not (float(x.data.min()) >= 0 and float(x.data.max()) <= 1):
+    low, high = (float(f(x)) if x.size else 0.5 for f in (ops.min, ops.max))
+    if not (low >= 0 and high <= 1):
         raise ValueError(
             "[binary_cross_entropy] input must be probabilities, from 0 to 1. "
-            f"Received: values from {x.data.min():g} to {x.data.max():g}. Use BCEWithLogitsLoss for bare scores"
+            f"Received: values from {low:g} to {high:g}. Use BCEWithLogitsLoss for bare scores"
         )
     values = -(t * ops.maximum(ops.log(x), -100.0) + (1.0 - t) * ops.maximum(ops.log(1.0 - x), -100.0))
     if weight is not None:
@@ -331,7 +332,8 @@ def cross_entropy(
 
 def _weight_of(w: np.ndarray, t: Any, ignore_index: int) -> float:
     """The sum of the weights of the rows that count."""
-    counted = t.data[t.data != ignore_index].reshape(-1)
+    numbers = t.numpy()
+    counted = numbers[numbers != ignore_index].reshape(-1)
     total = float(ops.sum(ops.take_rows(w, counted)).item()) if len(counted) else 0.0
     return total if total else float("nan")
 
@@ -342,8 +344,9 @@ def _weighted_and_smooth(x: Any, t: Any, weight: Any, ignore_index: int, reducti
     if t.ndim == x.ndim:
         rows, counted = t, None
     else:
-        counted = t.data != ignore_index
-        rows = ops.one_hot(np.where(counted, t.data, 0), classes, x.data.dtype.name)
+        numbers = t.numpy()
+        counted = numbers != ignore_index
+        rows = ops.one_hot(np.where(counted, numbers, 0), classes, x.data.dtype.name)
     targets = rows * (1.0 - e) + e / classes
     values = -ops.sum(ops.log_softmax(x) * targets * w, axis=-1)
     if counted is not None:
@@ -358,8 +361,9 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     x, t = _classes_last("nll_loss", input, target)
     if t.ndim == x.ndim:
         raise ValueError(f"[nll_loss] target must hold class numbers. Received: target shape {tuple(t.shape)}")
-    counted = t.data != ignore_index
-    picked = ops.one_hot(np.where(counted, t.data, 0), x.shape[-1], x.data.dtype.name)
+    numbers = t.numpy()
+    counted = numbers != ignore_index
+    picked = ops.one_hot(np.where(counted, numbers, 0), x.shape[-1], x.data.dtype.name)
     w = np.ones(x.shape[-1], x.data.dtype) if weight is None else as_array(weight, name="nll_loss")
     values = -ops.sum(x * picked * w, axis=-1) * ops.cast(counted, x.data.dtype.name)
     if reduction == "mean":

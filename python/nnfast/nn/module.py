@@ -209,10 +209,10 @@ class Module:
         for module in self.modules():
             for name, p in module._parameters.items():
                 if p is not None and p.dtype != dtype:
-                    module._parameters[name] = Parameter(p.data.astype(dtype), p.requires_grad)
+                    module._parameters[name] = Parameter(p.numpy().astype(dtype), p.requires_grad)
             for name, b in module._buffers.items():
                 if b is not None and b.dtype.kind == "f" and b.dtype != dtype:
-                    module._buffers[name] = _as_kind(b, b.data.astype(dtype))
+                    module._buffers[name] = _as_kind(b, b.numpy().astype(dtype))
 
     def float(self) -> "Module":
         """float32."""
@@ -227,7 +227,7 @@ class Module:
         return self
 
     def cuda(self, device: Any = None) -> "Module":
-        """There is no CUDA here: a RuntimeError."""
+        """Itself where the GPU computes (`nnfast.set_device("cuda")`), else a RuntimeError."""
         check_device("cuda")
         return self
 

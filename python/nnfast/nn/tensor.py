@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import ops
+from nnfast import device, ops
 from nnfast.tape import local
 from nnfast.tensor import Tensor as Plain
 from nnfast.tensor import Variable, as_array, wrap
@@ -38,7 +38,7 @@ def torch_tensor(x: Any) -> Any:
         return x
     if isinstance(x, Plain):
         return x
-    return torch_tensor(wrap(as_array(x)))
+    return torch_tensor(wrap(device.put(as_array(x))))
 
 
 def _axes(options: dict[str, Any]) -> dict[str, Any]:
@@ -131,8 +131,8 @@ class Words:
 
     @property
     def device(self: Any) -> str:
-        """Where it is: "cpu"."""
-        return "cpu"
+        """Where it is: "cpu", or "cuda" after `nnfast.set_device("cuda")`."""
+        return "cuda" if device.get_device() == "cuda" else "cpu"
 
     # ---- the same values, otherwise ----
     def detach(self: Any) -> Any:
@@ -148,11 +148,12 @@ class Words:
         return self
 
     def cuda(self: Any, *_: Any, **__: Any) -> Any:
-        """There is no CUDA here: a RuntimeError."""
-        raise RuntimeError("[cuda] this build computes on the CPU. Received: .cuda(). Use device('cpu')")
+        """Itself where the GPU computes (`nnfast.set_device("cuda")`), else a RuntimeError."""
+        check_device("cuda")
+        return self
 
     def to(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Another dtype; a device other than the CPU is an error."""
+        """Another dtype; a device other than the one in use is an error."""
         for value in (*args, *kwargs.values()):
             if isinstance(value, Plain):
                 return self.type(value.dtype)
@@ -173,7 +174,7 @@ class Words:
 
     def numpy(self: Any, force: bool = False) -> np.ndarray:
         """The values as a NumPy array of its own."""
-        return np.array(self.data)
+        return Plain.numpy(self)
 
     def contiguous(self: Any) -> Any:
         """Itself, or a copy in memory order."""
@@ -264,11 +265,11 @@ class Words:
 
     def any(self: Any) -> Any:
         """Is one element not zero?"""
-        return torch_tensor(wrap(np.asarray(self.data.any())))
+        return torch_tensor(wrap(device.put(np.asarray(device.host(self.data).any()))))
 
     def all(self: Any) -> Any:
         """Are all elements not zero?"""
-        return torch_tensor(wrap(np.asarray(self.data.all())))
+        return torch_tensor(wrap(device.put(np.asarray(device.host(self.data).all()))))
 
     def softmax(self: Any, dim: int = -1) -> Any:
         """Softmax along dim."""
@@ -302,7 +303,7 @@ class Words:
         if isinstance(self, Variable):
             self.assign(np.broadcast_to(as_array(value), self.shape))
         else:
-            self.data = np.broadcast_to(as_array(value), self.shape).astype(self.data.dtype)
+            self.data = device.put(np.array(np.broadcast_to(device.host(as_array(value)), self.shape), self.dtype))
         return self
 
     def _accumulate_grad(self: Any, g: Any) -> None:
@@ -314,7 +315,7 @@ class Words:
         if self.node is not None and self.node.op is not None:
             extra = f", grad_fn=<{self.node.op.name}>"
         kind = "" if self.data.dtype.name in ("float32", "int64", "bool") else f", dtype={self.data.dtype.name}"
-        return f"tensor({np.array2string(self.data, separator=', ', prefix='tensor(')}{kind}{extra})"
+        return f"tensor({np.array2string(device.host(self.data), separator=', ', prefix='tensor(')}{kind}{extra})"
 
 
 def _extreme(x: Any, dim: Any, keepdim: bool, reduce: Any, arg: Any, both: Any) -> Any:
@@ -331,13 +332,15 @@ def is_device(value: Any) -> bool:
 
 
 def check_device(value: Any) -> str:
-    """ "cpu", or a RuntimeError: these tensors live nowhere else."""
-    if str(value).split(":")[0] != "cpu":
-        raise RuntimeError(
-            f"[device] tensors are on the CPU here. Received: {str(value)!r}. "
-            "Use 'cuda' only where torch.cuda.is_available() says so"
-        )
-    return "cpu"
+    """The name of a device where tensors can be: "cpu", or "cuda" after `nnfast.set_device("cuda")`; else a
+    RuntimeError. All tensors are where that says."""
+    name = str(value).split(":")[0]
+    if name == "cpu" or name == device.get_device() == "cuda":
+        return name
+    raise RuntimeError(
+        f"[device] tensors are on the CPU here. Received: {str(value)!r}. "
+        "Use 'cuda' only where torch.cuda.is_available() says so: after nnfast.set_device('cuda')"
+    )
 
 
 class Tensor(Words, Plain):

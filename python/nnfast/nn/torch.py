@@ -41,7 +41,7 @@ def _made(value: Any, dtype: Any, requires_grad: Any, where: Any) -> Any:
     if where is not None:
         check_device(where)
     a = _as_array(value, None if dtype is None else dtype_of(dtype), "tensor")
-    return Leaf(a) if requires_grad else torch_tensor(_wrap(a))
+    return Leaf(a) if requires_grad else torch_tensor(_wrap(_device.put(a)))
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Any:
@@ -52,7 +52,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: Any 
     tensor([2., 4.])
     """
     if isinstance(data, (list, tuple)) and builtins.any(isinstance(v, _Plain) for v in data):
-        data = [v.data if isinstance(v, _Plain) else v for v in data]
+        data = [v.numpy() if isinstance(v, _Plain) else v for v in data]
     a = _as_array(data, None if dtype is None else dtype_of(dtype), "tensor")
     return _made(a.copy(), dtype, requires_grad, device)
 
@@ -66,7 +66,7 @@ def from_numpy(array: np.ndarray) -> Any:
     """A tensor over the memory of a NumPy array."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] takes a NumPy array. Received: {type(array).__name__}. Use torch.tensor(x)")
-    return torch_tensor(_wrap(_as_array(array, name="from_numpy")))
+    return torch_tensor(_wrap(_device.put(_as_array(array, name="from_numpy"))))
 
 
 def _shape(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -262,22 +262,22 @@ inference_mode = no_grad
 
 
 def device(name: Any = "cpu", index: int | None = None) -> str:
-    """The device of this name: "cpu"; a RuntimeError for any other."""
+    """The device of this name: "cpu", or "cuda" after `nnfast.set_device("cuda")`; a RuntimeError for any other."""
     return check_device(name)
 
 
 class cuda:
-    """There is none."""
+    """The GPU, which `nnfast.set_device("cuda")` chooses for all tensors."""
 
     @staticmethod
     def is_available() -> Any:
-        """No."""
-        return False
+        """Does it compute?"""
+        return _device.get_device() == "cuda"
 
     @staticmethod
     def device_count() -> int:
-        """0."""
-        return 0
+        """1 where it computes, else 0."""
+        return int(_device.get_device() == "cuda")
 
     @staticmethod
     def manual_seed(seed: int) -> None:
@@ -340,7 +340,9 @@ def load(path: Any, map_location: Any = None, weights_only: Any = True) -> Any:
         with np.load(path, allow_pickle=False) as file:
             if not hasattr(file, "files"):
                 raise ValueError("it holds pickled objects")
-            return OrderedDict((name, torch_tensor(_wrap(_as_array(file[name], name="load")))) for name in file.files)
+            return OrderedDict(
+                (name, torch_tensor(_wrap(_device.put(_as_array(file[name], name="load"))))) for name in file.files
+            )
     except (ValueError, TypeError, EOFError) as error:
         raise ValueError(
             f"[load] {path!r} is no .npz of plain arrays: {error}. Received: a file that may be a pickle, which would "

@@ -41,7 +41,7 @@ class Op:
         nodes: list[Node | None] = []
         versions: list[Any] = []
         tracked = False
-        k = device.kernels
+        k, operand = device.kernels, device.operand
         for x in inputs:
             if isinstance(x, Tensor):
                 data = x.data
@@ -52,7 +52,7 @@ class Op:
                 if isinstance(x, Variable):
                     versions.append((x, k.version(data)))
             else:
-                arrays.append(x)
+                arrays.append(x if operand is None else operand(x))
                 nodes.append(None)
         out, saved = self.forward(k, *arrays, **options)
         return wrap(out, Node(self, nodes, saved, versions) if tracked and local.recording else None)
@@ -81,8 +81,9 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
     for x in inputs:
         if x is None:
             continue
-        a = x.data if isinstance(x, Tensor) else x
-        if isinstance(a, ndarray) and a.dtype.kind == "f":
+        tensor = isinstance(x, Tensor)
+        a = x.data if tensor else x
+        if (tensor or isinstance(a, device.arrays)) and a.dtype.kind == "f":
             if dtype is None:
                 dtype = a.dtype
             elif a.dtype is not dtype and a.dtype != dtype:
@@ -92,7 +93,7 @@ def float_operands(name: str, *inputs: Any) -> tuple[Any, ...]:
                         f"Cast one of them, e.g. ops.cast(x, '{dtype.name}')"
                     )
                 uniform = False  # they differ in byte order
-            if a.__class__ is not ndarray:
+            if a.__class__ is not ndarray and not tensor:
                 uniform = False  # what a subclass adds (a mask) must not be lost
         else:
             uniform = False
@@ -127,15 +128,15 @@ def of_integers(name: str, compute: Any, *inputs: Any) -> Tensor | None:
     arrays: list[Any] = []
     for x in inputs:
         if isinstance(x, Tensor):
-            x = x.data
+            x = device.host(x.data)
         elif isinstance(x, (list, tuple)):
             x = as_array(x, name=name)
         if not isinstance(x, int) and getattr(getattr(x, "dtype", None), "kind", "") not in _INTEGERS:
             return None
-        arrays.append(x if isinstance(x, int) else as_array(x, name=name))
+        arrays.append(x if isinstance(x, int) else device.host(as_array(x, name=name)))
     graph.reading(f"{name} of integers")
     try:
-        return wrap(np.asarray(compute(*arrays)))
+        return wrap(device.put(np.asarray(compute(*arrays))))
     except (TypeError, ValueError, OverflowError) as e:
         shapes = ", ".join(f"{a.dtype} {a.shape}" if isinstance(a, ndarray) else repr(a) for a in arrays)
         rule = str(e).strip().rstrip(".")

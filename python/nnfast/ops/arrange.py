@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import config
+from nnfast import config, device
 from nnfast.ops._op import integer, several
 from nnfast.ops.elementwise import not_equal
 from nnfast.ops.movement import cast, take_rows
@@ -31,7 +31,7 @@ def convert_to_tensor(x: Any, dtype: Any = None) -> Tensor:
 
 def convert_to_numpy(x: Any) -> np.ndarray:
     """The values of x as a NumPy array of its own."""
-    return as_array(x, name="convert_to_numpy").copy()
+    return device.host(as_array(x, name="convert_to_numpy")).copy()
 
 
 def stop_gradient(variable: Any) -> Tensor:
@@ -116,7 +116,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     >>> nnfast.ops.take([[1, 2], [3, 4]], [1, 0, 1], axis=1).tolist()
     [[2, 1, 2], [4, 3, 4]]
     """
-    x, at = convert_to_tensor(x), as_array(indices, name="take")
+    x, at = convert_to_tensor(x), device.host(as_array(indices, name="take"))
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     (axis,) = axes_of("take", (axis,), x.ndim)

@@ -540,7 +540,7 @@ def where(condition: Any, x: Any, y: Any) -> Tensor:
     [1.0, 6.0]
     """
     truth = _truth("where", condition)
-    chosen = of_integers("where", lambda x, y: np.where(truth, x, y), x, y)
+    chosen = of_integers("where", lambda x, y: np.where(device.host(truth), x, y), x, y)
     return _where.apply(truth, *float_operands("where", x, y)) if chosen is None else chosen
 
 
@@ -561,13 +561,13 @@ def _comparable(name: str, *operands: Any) -> tuple[Any, ...]:
     for x in operands:
         if isinstance(x, Tensor):
             x = x.data
-        if isinstance(x, np.ndarray):
+        if isinstance(x, device.arrays):
             weak, integers = False, integers or x.dtype.kind in "biu"
         arrays.append(x)
     if not (weak or integers):
         return float_operands(name, *arrays)
     k = device.kernels
-    arrays = [as_array(x, None if isinstance(x, np.ndarray) else "float64", name) for x in arrays]
+    arrays = [as_array(x, None if isinstance(x, device.arrays) else "float64", name) for x in arrays]
     return tuple(a if a.dtype == np.float64 else k.cast(a, "float64") for a in arrays)
 
 

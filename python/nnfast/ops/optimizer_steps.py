@@ -561,3 +561,5 @@ def advance(counter: Any, amount: int = 1, *, status: Any = None) -> None:
 def check_finite(x: Any, status: Any = None) -> None:
     """Sets the status, or without one raises ValueError, if x holds NaN or Inf."""
     device.kernels.check_finite(as_array(x, name="check_finite"), status=status)
+    if status is None:
+        device.check_data()

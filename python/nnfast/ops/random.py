@@ -43,7 +43,7 @@ class Generator:
     """
 
     def __init__(self, seed: int | None = None):
-        self._state = device.kernels.empty([2], "int64", for_life=True)
+        self._state = device.for_life(np.zeros(2, "int64"))
         self.seed(seed)
 
     def seed(self, seed: int | None) -> None:
@@ -51,12 +51,17 @@ class Generator:
         if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
             raise TypeError(f"[Generator] seed must be an integer or None. Received: seed={seed!r}")
         self._follows_numpy, self._seen = seed is None, b""
-        self._state[:] = 0 if seed is None else _int64(int(seed)), 0
+        self._write(0 if seed is None else _int64(int(seed)), 0)
+
+    def _write(self, seed: int, draws: int) -> None:
+        self._state = device.home(self._state)
+        device.write(self._state, (seed, draws))
 
     def next_key(self) -> np.ndarray:
         """The key of the next draw, an int64 array (seed, draw). Made by kernels, so a replay makes a new one."""
         k = device.kernels
         with _lock:
+            self._state = device.home(self._state)
             self._follow()
             graph.before_replay(self, lambda n: self._follow())
             key = k.cast(self._state, "int64")
@@ -68,17 +73,19 @@ class Generator:
         if self._follows_numpy:
             seen = _numpy_state()
             if seen != self._seen:
-                self._seen, self._state[:] = seen, (int.from_bytes(seen[:8], "little", signed=True), 0)
+                self._seen = seen
+                self._write(int.from_bytes(seen[:8], "little", signed=True), 0)
 
     @property
     def state(self) -> tuple[int, int]:
         """(seed, draws so far); `generator.state = ...` continues from there."""
-        return int(self._state[0]), int(self._state[1])
+        seed, draws = device.host(self._state)
+        return int(seed), int(draws)
 
     @state.setter
     def state(self, value: tuple[int, int]) -> None:
         self._follows_numpy = False
-        self._state[:] = _int64(value[0]), value[1]
+        self._write(_int64(value[0]), value[1])
 
     @property
     def follows_numpy(self) -> bool:

@@ -313,7 +313,8 @@ def _plain(key: Any) -> Any:
         return key
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         return int(key)
-    a = as_array(key, name="getitem") if isinstance(key, (Tensor, np.ndarray, list, tuple, bool, np.bool_)) else None
+    known = isinstance(key, (Tensor, np.ndarray, list, tuple, bool, np.bool_)) or device.foreign(key)
+    a = device.host(as_array(key, name="getitem")) if known else None
     if a is not None and a.size == 0 and a.dtype.kind == "f":
         a = a.astype(np.int64)  # an empty list
     if a is None or a.dtype.kind not in "biu":

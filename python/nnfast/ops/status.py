@@ -29,9 +29,7 @@ _local = _Local()
 
 def new_status() -> np.ndarray:
     """A status array (code, step, sample, value, now), all 0."""
-    status = device.kernels.empty([5], "int64", for_life=True)
-    status[:] = 0
-    return status
+    return device.for_life(np.zeros(5, "int64"))
 
 
 def current_status() -> np.ndarray | None:
@@ -86,7 +84,7 @@ def follow(variable: Tensor, value_at: Callable[[int], float], most: int = 256) 
     """variable = value_at(0), a number that Python knows. A replay of n steps, of which there are at most `most`, asks
     for value_at(0), ..., value_at(n - 1) before, and gives each step its own."""
     with graph.outside():
-        variable.data[...] = value_at(0)
+        device.write(variable.data, value_at(0))
     if graph.capturing() is None:
         return
     k = device.kernels

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nnfast import graph, initializers, naming, ops
+from nnfast import device, graph, initializers, naming, ops
 from nnfast.optimizers import schedules
 from nnfast.tape import no_grad
 from nnfast.tensor import Tensor, Variable, as_array
@@ -148,14 +148,15 @@ class Optimizer(graph.Watched):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: without what `_index_state` makes."""
-        return {k: v for k, v in vars(self).items() if k not in ("_weights", "_state_arrays", "_places")}
+        return {k: v for k, v in vars(self).items() if k not in ("_weights", "_state_arrays", "_places", "_moves")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._index_state()
 
     def _index_state(self) -> None:
-        """The arrays of the variables, which keep one address for life, and their places."""
+        """The arrays of the variables, which keep one address until the device changes, and their places."""
+        self._moves = device.moves
         self._weights = [v.data for v in self._trainable]
         self._state_arrays = {name: [v.data for v in made] for name, made in self._state.items()}
         self._places = {id(v): i for i, v in enumerate(self._trainable)}
@@ -187,7 +188,7 @@ class Optimizer(graph.Watched):
         """Writes the rule's value, if there is a rule, into the buffer that kernels read."""
         tag = type(self).__name__
         if isinstance(self._rule, schedules.LearningRateSchedule):
-            ops.follow(self._rate, lambda i: _rate(tag, self._rule(Tensor(self._iterations.data + i))))
+            ops.follow(self._rate, lambda i: _rate(tag, self._rule(Tensor(device.host(self._iterations.data) + i))))
         elif self._rule is not None:
             ops.follow(self._rate, lambda i: _rate(tag, self._rule()), most=1)
 
@@ -343,6 +344,10 @@ class Optimizer(graph.Watched):
         if not len(grads):
             return
         gs, at = self._pick(grads, trainable_variables)
+        if self._moves != device.moves:
+            self._index_state()
+            if self.gradient_accumulation_steps:
+                self._gate = device.home(self._gate)
         status = ops.current_status()
         self._write_rate()
         with no_grad():
@@ -513,7 +518,7 @@ class Optimizer(graph.Watched):
 
 
 def _is_set(status: Any) -> bool:
-    return status is not None and bool(status[0])
+    return status is not None and bool(device.host(status)[0])
 
 
 def _rate(tag: str, value: Any) -> float:

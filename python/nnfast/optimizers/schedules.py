@@ -46,7 +46,7 @@ class _Formula(LearningRateSchedule):
     name: str
 
     def __call__(self, step: Any) -> Tensor:
-        steps = np.asarray(step.data if isinstance(step, Tensor) else step, np.float64)
+        steps = np.asarray(step, np.float64)
         return Tensor(np.asarray(self._rates(steps), config.floatx()))
 
     def _rates(self, step: np.ndarray) -> Any:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfast import device
 from nnfast.ops import random
 from nnfast.saving import hdf5, safetensors, weights
 from nnfast.saving.atomic import atomic_file
@@ -127,7 +128,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True, **kwargs: An
     if not model.built:
         raise ValueError(f"[save_weights] {model.name!r} is not built, so it has no weights. Call it on data first")
     if ending == ".safetensors":
-        arrays = {name: v.data for name, v in keys(model).items()}
+        arrays = {name: device.host(v.data) for name, v in keys(model).items()}
         with atomic_file(path) as file:
             safetensors.write(file, arrays, {"format": "nnfast"})
     elif ending in (".weights.h5", ".h5", ".hdf5"):
@@ -303,9 +304,9 @@ def _with_module(config: Any, room: str) -> Any:
 
 
 def _save_safetensors(path: str, model: Any, config: Any, optimizer: Any) -> None:
-    arrays = {name: v.data for name, v in keys(model).items()}
+    arrays = {name: device.host(v.data) for name, v in keys(model).items()}
     if optimizer is not None:
-        arrays |= {f"optimizer/vars/{n}": v.data for n, v in enumerate(optimizer.variables)}
+        arrays |= {f"optimizer/vars/{n}": device.host(v.data) for n, v in enumerate(optimizer.variables)}
     extra = json.dumps(extra_state(model, optimizer))
     metadata = {"format": "nnfast", "model_config": json.dumps(config), "nnfast": extra}
     with atomic_file(path) as file:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nnfast import device
 from nnfast.saving import hdf5
 from nnfast.saving.tree import places, unique
 from nnfast.tensor import Variable
@@ -29,7 +30,7 @@ def _write_group(file: Any, path: str, name: str, weights: list[Variable]) -> No
     group = file.create_group(f"{path}/vars")
     group.attrs["name"] = name
     for n, v in enumerate(weights):
-        group.create_dataset(str(n), data=v.data)
+        group.create_dataset(str(n), data=device.host(v.data))
 
 
 def read_paths(file: Any, model: Any, skip_mismatch: bool = False) -> Pairs:
@@ -112,7 +113,7 @@ def write_layers(group: Any, model: Any) -> None:
 def _write_named(group: Any, names: list[str], variables: list[Variable]) -> None:
     used: dict[str, Any] = {}
     for name, v in zip(names, variables):
-        used[unique(name, used)] = v.data
+        used[unique(name, used)] = device.host(v.data)
     hdf5.set_names(group, "weight_names", list(used))
     for name, value in used.items():
         group.create_dataset(name, data=value)

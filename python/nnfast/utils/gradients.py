@@ -56,7 +56,7 @@ def _takes(f: Any, count: int) -> bool:
 
 
 def _element(p: Any, at: Any) -> tuple[Any, Any, Any]:
-    return p, at, (p.data if isinstance(p, Variable) else p)[at].copy()
+    return p, at, (p.numpy() if isinstance(p, Variable) else p)[at].copy()
 
 
 def _value(call: Callable[[], Any], where: tuple[Any, Any, Any], step: float) -> float:
@@ -175,4 +175,4 @@ def _agree(whose: str, found: Any, numeric: list[np.ndarray], atol: float, rtol:
 
 
 def _array(y: Any) -> np.ndarray:
-    return np.asarray(y.data if isinstance(y, Tensor) else y)
+    return np.asarray(y)

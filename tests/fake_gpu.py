@@ -1,0 +1,315 @@
+"""A stand-in for a GPU: CuPy's arrays over memory of the CPU, and `_cuda`'s functions over the emulator's kernels.
+
+It is as strict as the real ones: an array of this CuPy never becomes one of NumPy unless somebody says `get()`, kernels
+take no array of NumPy, nothing is raised about data before `check_data`. What it cannot show: streams, and that memory
+of the GPU is out of reach.
+"""
+
+import ctypes
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import nnfast
+
+KERNELS = nnfast.device._modules["cuda-emulator"]
+
+
+class OutOfMemoryError(MemoryError):
+    """As in cupy.cuda.memory."""
+
+
+def over(address, shape, dtype, strides, writeable=True):
+    """NumPy's array over some memory."""
+    dtype = np.dtype(dtype)
+    if 0 in shape or not address:
+        return np.empty(shape, dtype)
+    strides = strides or np.empty(shape, dtype).strides
+    low = sum(min(0, (n - 1) * s) for n, s in zip(shape, strides))
+    high = sum(max(0, (n - 1) * s) for n, s in zip(shape, strides)) + dtype.itemsize
+    block = (ctypes.c_char * (high - low)).from_address(address + low)
+    a = np.ndarray(shape, dtype, block, -low, strides)
+    a.flags.writeable = writeable
+    return a
+
+
+VIEWS = {"expand_dims", "broadcast_to", "moveaxis", "transpose", "swapaxes", "squeeze", "reshape", "flip"}
+
+
+class Flags:
+    def __init__(self, a):
+        self.c_contiguous, self.f_contiguous = a.flags.c_contiguous, a.flags.f_contiguous
+
+
+class ndarray:
+    """cupy.ndarray, as far as nnfast may use it: shapes, views and copies. It computes nothing: kernels do."""
+
+    __slots__ = ("__weakref__", "_a", "_kept")
+
+    def __init__(self, shape, dtype=np.float32, memory=None):
+        self._kept = memory
+        if memory is None:
+            self._a = np.empty(shape, dtype)
+        else:
+            self._a = over(memory.ptr, tuple(shape), dtype, None)
+
+    shape = property(lambda self: self._a.shape)
+    dtype = property(lambda self: self._a.dtype)
+    strides = property(lambda self: self._a.strides)
+    ndim = property(lambda self: self._a.ndim)
+    size = property(lambda self: self._a.size)
+    nbytes = property(lambda self: self._a.nbytes)
+    itemsize = property(lambda self: self._a.itemsize)
+    flags = property(lambda self: Flags(self._a))
+    T = property(lambda self: of(self._a.T, self))
+
+    def get(self):
+        return self._a.copy()
+
+    def set(self, values, stream=None):
+        if not isinstance(values, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if values.dtype != self.dtype or values.shape != self.shape:
+            raise ValueError(f"{values.dtype} {values.shape} cannot be set to {self.dtype} {self.shape}")
+        if not (self.flags.c_contiguous or self.flags.f_contiguous):
+            raise RuntimeError("Cannot set to non-contiguous array")
+        self._a[...] = values
+
+    def item(self):
+        return self._a.item()
+
+    def tolist(self):
+        return self._a.tolist()
+
+    def copy(self):
+        return of(self._a.copy())
+
+    def astype(self, dtype, copy=True):
+        return of(self._a.astype(dtype, copy=copy), self)
+
+    def reshape(self, *shape):
+        return of(self._a.reshape(*shape), self)
+
+    def transpose(self, *axes):
+        return of(self._a.transpose(*axes), self)
+
+    def swapaxes(self, a, b):
+        return of(self._a.swapaxes(a, b), self)
+
+    def __getitem__(self, key):
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(isinstance(k, (ndarray, np.ndarray, list)) for k in keys):
+            raise TypeError("picked by arrays: CuPy can, but take_rows is nnfast's kernel for that")
+        return of(self._a[key], self)
+
+    def __setitem__(self, key, value):
+        raise TypeError("values are set by kernels or by set()")
+
+    def __len__(self):
+        return len(self._a)
+
+    def __bool__(self):
+        return bool(self._a)
+
+    def __int__(self):
+        return int(self._a)
+
+    def __float__(self):
+        return float(self._a)
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        raise TypeError(f"numpy.{ufunc.__name__} of an array of the GPU")
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function.__name__ not in VIEWS:
+            raise TypeError(f"numpy.{function.__name__} of an array of the GPU")
+        return of(function(*(a._a if isinstance(a, ndarray) else a for a in args), **kwargs), self)
+
+    @property
+    def __cuda_array_interface__(self):
+        a = self._a
+        return {
+            "shape": a.shape,
+            "typestr": a.dtype.str,
+            "descr": a.dtype.descr,
+            "stream": 1,
+            "version": 3,
+            "strides": None if a.flags.c_contiguous else a.strides,
+            "data": (a.ctypes.data if a.size else 0, False),
+        }
+
+    def __dlpack__(self, **kwargs):
+        return self._a.__dlpack__()
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    @property
+    def data(self):
+        """Where it begins, and in whose block."""
+        base = self._a
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        block = self._kept.mem if self._kept is not None else types.SimpleNamespace(ptr=base.ctypes.data)
+        return types.SimpleNamespace(ptr=self._a.ctypes.data, mem=block)
+
+
+def of(a, parent=None):
+    """This CuPy's array over one of NumPy; numbers become arrays without dimensions, as with CuPy."""
+    made = ndarray.__new__(ndarray)
+    made._a = np.asarray(a)
+    made._kept = parent._kept if parent is not None else None
+    return made
+
+
+class Capsule:
+    def __init__(self, capsule):
+        self.capsule = capsule
+
+    def __dlpack__(self, **kwargs):
+        return self.capsule
+
+    def __dlpack_device__(self):
+        return 1, 0
+
+
+def make_cupy():
+    """The module. `room` is how many bytes a copy may have; `made_for` and `driver` the versions of CUDA."""
+    cupy = types.ModuleType("cupy")
+    cupy.__version__ = "13.0"
+    cupy.room, cupy.made_for, cupy.driver = 1 << 40, 12090, 12090
+    cupy.ndarray = ndarray
+    cupy.copies = []  # from the CPU: their sizes
+
+    def asarray(x, dtype=None):
+        if isinstance(x, ndarray):
+            return x
+        if hasattr(x, "__cuda_array_interface__"):
+            about = x.__cuda_array_interface__
+            made = of(over(about["data"][0], about["shape"], about["typestr"], about.get("strides")))
+            made._kept = types.SimpleNamespace(mem=types.SimpleNamespace(ptr=about["data"][0]), owner=x)
+            return made
+        a = np.array(x, dtype)
+        if a.nbytes > cupy.room:
+            raise OutOfMemoryError(f"Out of memory allocating {a.nbytes} bytes")
+        cupy.copies.append(a.nbytes)
+        return of(a)
+
+    def from_dlpack(x):
+        if x.__dlpack_device__()[0] != 2:
+            raise RuntimeError("this DLPack tensor lies on the CPU")
+        return of(np.from_dlpack(Capsule(x.__dlpack__())))
+
+    class Memory:
+        """A block, or a place in one."""
+
+        def __init__(self, size):
+            if size > cupy.room:
+                raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
+            self.block = np.empty(max(size, 1) + 512, np.uint8)
+            self.ptr = (self.block.ctypes.data + 511) // 512 * 512
+            self.mem = self
+
+    class Pool:
+        def malloc(self, size):
+            return Memory(size)
+
+        used_bytes = total_bytes = free_bytes = lambda self: 0
+
+        def free_all_blocks(self):
+            pass
+
+    cupy.asarray, cupy.from_dlpack = asarray, from_dlpack
+    cupy.zeros = lambda shape, dtype=np.float32: of(np.zeros(shape, dtype))
+    pool = Pool()
+    cupy.get_default_memory_pool = lambda: pool
+    cuda = cupy.cuda = types.ModuleType("cupy.cuda")
+    cuda.alloc, cuda.MemoryPool = Memory, Pool
+    cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
+    cuda.runtime = types.SimpleNamespace(
+        runtimeGetVersion=lambda: cupy.made_for, driverGetVersion=lambda: cupy.driver, getDeviceCount=lambda: 1
+    )
+    stream = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
+    cuda.get_current_stream = lambda: stream
+    return cupy
+
+
+class Cuda:
+    """`_cuda` over the emulator: its functions, for arrays of the GPU alone."""
+
+    def __init__(self, emulator):
+        self._pending = []
+        for name in dir(emulator):
+            if not name.startswith("_"):
+                value = getattr(emulator, name)
+                plain = isinstance(value, type) or name in ("memory", "empty_cache")
+                setattr(self, name, value if plain else self._wrapped(name, value))
+
+    def ready(self):
+        sys.modules["cupy"]  # what the real one imports
+
+    def problem(self):
+        return ""
+
+    def versions(self):
+        return "CUDA 12.9, a stand-in"
+
+    def check_data(self):
+        pending, self._pending[:] = list(self._pending), []
+        for status, again in pending:
+            if status[0]:
+                again()
+                raise AssertionError("a kernel found fault with its data, and not when it ran again")
+
+    def _wrapped(self, name, kernel):
+        reports = "status" in (kernel.__doc__ or "").split("->")[0]
+
+        def run(*args, **options):
+            args, options = [inner(a) for a in args], {k: inner(v) for k, v in options.items()}
+            if reports and options.get("status") is None and name != "advance":
+                status = np.zeros(5, np.int64)
+                copies = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+                self._pending.append((status, lambda: kernel(*copies, **{**options, "status": None})))
+                options["status"] = status
+            return outer(kernel(*args, **options))
+
+        run.__doc__ = kernel.__doc__
+        return run
+
+
+def inner(x):
+    """What the emulator takes for an argument."""
+    if isinstance(x, ndarray):
+        return x._a
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"x must be an array on the GPU. Received: {type(x)}")
+    if hasattr(x, "__cuda_array_interface__"):
+        about = x.__cuda_array_interface__
+        address, read_only = about["data"]
+        return over(address, about["shape"], about["typestr"], about.get("strides"), not read_only)
+    return type(x)(inner(v) for v in x) if isinstance(x, (list, tuple)) else x
+
+
+def outer(x):
+    """What a caller of `_cuda` is given for a result."""
+    if isinstance(x, np.ndarray):
+        return of(x)
+    return type(x)(outer(v) for v in x) if isinstance(x, (list, tuple)) else x
+
+
+def install(monkeypatch, module=None):
+    """Makes the stand-in the device "cuda" until the test ends. Returns its CuPy."""
+    cupy = make_cupy()
+    if module is None:
+        module = Cuda(pytest.importorskip(KERNELS, reason="built without the emulator (NNFAST_EMULATOR)"))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "nnfast._cuda", module)
+    return cupy

@@ -1,0 +1,516 @@
+"""set_device("cuda"): what Python does around the GPU's kernels, on a GPU or on its stand-in (fake_gpu.py).
+
+The ops themselves are tested by every test with the fixture `device`.
+"""
+
+import copy
+import importlib
+import pickle
+import sys
+import types
+
+import fake_gpu
+import numpy as np
+import pytest
+from compare import assert_close
+from conftest import EMULATOR, GPU
+
+import nnfast
+from nnfast import callbacks, layers, models, ops, optimizers
+
+pytestmark = pytest.mark.skipif(not (EMULATOR or GPU), reason="neither a GPU nor the emulator")
+stand_in = pytest.mark.skipif(GPU, reason="how the stand-in is prepared")
+
+
+@pytest.fixture
+def gpu(cuda):
+    """The device "cuda", chosen."""
+    nnfast.set_device("cuda")
+    return cuda
+
+
+def cupy():
+    return sys.modules["cupy"] if not GPU else importlib.import_module("cupy")
+
+
+# ---- tensors ----
+
+
+def test_a_tensor_lies_on_the_gpu_and_is_read_back(gpu):
+    x = nnfast.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert type(x.data) is cupy().ndarray and x.dtype == "float32" and x.shape == (2, 2)
+    y = x @ x + 1.0
+    assert type(y.data) is cupy().ndarray
+    np.testing.assert_array_equal(y.numpy(), [[8, 11], [16, 23]])
+    np.testing.assert_array_equal(np.asarray(y), y.numpy())
+    assert np.asarray(y, "float64").dtype == "float64" and np.array(y).shape == (2, 2)
+    assert float(y[0, 0]) == 8 and int(y[0, 1]) == 11 and y[1].tolist() == [16, 23] and y[1, 1].item() == 23
+    assert bool(y[0, 0] > 7) and f"{y[0, 0]:.1f}" == "8.0"
+    assert repr(y) == "Tensor([[ 8., 11.],\n        [16., 23.]], dtype=float32)"
+    assert [float(row.sum()) for row in y] == [19, 39]
+    with pytest.raises(ValueError, match="lies on the GPU: NumPy needs a copy"):
+        y.__array__(copy=False)
+
+
+def test_what_comes_from_numpy_is_copied_once(gpu):
+    if GPU:
+        pytest.skip("counts the copies of the stand-in")
+    a = np.ones((30, 20), "float32")
+    x = nnfast.tensor(a)
+    assert gpu.copies.count(a.nbytes) == 1
+    for _ in range(3):
+        x = x * 2.0 + 1.0
+    assert gpu.copies.count(a.nbytes) == 1 and gpu.copies.count(4) == 2  # each number once, too
+    with nnfast.GradientTape() as tape:
+        w = nnfast.Variable(np.ones((20, 3), "float32"))
+        y = ops.sum(ops.matmul(a, w))
+    tape.gradient(y, w)
+    assert gpu.copies.count(a.nbytes) == 2
+
+
+def test_results_do_not_change_when_the_numpy_array_does(gpu):
+    a = np.ones(3, "float32")
+    x = nnfast.tensor(a)
+    a[:] = 5
+    assert x.tolist() == [1, 1, 1]
+
+
+def test_integers_slices_and_picks(gpu):
+    x = nnfast.tensor(np.arange(12).reshape(3, 4))
+    assert (x + 1).tolist() == (np.arange(12).reshape(3, 4) + 1).tolist() and type((x + 1).data) is cupy().ndarray
+    assert x[1:, ::2].tolist() == [[4, 6], [8, 10]] and x[[2, 0], 1].tolist() == [9, 1]
+    assert x[nnfast.tensor([True, False, True])].tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
+    assert ops.where(x > 5, x, 0).numpy().sum() == sum(range(6, 12))
+    assert ops.take(x, nnfast.tensor([-1]), axis=0).tolist() == [[8, 9, 10, 11]]
+
+
+def test_variables_change_in_place(gpu):
+    v = nnfast.Variable([1.0, 2.0], name="v")
+    where = v.data.__cuda_array_interface__["data"][0]
+    v.assign([3.0, 4.0])
+    v.assign_add(nnfast.tensor([1.0, 1.0]))
+    v.assign_sub(np.array([0.5, 0.5], "float32"))
+    count = nnfast.Variable(3, trainable=False)
+    count.assign_add(2)
+    assert v.tolist() == [3.5, 4.5] and count.item() == 5
+    assert v.data.__cuda_array_interface__["data"][0] == where
+    assert "name='v'" in repr(v) and "3.5" in repr(v)
+
+
+def test_gradients(gpu, rng):
+    a = rng.normal(size=(4, 3)).astype("float32")
+    w = nnfast.Variable(rng.normal(size=(3, 2)).astype("float32"))
+    with nnfast.GradientTape() as tape:
+        y = ops.mean(ops.tanh(ops.matmul(a, w)) * 3.0 + w[0])
+    g = tape.gradient(y, w)
+    assert type(g.data) is cupy().ndarray
+    there = g.numpy()
+    y = ops.sum(w * w, axis=0)
+    y.backward(np.array([1.0, 2.0], "float32"))
+    assert_close(w.grad, 2 * w.numpy() * np.array([1, 2], "float32"))
+    nnfast.set_device("cpu")
+    with nnfast.GradientTape() as tape:
+        y = ops.mean(ops.tanh(ops.matmul(a, w)) * 3.0 + w[0])
+    assert_close(tape.gradient(y, w), there, scale=4)
+
+
+def test_copies_and_pickles(gpu):
+    v = nnfast.Variable([1.0, 2.0], name="v")
+    for again in (copy.deepcopy(v), pickle.loads(pickle.dumps(v))):
+        assert type(again.data) is cupy().ndarray and again.tolist() == [1, 2] and again.name == "v"
+        v.assign(v + 1.0)
+        assert again.tolist() == [1, 2]
+        v.assign([1.0, 2.0])
+    text = pickle.dumps(nnfast.tensor([3.0]))
+    nnfast.set_device("cpu")
+    assert type(pickle.loads(text).data) is np.ndarray
+
+
+# ---- hand-over without a copy ----
+
+
+def test_arrays_of_the_gpu_come_and_go_without_a_copy(gpu):
+    address = lambda a: a.__cuda_array_interface__["data"][0]  # noqa: E731
+    a = cupy().asarray(np.arange(6, dtype="float32").reshape(2, 3))
+    x = nnfast.tensor(a)
+    assert address(x) == address(x.data) == address(a)
+    y = nnfast.from_dlpack(a)
+    assert address(y) == address(a) and y.tolist() == [[0, 1, 2], [3, 4, 5]]
+    back = cupy().from_dlpack(x)
+    assert address(back) == address(a) and x.__dlpack_device__() == a.__dlpack_device__()
+    assert address(cupy().asarray(x)) == address(a)
+    np.testing.assert_array_equal(ops.add(a, 1.0).numpy(), x.numpy() + 1)  # and ops take it as it is
+    np.testing.assert_array_equal((x + a).numpy(), 2 * x.numpy())
+    np.testing.assert_array_equal(ops.sum(a.T, axis=1).numpy(), x.numpy().sum(0))
+    assert nnfast.from_dlpack(np.ones(2)).tolist() == [1, 1]  # one of the CPU is copied
+
+
+def test_any_object_that_shows_memory_of_the_gpu(gpu):
+    a = cupy().asarray(np.arange(6, dtype="int32"))
+
+    class Other:
+        __cuda_array_interface__ = a.__cuda_array_interface__
+
+    x = nnfast.tensor(Other(), "float64")
+    assert x.dtype == "float64" and x.tolist() == list(range(6))
+    np.testing.assert_array_equal(ops.cast(Other(), "float32").numpy(), np.arange(6))
+    halves = cupy().asarray(np.ones(2, "float16"))
+    with pytest.raises(TypeError, match=r"\[Tensor\] expects bool, integers, float32 or float64. Received: .*float16"):
+        nnfast.tensor(halves)
+
+
+def test_on_the_cpu_an_array_of_the_gpu_is_refused(gpu):
+    a, x = cupy().asarray(np.ones(2, "float32")), nnfast.tensor([1.0, 2.0])
+    nnfast.set_device("cpu")
+    for f in (nnfast.tensor, nnfast.from_dlpack, ops.exp):
+        with pytest.raises(TypeError, match=r"lies on a GPU, and the device is 'cpu'.*set_device\('cuda'\)"):
+            f(a)
+    with pytest.raises(TypeError, match="GPU"):
+        ops.exp(x)
+    assert x.tolist() == [1, 2]  # but it can be read
+    assert not hasattr(nnfast.tensor([1.0]), "__cuda_array_interface__")
+
+
+# ---- data that kernels find fault with ----
+
+
+def test_a_bad_label_is_raised_when_values_are_read(gpu):
+    for read in (float, repr, np.asarray, lambda t: t.numpy(), lambda t: t.item(), lambda t: t.tolist(), bool):
+        loss = ops.softmax_xent(np.zeros((2, 3), "float32"), np.array([0, 7]))
+        message = r"\[softmax_xent\] the label of sample 1 is none of the 3 classes.*Received: 7"
+        with pytest.raises(ValueError, match=message):
+            read(loss)
+    assert float(ops.softmax_xent(np.zeros((1, 3), "float32"), np.array([2]))) > 0  # once
+
+
+def test_a_bad_label_is_raised_before_the_device_changes(gpu):
+    ops.softmax_xent(np.zeros((2, 3), "float32"), np.array([0, 7]))
+    with pytest.raises(ValueError, match="Received: 7"):
+        nnfast.set_device("cpu")
+    nnfast.set_device("cpu")
+
+
+def test_fit_names_the_row_of_a_bad_label_and_keeps_the_weights(gpu, rng):
+    model = perceptron()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = rng.normal(size=(40, 20)).astype("float32"), rng.integers(0, 4, 40)
+    model.fit(x[:8], y[:8], verbose=0)
+    before = model.get_weights()
+    y[21] = 9
+    with pytest.raises(
+        ValueError, match=r"\(row 21 of the data\).*is 9, but targets are class numbers from 0, below 4"
+    ):
+        model.fit(x, y, batch_size=40, shuffle=False, verbose=0)
+    for a, b in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    x[3, 2] = np.nan
+    y[21] = 1
+    with pytest.raises(ValueError, match="the input holds NaN or Inf"):
+        model.fit(x, y, batch_size=40, shuffle=False, verbose=0)
+
+
+# ---- models ----
+
+
+def perceptron():
+    return models.Sequential(
+        [layers.Input((20,)), layers.Dense(16, "relu"), layers.Dropout(0.2), layers.Dense(4, "softmax")]
+    )
+
+
+def convolutional():
+    return models.Sequential(
+        [
+            layers.Input((8, 8, 1)),
+            layers.Conv2D(4, 3, activation="relu", padding="same"),
+            layers.MaxPooling2D(),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dense(4, "softmax"),
+        ]
+    )
+
+
+def recurrent():
+    return models.Sequential([layers.Input((5, 4)), layers.LSTM(6), layers.Dense(4, "softmax")])
+
+
+def attentive():
+    return models.Sequential(
+        [
+            layers.Input((6,)),
+            layers.Embedding(30, 8),
+            layers.GRU(8, return_sequences=True),
+            layers.GlobalAveragePooling1D(),
+            layers.LayerNormalization(),
+            layers.Dense(4, "softmax"),
+        ]
+    )
+
+
+def inputs_of(model, rng, n):
+    shape = model.input_shape[1:]
+    x = rng.integers(1, 30, (n, *shape)) if shape == (6,) else rng.normal(size=(n, *shape)).astype("float32")
+    return x, rng.integers(0, 4, n)
+
+
+@pytest.mark.parametrize("make", [perceptron, convolutional, recurrent, attentive], ids=lambda f: f.__name__)
+def test_a_network_trains_as_on_the_cpu(make, cuda, rng):
+    """The same losses, metrics, weights and predictions, within what the order of sums can change."""
+    x, y = inputs_of(make(), rng, 60)
+    results = []
+    for device in ("cpu", "cuda"):
+        nnfast.set_device(device)
+        nnfast.utils.set_random_seed(3)
+        model = make()
+        model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        history = model.fit(x, y, batch_size=16, epochs=2, validation_data=(x[:20], y[:20]), verbose=0).history
+        results.append(
+            (history, model.get_weights(), model.predict(x[:10], verbose=0), model.evaluate(x, y, verbose=0))
+        )
+    (history, weights, predictions, scores), (their_history, their_weights, their_predictions, their_scores) = results
+    assert history.keys() == their_history.keys()
+    assert np.allclose(history["loss"], their_history["loss"], rtol=1e-4)
+    for a, b in zip(weights, their_weights):
+        assert type(b) is np.ndarray and np.allclose(a, b, rtol=1e-2, atol=2e-3)
+    assert type(their_predictions) is np.ndarray and np.allclose(predictions, their_predictions, atol=2e-3)
+    assert np.allclose(scores, their_scores, atol=0.05)
+
+
+@pytest.mark.parametrize("there, back", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "reference")])
+def test_a_model_moves_between_devices(there, back, cuda, rng):
+    """Weights and the optimizer's state go along, so the steps after the move are those without it."""
+    x, y = inputs_of(recurrent(), rng, 24)
+    results = []
+    for second in (there, back):
+        nnfast.set_device(there)
+        nnfast.utils.set_random_seed(3)
+        model = recurrent()
+        model.compile(optimizers.Adam(0.01, use_ema=True), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        nnfast.set_device(second)
+        history = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        results.append((history.history["loss"], model.get_weights(), model.predict(x, verbose=0)))
+        assert type(model.weights[0].data) is (np.ndarray if second in ("cpu", "reference") else cupy().ndarray)
+    (losses, weights, outputs), (their_losses, their_weights, their_outputs) = results
+    assert np.allclose(losses, their_losses, rtol=1e-4) and np.allclose(outputs, their_outputs, atol=2e-3)
+    for a, b in zip(weights, their_weights):
+        assert np.allclose(a, b, rtol=1e-2, atol=2e-3)
+
+
+def test_random_numbers_go_on_where_they_were(cuda):
+    numbers = []
+    for switch in (False, True):
+        nnfast.set_device("cpu")
+        nnfast.utils.set_random_seed(5)
+        generator = ops.random.Generator(7)
+        drawn = []
+        for i in range(4):
+            nnfast.set_device("cuda" if switch and i % 2 else "cpu")
+            drawn += ops.random.uniform((5,)).tolist() + ops.random.uniform((5,), generator=generator).tolist()
+        numbers.append(drawn)
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.weights.h5", "model.safetensors"])
+def test_files_hold_the_same_on_every_device(name, gpu, rng, tmp_path):
+    """Trained and saved on the GPU, loaded and continued on the CPU, and back."""
+    x, y = inputs_of(convolutional(), rng, 16)
+    model = convolutional()
+    model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(x, y, verbose=0)
+    path, whole = tmp_path / name, name in ("model.keras", "model.h5")
+    model.save(path) if whole else model.save_weights(path)
+    there = model.predict(x, verbose=0)
+    for device in ("cpu", "cuda"):
+        nnfast.set_device(device)
+        if whole:
+            again = models.load_model(path)
+            assert int(again.optimizer.iterations) == 1
+        else:
+            again = convolutional()
+            again.load_weights(path)
+        assert np.allclose(again.predict(x, verbose=0), there, atol=1e-5)
+    again.set_weights(model.get_weights())
+    assert all(type(w) is np.ndarray for w in again.get_weights())
+
+
+def test_callbacks_metrics_and_schedules(gpu, rng, capsys, tmp_path):
+    x, y = inputs_of(perceptron(), rng, 48)
+    model = perceptron()
+    rate = optimizers.schedules.ExponentialDecay(0.01, 3, 0.5)
+    model.compile(
+        optimizers.SGD(rate, momentum=0.9, clipnorm=1.0, gradient_accumulation_steps=2),
+        "categorical_crossentropy",
+        metrics=["accuracy", "AUC", nnfast.metrics.TopKCategoricalAccuracy(2), nnfast.metrics.F1Score()],
+    )
+    seen = []
+    history = model.fit(
+        x,
+        nnfast.utils.to_categorical(y, 4),
+        batch_size=8,
+        epochs=3,
+        validation_split=0.25,
+        callbacks=[
+            callbacks.EarlyStopping("loss", patience=1, restore_best_weights=True),
+            callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True),
+            callbacks.CSVLogger(tmp_path / "log.csv"),
+            callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs["loss"])),
+        ],
+    )
+    assert len(seen) == 5 * len(history.epoch) and all(type(v) is float for v in seen)
+    assert "accuracy" in capsys.readouterr().out and (tmp_path / "best.keras").exists()
+    assert np.isfinite(history.history["val_loss"]).all()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "Adamax", "Nadam", "Ftrl"])
+def test_optimizers_step_as_on_the_cpu(name, cuda):
+    ends = []
+    for device in ("cpu", "cuda"):
+        nnfast.set_device(device)
+        v, optimizer = nnfast.Variable([1.0, -2.0, 3.0]), getattr(optimizers, name)(0.1)
+        for _ in range(3):
+            optimizer.apply([nnfast.tensor([0.5, -0.25, 1.0])], [v])
+        ends.append(v.numpy())
+    assert_close(ends[1], ends[0], scale=4)
+
+
+def test_a_training_loop_by_hand(gpu, rng):
+    """Nothing but ops, a tape and an optimizer; a generator for predict; batches by hand."""
+    model = perceptron()
+    optimizer, loss = optimizers.Adam(0.05), nnfast.losses.SparseCategoricalCrossentropy()
+    x, y = inputs_of(model, rng, 32)
+    losses = []
+    for _ in range(10):
+        with nnfast.GradientTape() as tape:
+            value = loss(y, model(x, training=False))
+        optimizer.apply(tape.gradient(value, model.trainable_variables), model.trainable_variables)
+        losses.append(float(value))
+    assert losses[-1] < losses[0]
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert np.isfinite(model.train_on_batch(x, y)) and model.predict_on_batch(x).shape == (32, 4)
+    batches = model.predict((x[i : i + 8] for i in range(0, 32, 8)), verbose=0)
+    assert_close(batches, model.predict(cupy().asarray(x), verbose=0))
+
+
+def test_replay_is_not_there_yet_and_nobody_says_otherwise(gpu, rng):
+    """fit is eager, without a word (warnings are errors here); an explicit capture says why it cannot be."""
+    model = perceptron()
+    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile="auto")
+    model.fit(*inputs_of(model, rng, 40), batch_size=8, epochs=2, verbose=0)
+    assert not model._plans
+    v = nnfast.Variable([1.0])
+    with (
+        pytest.raises(nnfast.graph.CaptureError, match="the device 'cuda' does not capture"),
+        nnfast.graph.capture(),
+    ):
+        v.assign(v * 2.0)
+
+
+def test_plans_of_the_cpu_know_that_the_weights_have_moved(cuda, rng):
+    """A plan writes to memory; after a round trip to the GPU the weights lie elsewhere."""
+    nnfast.set_device("cpu")
+    model = recurrent()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    x, y = inputs_of(model, rng, 40)
+    model.fit(x, y, batch_size=8, verbose=0)
+    model.predict(x, verbose=0)
+    model.predict(x, verbose=0)
+    nnfast.set_device("cuda")
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    there = model.predict(x, verbose=0)
+    nnfast.set_device("cpu")
+    for _ in range(3):
+        assert np.allclose(model.predict(x, verbose=0), there, atol=1e-5)
+    before = model.get_weights()
+    model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+    assert not np.array_equal(before[0], model.get_weights()[0])
+
+
+# ---- what can be missing ----
+
+
+def without(monkeypatch, *names):
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it is an ImportError
+
+
+def test_a_build_without_cuda(monkeypatch):
+    monkeypatch.setitem(nnfast.device._modules, "cuda", "nnfast._cuda_that_is_not_built")
+    with pytest.raises(ValueError, match=r"no 'cuda'.*NNFAST_CUDA=ON pip install \..*'cuda-emulator'"):
+        nnfast.set_device("cuda")
+    assert nnfast.get_device() == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda:1", "cuda:x", "cuda:"])
+def test_a_number_of_a_gpu(name):
+    with pytest.raises(ValueError, match=r"\[set_device\] 'cuda' is the first GPU.*CUDA_VISIBLE_DEVICES"):
+        nnfast.set_device(name)
+
+
+@stand_in
+def test_no_driver(monkeypatch, cuda):
+    def ready():
+        raise RuntimeError("[cuda] there is no NVIDIA driver on this machine")
+
+    monkeypatch.setattr(sys.modules["nnfast._cuda"], "ready", ready)
+    with pytest.raises(RuntimeError, match="no NVIDIA driver"):
+        nnfast.set_device("cuda")
+    assert nnfast.get_device() == "cpu" and nnfast.tensor([1.0]).tolist() == [1]
+
+
+@stand_in
+def test_a_cupy_for_another_cuda(cuda):
+    cuda.made_for = 13000
+    with pytest.raises(RuntimeError, match=r'made for CUDA 13, the driver knows CUDA 12.*"nnfast\[cuda12\]"'):
+        nnfast.set_device("cuda")
+    assert nnfast.get_device() == "cpu"
+
+
+@stand_in
+def test_a_cupy_that_cannot_run(cuda):
+    def zeros(*args):
+        raise RuntimeError("cudaErrorNoKernelImageForDevice")
+
+    cuda.zeros = zeros
+    with pytest.raises(
+        RuntimeError, match=r'CuPy 13.0 cannot use the GPU: cudaErrorNo.*pip install "nnfast\[cuda13\]"'
+    ):
+        nnfast.set_device("cuda")
+
+
+@stand_in
+def test_too_little_memory(cuda):
+    v = nnfast.Variable(np.ones(1000, "float32"))
+    cuda.room = 1000
+    nnfast.set_device("cuda")
+    cuda.room = 100
+    with pytest.raises(MemoryError, match=r"\[cuda\] there is not enough memory on the GPU. Received: an array of 800"):
+        nnfast.tensor(np.ones(100))
+    assert v.shape == (1000,)
+    nnfast.set_device("cpu")
+    assert v.tolist() == [1.0] * 1000
+
+
+@stand_in
+def test_a_kernel_takes_no_array_of_the_cpu(cuda):
+    with pytest.raises(TypeError, match="must be an array on the GPU"):
+        sys.modules["nnfast._cuda"].exp(np.ones(2, "float32"))
+
+
+def test_what_a_kernel_would_write_is_no_copy(gpu):
+    """An array of NumPy is read through a copy; to write to that would be lost."""
+    with pytest.raises(ValueError, match="read-only"):
+        nnfast.device.kernels.copy(nnfast.tensor([1.0]).data, np.zeros(1, "float32"))
+    with pytest.raises(ValueError, match="read-only"):
+        nnfast.device.kernels.advance(np.array(1))
+
+
+def test_unknown_devices_are_named():
+    with pytest.raises(ValueError, match=r"Known: 'cpu', 'reference', 'cuda-emulator', 'cuda'. Received: 'gpu'"):
+        nnfast.set_device("gpu")
+
+
+def test_the_module_is_looked_for_only_when_it_is_wanted():
+    assert isinstance(fake_gpu.make_cupy(), types.ModuleType)
+    assert nnfast.device.arrays is np.ndarray and nnfast.device.put(np.ones(2)).__class__ is np.ndarray
