@@ -170,7 +170,7 @@ def test_words_of_tensors():
     assert repr(torch.tensor([1, 2])) == "tensor([1, 2])"
     with pytest.raises(AttributeError, match=r"'unsqeeze'.*'unsqueeze'"):
         x.unsqeeze(0)
-    with pytest.raises(RuntimeError, match="cpu"):
+    with pytest.raises(RuntimeError, match="on the CPU here"):
         x.cuda()
 
 
