@@ -2,7 +2,7 @@
 // 2015) around one micro-kernel. Packing turns any strides into panels of unit stride.
 //
 //   jc  NC columns of B and C        B's panels stay in L3
-//   pc  KC of the inner dimension    packed: A's chunk stays in L2, B's panel in L1
+//   pc  KC of the inner dimension    packed: A's chunk stays in L2, B's panel there or in L1
 //   ic  MC rows                      A's panels, packed together, stay in L3
 //   chunks of tiles, in parallel     each thread takes the next rectangle of C
 //   jr, ir  tiles                    multiply_block (gemm_blocks.h); C's tile stays in registers
@@ -27,8 +27,10 @@
 namespace nnfast {
 namespace {
 
-// KC: a panel of B (KC * 32 * 4 bytes) stays in an L1 of 48 KB or streams from L2: 256, 384 and 512 are within 5%.
-constexpr int64_t KC = 384, NC = 4096, MC = 2048;
+// KC: a panel of B stays in L1, or streams from L2 where a tile of many rows has the time for that, and C, read and
+// written at each pc, costs more. 512 instead of 384, of 512^3, 1024^3, 2048^3: 1.03, 1.03, 1.03 times as fast with
+// avx512, 1.01, 0.98, 0.97 with avx2; 640 and 1024 are no better than 512. Zen 5, one core.
+constexpr int64_t KC = 384, KC_OF_HIGH_TILES = 512, NC = 4096, MC = 2048;
 constexpr int64_t WIDEST = 64;         // no micro-tile is wider or higher: scratch does not depend on the ISA
 constexpr int64_t LEAST_ROWS = 32;     // of a chunk, so that there are at most M / 32 + ... partial sums
 constexpr int64_t PIECE_PADDING = 32;  // of the depth, in words: pieces come in steps of up to 32
@@ -56,24 +58,24 @@ struct Product {
   KeptPanels* kept = nullptr;
 };
 
-int64_t depth_of(int64_t K) { return K > KC ? ceil_div(K, ceil_div(K, KC)) : std::max<int64_t>(K, 1); }
+// K in equal parts of at most so many.
+int64_t part_of(int64_t K, int64_t most) { return K > most ? ceil_div(K, ceil_div(K, most)) : std::max<int64_t>(K, 1); }
+int64_t depth_of(int64_t K, int mr) { return part_of(K, mr > 8 ? KC_OF_HIGH_TILES : KC); }
+int64_t deepest(int64_t K) { return part_of(K, KC_OF_HIGH_TILES); }  // scratch is for any instruction set
 
 // Of bfloat16 pieces a panel of KC words holds as many words of k.
-int64_t piece_depth(const PieceGemm& pieces, int64_t K) {
-  const int64_t most = 2 * KC / pieces.pieces;
-  return K > most ? ceil_div(K, ceil_div(K, most)) : std::max<int64_t>(K, 1);
-}
+int64_t piece_depth(const PieceGemm& pieces, int64_t K) { return part_of(K, 2 * KC / pieces.pieces); }
 
 // Elements of scratch: panels of A and B, a contiguous bias, partial sums.
 // All of A packed at once, for columns().
 bool small_a(int64_t M, int64_t K) { return M <= 128 && M * K <= 1 << 17; }
 int64_t a_elements(int64_t M, int64_t K) {
-  return round_up(std::min(M, MC) + WIDEST, WIDEST) * ((small_a(M, K) ? K : depth_of(K)) + PIECE_PADDING);
+  return round_up(std::min(M, MC) + WIDEST, WIDEST) * ((small_a(M, K) ? K : deepest(K)) + PIECE_PADDING);
 }
 
 int64_t sum_rows(int64_t M) { return M / LEAST_ROWS + 2 * (M / MC) + 2; }
 int64_t scratch_elements(int64_t M, int64_t N, int64_t K, bool sums) {
-  const int64_t k = depth_of(K) + PIECE_PADDING;
+  const int64_t k = deepest(K) + PIECE_PADDING;
   return a_elements(M, K) + round_up(std::min(N, NC), WIDEST) * k + round_up(N, 16) + (sums ? sum_rows(M) * N : 0);
 }
 
@@ -81,7 +83,11 @@ template <class T>
 class Gemm {
  public:
   Gemm(const Product<T>& product, T* scratch)
-      : p_(product), kernel_(kernels().gemm.get<T>()), MR_(kernel_.mr), NR_(kernel_.nr), depth_(depth_of(p_.K)) {
+      : p_(product),
+        kernel_(kernels().gemm.get<T>()),
+        MR_(kernel_.mr),
+        NR_(kernel_.nr),
+        depth_(depth_of(p_.K, kernel_.mr)) {
     packed_a_ = scratch;
     packed_b_ = packed_a_ + a_elements(p_.M, p_.K);
     bias_ = packed_b_ + round_up(std::min(p_.N, NC), WIDEST) * (depth_ + PIECE_PADDING);
