@@ -250,8 +250,14 @@ struct BytesOf {
 };
 template <class T>
 INLINE void store_bools(Byte* p, Bits<T> mask) {
+#ifdef NATIVE_MASK_BYTES
+  const int64_t bytes =
+      (sizeof(T) == 4 ? mask_bytes_32((__m256i)mask) : mask_bytes_64((__m256i)mask)) & 0x0101010101010101;
+  __builtin_memcpy(p, &bytes, LANES<T>);
+#else
   const auto bytes = __builtin_convertvector(mask, typename BytesOf<T>::type) & 1;
   __builtin_memcpy(p, &bytes, sizeof bytes);
+#endif
 }
 template <class T>
 INLINE Bits<T> load_bools(const Byte* p) {

@@ -12,6 +12,17 @@ INLINE __m256d smaller(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
 INLINE __m256 unordered(__m256 a, __m256 b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
 INLINE __m256d unordered(__m256d a, __m256d b) { return _mm256_cmp_pd(a, b, _CMP_UNORD_Q); }
 
+// The low bytes of 32-bit or 64-bit masks, side by side: GCC 12 takes the lanes out one by one.
+#define NATIVE_MASK_BYTES
+INLINE int64_t mask_bytes_32(__m256i mask) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(mask), _mm256_extracti128_si256(mask, 1));
+  return _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
+}
+INLINE int64_t mask_bytes_64(__m256i mask) {
+  const __m256i words = _mm256_permutevar8x32_epi32(mask, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+  return mask_bytes_32(words);
+}
+
 // The products of the low halves of 64-bit lanes.
 #define NATIVE_HALF_PRODUCT
 typedef __m256i HalfProduct;
