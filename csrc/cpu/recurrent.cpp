@@ -100,9 +100,14 @@ class Fixed {
       kernel_.few(k_, a, a_row, 1, b_, b_row_, c, c_row, static_cast<int>(rows), n_, finish);
       return;
     }
-    kernel_.pack_a(a, rows, a_row, k_, 1, scratch);
-    multiply_block(kernel_, k_, packed_panels<T>(scratch, kernel_.mr, k_), packed_panels<T>(packed_, kernel_.nr, k_), c,
-                   c_row, rows, n_, {0, ceil_div(rows, kernel_.mr), 0, ceil_div(n_, kernel_.nr)}, finish);
+    // Rows that a cache can hold side by side, though they may lie whole pages apart, are read where they lie.
+    Panels<T> panels{a, kernel_.mr * a_row, a_row, 1};
+    if (rows > 8 && a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0) {
+      kernel_.pack_a(a, rows, a_row, k_, 1, scratch);
+      panels = packed_panels<T>(scratch, kernel_.mr, k_);
+    }
+    multiply_block(kernel_, k_, panels, packed_panels<T>(packed_, kernel_.nr, k_), c, c_row, rows, n_,
+                   {0, ceil_div(rows, kernel_.mr), 0, ceil_div(n_, kernel_.nr)}, finish);
   }
 
  private:
