@@ -127,7 +127,7 @@ int main() {
   };
   float *a = matrix(2048 * 2048), *b = matrix(2048 * 2048), *c = matrix(2048 * 2048);
   float *pa = matrix(2112 * 512), *pb = matrix(2112 * 512);
-  const auto depth = [](int64_t n) { return n / ceil_div(n, 384); };
+  const auto depth = [&](int64_t n) { return n / ceil_div(n, kernel.mr > 8 ? 512 : 384); };
   const auto with = [&](const char* what, Traffic t) {
     row(what, [&](int64_t n) { return loops(n, depth(n), t, pa, pb, c); });
   };

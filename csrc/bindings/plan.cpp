@@ -120,9 +120,9 @@ py::object taken(PyPlan& plan) {
   return py::make_tuple(found.code, found.step, found.sample, found.value, found.now);
 }
 
-// Memory for packed weights, while several steps run. A product of one tile of rows does not pack by itself: (4 to
-// 14,512,784) loses 15% in 4 steps and gains up to 50% in 40. Zen 5, AVX-512.
-constexpr int64_t STEPS_THAT_PAY = 6;
+// Memory for packed weights, while several steps run. A product of few rows packs nothing, or on its way: (14,512,784)
+// loses 15% in 4 steps, (32,768,3072) 8% in 8; in 40 they gain 0 to 50%. Zen 5, AVX-512.
+constexpr int64_t STEPS_THAT_PAY = 12;
 class Lend {
  public:
   Lend(PyPlan& plan, int64_t n) : plan_(plan) {

@@ -9,12 +9,14 @@
 //
 // Where the time of n^3 goes, in shares of what FMAs on registers reach (bench/gemm_stages.py; Zen 5, one core):
 //                                        avx512: 512, 2048      avx2: 512, 2048
-//   the micro-kernel, all from L1              96%, 94%               100%, 100%
-//   and panels of A and B from L2              97%, 90%               100%, 96%
-//   and C, read and written at each pc         93%, 81%               100%, 95%
-//   and packing: the whole product             87%, 75%                93%, 92%
+//   the micro-kernel, all from L1              99%, 98%               100%, 100%
+//   and panels of A and B from L2              98%, 94%               100%, 96%
+//   and C, read and written at each pc         98%, 89%               100%, 95%
+//   and packing: the whole product             97%, 87%                93%, 92%
 // So with wide vectors C costs most: each pc brings 2 * 4 * n^2 bytes of it through the caches, and its rows, at a
-// distance of a power of two, share a few sets of L1. Packing is 3%, and panels that come from L3 again the rest.
+// distance of a power of two, share a few sets of L1: 1024^3 is 1.05 times as fast if y's rows are 32 elements longer.
+// It is no faster if all k of a chunk of C pass while the chunk is in L2. Packing is 3%, and panels that come from L3
+// again the rest.
 //
 // Chunks and the order of sums depend on the problem alone: results are bitwise equal for any number of threads.
 #include "gemm_blocks.h"
