@@ -6,6 +6,9 @@ of the GPU is out of reach.
 """
 
 import ctypes
+import importlib
+import importlib.util
+import math
 import sys
 import types
 
@@ -35,6 +38,7 @@ def over(address, shape, dtype, strides, writeable=True):
     return a
 
 
+ROOM, DRIVER = 1 << 40, 12090
 VIEWS = {"expand_dims", "broadcast_to", "moveaxis", "transpose", "swapaxes", "squeeze", "reshape", "flip"}
 
 
@@ -76,6 +80,9 @@ class ndarray:
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
         self._a[...] = values
+
+    def fill(self, value):
+        self._a.fill(value)
 
     def item(self):
         return self._a.item()
@@ -185,7 +192,7 @@ def make_cupy():
     """The module. `room` is how many bytes a copy may have; `made_for` and `driver` the versions of CUDA."""
     cupy = types.ModuleType("cupy")
     cupy.__version__ = "13.0"
-    cupy.room, cupy.made_for, cupy.driver = 1 << 40, 12090, 12090
+    cupy.room, cupy.made_for, cupy.driver = ROOM, DRIVER, DRIVER
     cupy.ndarray = ndarray
     cupy.copies = []  # from the CPU: their sizes
 
@@ -253,6 +260,16 @@ class Cuda:
                 plain = isinstance(value, type) or name in ("memory", "empty_cache")
                 setattr(self, name, value if plain else self._wrapped(name, value))
 
+        self.empty = self._with_room(self.empty)
+
+    def _with_room(self, empty):
+        def run(shape, dtype, for_life=False):
+            if math.prod(shape) * np.dtype(dtype).itemsize > sys.modules["cupy"].room:
+                raise MemoryError("[empty] there is not enough memory on the GPU")
+            return empty(shape, dtype, for_life)
+
+        return run
+
     def ready(self):
         sys.modules["cupy"]  # what the real one imports
 
@@ -305,11 +322,22 @@ def outer(x):
     return type(x)(outer(v) for v in x) if isinstance(x, (list, tuple)) else x
 
 
-def install(monkeypatch, module=None):
-    """Makes the stand-in the device "cuda" until the test ends. Returns its CuPy."""
-    cupy = make_cupy()
-    if module is None:
-        module = Cuda(pytest.importorskip(KERNELS, reason="built without the emulator (NNFAST_EMULATOR)"))
+CUPY = make_cupy()
+
+
+def install(monkeypatch):
+    """Makes the stand-in the device "cuda" until the test ends. Returns its CuPy.
+
+    Where the bindings of `_cuda` were built over the emulator (-DNNFAST_CUDA_STAND_IN=ON), it is they that run.
+    """
+    if importlib.util.find_spec("nnfast._cuda_stand_in"):
+        module, cupy = importlib.import_module("nnfast._cuda_stand_in"), CUPY  # they keep what they know of CuPy
+        cupy.room, cupy.made_for, cupy.copies[:] = ROOM, DRIVER, []
+    else:
+        module, cupy = (
+            Cuda(pytest.importorskip(KERNELS, reason="built without the emulator (NNFAST_EMULATOR)")),
+            make_cupy(),
+        )
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "nnfast._cuda", module)
     return cupy

@@ -4,9 +4,9 @@
 #include "array_arg_cuda.h"
 
 #include <cstring>
-#include <map>
 #include <mutex>
 #include <unordered_map>
+#include <vector>
 
 #include "../cpu/memory.h"
 #include "../cuda/gpu.h"
@@ -190,38 +190,57 @@ void Call::begin() const {
   stream_of_call = reinterpret_cast<cudaStream_t>(cupy().current_stream().attr("ptr").cast<uintptr_t>());
 }
 
-void Call::end() {}
-
-// What the kernels of an op found in data stands in a word of its own for each op, until somebody reads values.
+// What the kernels of an op found in data stands in a status of its own for each op, until somebody reads values. All
+// lie in one array, so that one copy brings them.
 namespace {
+constexpr size_t MOST_OPS = 64;  // that look at data
 struct Found {
-  py::object words;  // int64[5] on the device
-  int64_t classes = -1;
+  const char* op;
+  int64_t classes;
 };
-std::map<std::string, Found>& found_by_op() {  // with the GIL held
-  static auto* all = new std::map<std::string, Found>;
+std::mutex found_mutex;
+std::vector<Found>& found_by_op() {
+  static auto* all = new std::vector<Found>;
+  return *all;
+}
+const py::object& found_words() {
+  static const auto* all = new py::object(cupy().zeros(MOST_OPS * sizeof(Status) / sizeof(int64_t), "int64"));
   return *all;
 }
 }  // namespace
 
 Status* Call::own_status() {
   if (capturing && capturing->status) return capturing->status;
-  Found& found = found_by_op()[op_];
-  if (!found.words) found.words = cupy().zeros(5, "int64");
-  found.classes = classes_;
-  return static_cast<Status*>(data_of(found.words));
+  auto* const statuses = static_cast<Status*>(data_of(found_words()));
+  const std::lock_guard lock(found_mutex);
+  auto& ops = found_by_op();
+  size_t i = 0;
+  while (i < ops.size() && std::strcmp(ops[i].op, op_) != 0) ++i;
+  if (i == ops.size()) {
+    if (i == MOST_OPS) throw std::logic_error(message("more ops look at data than there is room for"));
+    ops.push_back({op_, -1});
+  }
+  own_status_ = statuses + i;
+  return own_status_;
+}
+
+void Call::end() {
+  if (!own_status_) return;
+  const std::lock_guard lock(found_mutex);
+  found_by_op()[static_cast<size_t>(own_status_ - static_cast<Status*>(data_of(found_words())))].classes = classes_;
 }
 
 void check_data() {
-  for (auto& [op, found] : found_by_op()) {
-    const py::array words = found.words.attr("get")();
-    Status status;
-    std::memcpy(&status, words.data(), sizeof status);
-    if (status.code == OK) continue;
-    found.words.attr("fill")(0);
-    Call call(op.c_str());
-    call.classes(found.classes);
-    call.raise(status);
+  if (found_by_op().empty()) return;
+  const py::array words = found_words().attr("get")();
+  const auto* const statuses = static_cast<const Status*>(words.data());
+  const std::vector<Found> ops = found_by_op();
+  for (size_t i = 0; i < ops.size(); ++i) {
+    if (statuses[i].code == OK) continue;
+    found_words().attr("fill")(0);
+    Call call(ops[i].op);
+    call.classes(ops[i].classes);
+    call.raise(statuses[i]);
   }
 }
 
