@@ -211,27 +211,33 @@ def test_the_largest_floats_do_not_overflow_on_the_way(isa):
     np.testing.assert_array_equal(_cpu.conv2d_input_gradient(x, w, x.shape, **same), x)
 
 
-@pytest.mark.parametrize("data", ["normal", "one-sided", "badly scaled"])
+@pytest.mark.parametrize("data", ["normal", "one-sided", "badly scaled", "one channel"])
 @pytest.mark.parametrize("channels", [20, 512])
-def test_errors_stay_in_the_stated_bound(isa, dtype, rng, channels, data):
-    """The bound of winograd.h: 4 epsilon times the sum over channels and taps of the largest cell of the tile's window
-    times the largest weight."""
-    n, h, w_, f = 1, 6, 10, 32
+@pytest.mark.parametrize("precision", [0, 1], ids=["highest", "high"])
+def test_errors_stay_in_the_stated_bound(isa, dtype, rng, channels, data, precision):
+    """The bound of winograd.h: 6 epsilon (20 for tiles of 4x4) times the sum over channels and taps of the largest cell
+    of the tile's window times the largest weight."""
+    n, h, w_, f = 8, 6, 10, 32
+    tile, bound = (4, 20) if precision and dtype == "float32" else (2, 6)
     x, w = rng.standard_normal((n, h, w_, channels)), rng.standard_normal((3, 3, channels, f))
     if data == "one-sided":
         x, w = np.abs(x) + 1, np.abs(w) + 1
     if data == "badly scaled":
         x, w = x * 10 ** rng.uniform(-6, 6, x.shape), w * 10 ** rng.uniform(-6, 6, w.shape)
+    if data == "one channel":  # what a transform makes of others does not average its errors out
+        x, w = np.sign(x) * rng.uniform(0.9, 1, x.shape), np.sign(w) * rng.uniform(0.9, 1, w.shape)
+        x[..., 1:] = 0
     x, w = x.astype(dtype), w.astype(dtype)
-    got = _cpu.conv2d(x, w)
+    got = _cpu.conv2d(x, w, precision=precision)
+    assert (got == _cpu.conv2d(x, w)).all() == (tile == 2)  # the wider tiles are used
     wide = np.float64 if dtype == "float32" else np.longdouble
     exact = reference.conv2d(x.astype(wide), w.astype(wide))
     largest = np.abs(w).max((0, 1)).astype(float)
-    for i in range(0, h - 2, 2):
-        for j in range(0, w_ - 2, 2):
-            window = np.abs(x[0, i : i + 4, j : j + 4]).max((0, 1))
-            error = np.abs(got[0, i : i + 2, j : j + 2] - exact[0, i : i + 2, j : j + 2])
-            assert np.all(error <= 4 * 9 * np.finfo(dtype).eps * (window @ largest))
+    for i in range(0, h - 2, tile):
+        for j in range(0, w_ - 2, tile):
+            window = np.abs(x[:, i : i + tile + 2, j : j + tile + 2]).max((1, 2))
+            error = np.abs(got - exact)[:, i : i + tile, j : j + tile].max((1, 2))
+            assert np.all(error <= bound * 9 * np.finfo(dtype).eps * (window @ largest))
 
 
 def test_subnormals_are_flushed(isa):

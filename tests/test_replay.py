@@ -303,6 +303,29 @@ def test_callbacks_change_things(change, when, rng):
     same(run)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kernel: setattr(kernel.regularizer, "l2", 0.5),
+        lambda kernel: setattr(kernel, "regularizer", nnfast.regularizers.L1(0.1)),
+        lambda kernel: setattr(kernel, "regularizer", None),
+        lambda kernel: setattr(kernel.constraint, "max_value", 0.1),
+        lambda kernel: setattr(kernel, "constraint", nnfast.constraints.NonNeg()),
+    ],
+)
+def test_what_weights_cost_and_must_fulfil_changes(change, rng):
+    x, y = sample(rng)
+
+    def run(model):
+        kernel = model.layers[0].kernel
+        kernel.regularizer, kernel.constraint = nnfast.regularizers.L2(0.01), nnfast.constraints.MaxNorm(2.0)
+        first = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
+        change(kernel)
+        return first + model.fit(x, y, batch_size=8, epochs=2, verbose=0).history["loss"]
+
+    same(run)
+
+
 def test_an_unseeded_generator_follows_numpy(rng):
     x, y = sample(rng)
 

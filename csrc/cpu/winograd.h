@@ -3,8 +3,9 @@
 // point by point with conv2d's micro-kernels, and transformed back. A larger filter is the sum of several of 3x3 taps,
 // each of which looks further on.
 //
-// Error. The products are of sums over a tile's window: up to 512 channels the error of both is within 4 epsilon times
-// the sum over channels and taps of the largest |x| in the window times the largest |w|. (The test holds them to that.)
+// Error. The products are of sums over a tile's window: up to 512 channels the error is within 6 epsilon (F(4x4): 20)
+// times the sum over channels and taps of the largest |x| in the window times the largest |w|. The test holds them to
+// that; the worst found is 4.4 of 512 channels of one sign, and 14 of one channel of numbers that are nearly 1 and -1.
 // Small integers stay exact in F(2x2), which alone serves `highest`; not in F(4x4), whose typical error is ten times
 // that of products one by one, and a tenth of what `high` promises. What is not finite would spread in a tile; but a
 // sum that is wrong is not finite either: every sum is checked, and if one fails, all is computed again the other way.

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from nnfast import config, ops
+from nnfast import config, graph, ops
 from nnfast.saving.serialization import from_identifier, publish
 from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor
 
 
-class Constraint:
+class Constraint(graph.Watched):
     """A function of a weight that gives its new value. Override `__call__`, and `get_config` if it takes arguments."""
 
     def __call__(self, w: Any) -> Any:

@@ -3,13 +3,13 @@
 import math
 from typing import Any
 
-from nnfast import ops
+from nnfast import graph, ops
 from nnfast.saving.serialization import from_identifier, publish
 from nnfast.saving.serialization import serialize as serialize
 from nnfast.tensor import Tensor
 
 
-class Regularizer:
+class Regularizer(graph.Watched):
     """A function of a tensor that gives a scalar cost. Override `__call__`, and `get_config` if it takes arguments."""
 
     def __call__(self, x: Any) -> Any:

@@ -159,6 +159,28 @@ class Tensor:
         """
         backward(self, gradient, persistent)
 
+    @property
+    def regularizer(self) -> Any:
+        """What it adds to the loss: a function of it, or None."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value: Any) -> None:
+        if value is not self._regularizer:
+            graph.changed()
+        self._regularizer = value
+
+    @property
+    def constraint(self) -> Any:
+        """What makes its new value of what an optimizer wrote, or None."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, value: Any) -> None:
+        if value is not self._constraint:
+            graph.changed()
+        self._constraint = value
+
     def make_leaf(self) -> None:
         """Differentiate by it from now on."""
         self.node = leaf(self)
@@ -284,19 +306,17 @@ class Variable(Tensor):
     array([3., 4.], dtype=float32)
     """
 
-    __slots__ = ("constraint", "leaf", "name", "path", "regularizer")
+    __slots__ = ("_constraint", "_regularizer", "leaf", "name", "path")
     leaf: Node | None  # its node for life, once it was differentiated by
     name: str
     path: str
-    regularizer: Any
-    constraint: Any
 
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")
         self.data = device.for_life(a)  # initialising is no step of a computation: it bypasses the kernels
         device.moving(self)
         self.node = self.leaf = None
-        self.name, self.path, self.regularizer, self.constraint = name or "Variable", name or "Variable", None, None
+        self.name, self.path, self._regularizer, self._constraint = name or "Variable", name or "Variable", None, None
         self.trainable = trainable
 
     @property
