@@ -159,28 +159,6 @@ class Tensor:
         """
         backward(self, gradient, persistent)
 
-    @property
-    def regularizer(self) -> Any:
-        """What it adds to the loss: a function of it, or None."""
-        return self._regularizer
-
-    @regularizer.setter
-    def regularizer(self, value: Any) -> None:
-        if value is not self._regularizer:
-            graph.changed()
-        self._regularizer = value
-
-    @property
-    def constraint(self) -> Any:
-        """What makes its new value of what an optimizer wrote, or None."""
-        return self._constraint
-
-    @constraint.setter
-    def constraint(self, value: Any) -> None:
-        if value is not self._constraint:
-            graph.changed()
-        self._constraint = value
-
     def make_leaf(self) -> None:
         """Differentiate by it from now on."""
         self.node = leaf(self)
@@ -310,6 +288,8 @@ class Variable(Tensor):
     leaf: Node | None  # its node for life, once it was differentiated by
     name: str
     path: str
+    _regularizer: Any
+    _constraint: Any
 
     def __init__(self, value: Any, trainable: bool = True, dtype: Any = None, name: str | None = None):
         a = as_array(value, dtype, "Variable")
@@ -336,6 +316,28 @@ class Variable(Tensor):
             self.make_leaf()
         else:
             self.node = None
+
+    @property
+    def regularizer(self) -> Any:
+        """What it adds to the loss: a function of it, or None."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value: Any) -> None:
+        if value is not self._regularizer:
+            graph.changed()
+        self._regularizer = value
+
+    @property
+    def constraint(self) -> Any:
+        """What makes its new value of what an optimizer wrote, or None."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, value: Any) -> None:
+        if value is not self._constraint:
+            graph.changed()
+        self._constraint = value
 
     def make_leaf(self) -> None:
         """Differentiate by it from now on, always by the same node: what was computed before stays right."""
