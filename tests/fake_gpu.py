@@ -48,7 +48,10 @@ class Flags:
 
 
 class ndarray:
-    """cupy.ndarray, as far as nnfast may use it: shapes, views and copies. It computes nothing: kernels do."""
+    """cupy.ndarray, as far as nnfast may use it: shapes, views and copies. It computes nothing: kernels do.
+
+    CuPy could compute, but compiles what it needs, and for that a driver is not enough.
+    """
 
     __slots__ = ("__weakref__", "_a", "_kept")
 
@@ -70,6 +73,10 @@ class ndarray:
     T = property(lambda self: of(self._a.T, self))
 
     def get(self):
+        if not self.flags.c_contiguous:
+            raise TypeError(
+                "CuPy would have to compile a kernel, for which the driver is not enough: contiguous() first"
+            )
         return self._a.copy()
 
     def set(self, values, stream=None):
@@ -90,16 +97,12 @@ class ndarray:
     def tolist(self):
         return self._a.tolist()
 
-    def copy(self):
-        return of(self._a.copy())
-
-    def astype(self, dtype, copy=True):
-        return of(self._a.astype(dtype, copy=copy), self)
-
     def reshape(self, *shape):
         return of(self._a.reshape(*shape), self)
 
     def transpose(self, *axes):
+        if any(isinstance(a, np.ndarray) for a in axes):
+            raise TypeError("axes are integers, in a tuple or list")
         return of(self._a.transpose(*axes), self)
 
     def swapaxes(self, a, b):
@@ -290,13 +293,16 @@ class Cuda:
         reports = "status" in (kernel.__doc__ or "").split("->")[0]
 
         def run(*args, **options):
+            given = args
             args, options = [inner(a) for a in args], {k: inner(v) for k, v in options.items()}
             if reports and options.get("status") is None and name != "advance":
                 status = np.zeros(5, np.int64)
                 copies = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
                 self._pending.append((status, lambda: kernel(*copies, **{**options, "status": None})))
                 options["status"] = status
-            return outer(kernel(*args, **options))
+            result = kernel(*args, **options)
+            same = next((x for x in given if isinstance(x, ndarray) and x._a is result), None)  # contiguous
+            return outer(result) if same is None else same
 
         run.__doc__ = kernel.__doc__
         return run

@@ -115,6 +115,19 @@ def test_gradients(gpu, rng):
     assert_close(tape.gradient(y, w), there, scale=4)
 
 
+def test_what_is_not_in_order_is_read_and_moved(gpu):
+    x = nnfast.tensor(np.arange(6.0).reshape(2, 3))
+    v = nnfast.Variable(np.zeros((3, 2)))
+    ops.sum(ops.transpose(v) * 2.0).backward()
+    v.grad = x.T
+    np.testing.assert_array_equal(x.T.numpy(), x.numpy().T)
+    np.testing.assert_array_equal(np.asarray(x[:, ::2]), [[0, 2], [3, 5]])
+    nnfast.set_device("cpu")
+    assert type(v.grad.data) is np.ndarray
+    np.testing.assert_array_equal(v.grad.numpy(), x.numpy().T)  # x stayed there
+    np.testing.assert_array_equal(x.numpy()[1], [3, 4, 5])
+
+
 def test_copies_and_pickles(gpu):
     v = nnfast.Variable([1.0, 2.0], name="v")
     for again in (copy.deepcopy(v), pickle.loads(pickle.dumps(v))):

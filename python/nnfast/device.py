@@ -29,6 +29,7 @@ _modules = {
     "cuda": "nnfast._cuda",
 }
 _gpu: Gpu | None = None  # while it computes
+_last: Gpu | None = None  # that was used: tensors may have stayed there
 arrays: Any = np.ndarray  # the class of what kernels take; on the GPU two
 operand: Any = None  # operand(x) is what an op on the GPU makes of an input that is no Tensor
 moves = 0  # how often arrays have moved to the GPU or back
@@ -82,8 +83,8 @@ def set_device(name: str) -> None:
 
 
 def _use(name: str, module: Any, gpu: Gpu | None) -> None:
-    global kernels, arrays, operand, _name, _gpu
-    kernels, _name, _gpu = module, name, gpu
+    global kernels, arrays, operand, _name, _gpu, _last
+    kernels, _name, _gpu, _last = module, name, gpu, gpu or _last
     arrays = np.ndarray if gpu is None else (np.ndarray, gpu.array)
     operand = None if gpu is None else gpu.operand
 
@@ -117,9 +118,9 @@ def host(a: Any) -> np.ndarray:
     kernels have found in data."""
     if isinstance(a, np.ndarray):
         return a
-    if _gpu is None:
-        return a.get()
-    return _gpu.fetch(a)
+    if _last is None:
+        raise TypeError(f"[host] expects an array of NumPy or of the device. Received: {type(a).__name__}")
+    return _last.fetch(a)
 
 
 def check_data() -> None:

@@ -66,6 +66,8 @@ class Gpu:
 
     def fetch(self, a: Any) -> np.ndarray:
         """A copy of the values for NumPy. Waits for the GPU, and raises what kernels have found in data."""
+        if not a.flags.c_contiguous:
+            a = self.module.contiguous(a)  # CuPy's way compiles a kernel, for which a driver is not enough
         values = a.get()
         self.module.check_data()
         return values

@@ -141,7 +141,9 @@ class Words:
 
     def clone(self: Any) -> Any:
         """A copy; gradients go through it."""
-        return torch_tensor(ops.mul(self, 1.0)) if self.node is not None else torch_tensor(wrap(self.data.copy()))
+        return (
+            torch_tensor(ops.mul(self, 1.0)) if self.node is not None else torch_tensor(wrap(device.put(self.numpy())))
+        )
 
     def cpu(self: Any) -> Any:
         """Itself."""

@@ -54,7 +54,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: Any 
     if isinstance(data, (list, tuple)) and builtins.any(isinstance(v, _Plain) for v in data):
         data = [v.numpy() if isinstance(v, _Plain) else v for v in data]
     a = _as_array(data, None if dtype is None else dtype_of(dtype), "tensor")
-    return _made(a.copy(), dtype, requires_grad, device)
+    return _made(_device.host(a).copy(), dtype, requires_grad, device)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:

@@ -42,7 +42,7 @@ class Transpose(Op):
         return snapshot(k, x.transpose(axes), copy), axes
 
     def gradient(self, dy: Any, saved: Any, needs: list[bool]) -> tuple[Any, ...]:
-        return (dy.transpose(np.argsort(saved)),)
+        return (dy.transpose(np.argsort(saved).tolist()),)
 
     def output_shape(self, x: Shape, axes: Any, copy: bool = False) -> Shape:
         return tuple(x[i] for i in axes)
