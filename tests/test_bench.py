@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nnfast import bench, cli
-from nnfast.bench import machine, report, robust, timing
+from nnfast.bench import machine, overhead, report, robust, timing
 from nnfast.bench.peers import Remote
 from nnfast.bench.timing import Bench, Row, Timing
 
@@ -154,12 +154,49 @@ def test_ops_agree_with_the_peers_that_are_here(quick):
         (["bench", "gemm", "--save", "--quick"], "leave out --quick, --rows and --faults"),
         (["bench", "--check", "there is no such file"], "cannot read there is no such file"),
         (["bench", "gemm", "--check", "a", "b"], "an old file and perhaps a new one"),
+        (["bench", "gemm", "--threads", "1,5000"], "threads are numbers from 1 to 1024"),
+        (["bench", "gemm", "--json", "no such folder/a.json"], "--json expects the name of a file: there is no such"),
+        (["bench", "gemm", "--plot", "no such folder/a.png"], "--plot expects the name of a file: there is no such"),
     ],
 )
-def test_mistakes_are_no_tracebacks(arguments, says, capsys):
+def test_mistakes_are_no_tracebacks(arguments, says, monkeypatch, capsys):
+    """And are said before anything is measured."""
+    monkeypatch.setattr(machine, "peaks", None)
     assert cli.main([*arguments, "--faults"] if "--save" not in arguments else arguments) == 1
     message = capsys.readouterr().err
     assert message.startswith("nnfast: [bench] ") and says in message
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "1", "inf", "much"])
+def test_a_tolerance_is_a_share(tolerance, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--check", "a", "b", f"--tolerance={tolerance}"])
+    assert "expects a number from 0 to below 1. Received" in capsys.readouterr().err
+
+
+def test_saving_is_refused_before_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(machine, "peaks", None)
+    assert cli.main(["bench", "gemm", "--save"]) == 1
+    assert "which is not in them" in capsys.readouterr().err
+
+
+def test_a_note_is_a_result(monkeypatch, capsys):
+    """The row of memory has no time."""
+    monkeypatch.setattr(machine, "peaks", lambda threads: {"gigaflops": {}, "gigabytes": {}})
+    monkeypatch.setattr(robust, "memory", lambda bench: "memory: flat")
+    assert cli.main(["bench", "overhead", "--quick", "--faults", "--threads", "1", "--rows", "memory"]) == 0
+    assert capsys.readouterr().out.endswith("\noverhead\nmemory: flat\n")
+
+
+def test_no_time_of_python_is_below_nothing():
+    times = {"replay(n)": 100, "": 48, "replay(1)": 104, "train_on_batch": 150, "eager": 400}
+    timings = {f"nnfast {who}".strip(): Timing(us * 1e-6, 0.05, us * 1e-6, 0.0) for who, us in times.items()}
+    says = overhead.python_and_cpp(Row("step", 1, 9, 0, timings))
+    assert says == (
+        "step, 1 thread: 100.0 µs of C++; µs of Python: none beyond the noise of 3.7 in fit, "
+        "none beyond the noise of 5.1 in replay(1), 50.0 in train_on_batch, 300.0 in eager"
+    )
 
 
 # ---- timing ----

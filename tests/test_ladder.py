@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,8 @@ def test_the_checks_find_what_is_wrong():
     assert "expected" in says(lambda a, b: a @ b + (b.shape[1] > 1))
     last = says(lambda a, b: np.concatenate([(a @ b)[:, :-1], 0 * (a @ b)[:, -1:]], 1), problem.edges[8:])
     assert "M=17, N=19, K=23" in last and "all in column 18." in last and "Why this shape: primes" in last
-    assert "NaN lay there before" in says(lambda a, b: a @ b * np.nan)
+    assert "It computed NaN" in says(lambda a, b: a @ b * np.float32(np.nan))
+    assert "it returns nothing: end it with `return c`" in says(lambda a, b: None)
     assert "something else was read" in says(lambda a, b: a @ b + np.float32(0.25))
     assert "c has shape" in says(lambda a, b: (a @ b).ravel()[:-1])
 
@@ -106,6 +108,36 @@ def test_timed_shapes_are_checked():
     own = rungs.Rung("reduce", None, "mine", rungs.sources() / rungs.HEADER, {})
     with pytest.raises(ValueError, match="timed shape"):
         timing.race(problem, (5000,), 1, (own, wrong), budget=0.01)
+
+
+@pytest.mark.parametrize("kind", ["wrong", "changes its input"])
+def test_what_goes_wrong_while_it_is_timed_is_not_right(kind):
+    calls = []
+
+    def late(x):
+        calls.append(len(x))
+        if calls.count(5000) > 4:
+            if kind == "wrong":
+                return x[:-50].sum()
+            x[7] += 1
+        return x.sum()
+
+    own = rungs.Rung("reduce", None, "mine", rungs.sources() / rungs.HEADER, {})
+    message = "after the timing: " + ("sum.* expected" if kind == "wrong" else r"it changes its input: x\[7\] was")
+    with pytest.raises(ValueError, match=message):
+        timing.race(PROBLEMS["reduce"], (5000,), 1, (own, rungs.Function(PROBLEMS["reduce"], late, False)), budget=0.01)
+
+
+@pytest.mark.parametrize("bits", [check.PATTERN, 0x7FC00000, 0xFFC00000, check.UNWRITTEN.view(np.uint32)])
+def test_whose_nan_it_is(bits, recwarn):
+    """Also of a file that copies what it must not read, bit by bit: no warning of NumPy's."""
+    problem, inputs = PROBLEMS["gemm"], [np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)]
+    answer = np.full((2, 2), 3, np.float32)
+    answer.view(np.uint32)[1, 0] = bits
+    says = check.compare(problem, answer, inputs, 0.0)
+    words = {check.PATTERN: "from memory outside of an array", 0x7FE5C3B2: "NaN lay there before"}
+    assert says.startswith("c[1,0] is nan, expected 3.") and words.get(int(bits), "It computed NaN") in says
+    assert not recwarn.list
 
 
 # ---- the command ----
@@ -136,9 +168,25 @@ def test_show(capsys):
         (["gemm", "--mine", __file__, "--limit", "nan"], "limit is a number of seconds above 0"),
         (["gemm", "--size", "4000000"], "more memory than there is"),
         (["gemm", "--mine", __file__ + "c"], "no such file"),
+        (["gemm", "--mine", "tests.cpp"], "no such file"),
+        (["gemm", "--mine", str(ROOT / "tests")], "expects a file, and this is a folder"),
+        (["gemm", "--threads", "1025"], "threads is a number from 1 to 1024. Received: 1025"),
+        (
+            ["--mine", "f.cpp"],
+            "--mine needs an op: gemm, conv2d, softmax, reduce, elementwise. Write, for example: nnfast",
+        ),
+        (["--show", "1", "--cuda", "--json"], "nnfast ladder gemm --cuda --show 1 --json\n"),
+        (["--show", "0", "--size", "3,4"], "nnfast ladder gemm --size 3,4 --show 0\n"),
+        (["gemm", "--mine", __file__, "--show", "2"], "does nothing else: leave out --mine"),
+        (["gemm", "--show", "2", "--json", "--plot", "a.png"], "does nothing else: leave out --json and --plot"),
+        (["gemm", "--json", "no such folder/a.json"], "--json expects the name of a file: there is no such folder"),
+        (["gemm", "--json", str(ROOT)], "--json expects the name of a file: this is a folder"),
+        (["gemm", "--plot", "no such folder/a.png"], "--plot expects the name of a file: there is no such folder"),
     ],
 )
-def test_wrong_arguments(arguments, message, capsys):
+def test_wrong_arguments(arguments, message, monkeypatch, capsys):
+    """Said before anything is checked or timed."""
+    monkeypatch.setattr(timing, "_all", None)
     assert cli.main(["ladder", *arguments]) == 1
     assert message in capsys.readouterr().err
 
@@ -153,7 +201,7 @@ def test_climbing(quick, capsys, tmp_path):
     file = tmp_path / "gemm.json"
     assert cli.main(["ladder", "gemm", "--size", "48", "--threads", "2", "--json", str(file)]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^measured limits, 2 threads: [\d.]+ GFLOP/s in registers, [\d.]+ GB/s", out, re.M)
+    assert re.search(r"^measured limits, \d+ threads?: [\d.]+ GFLOP/s in registers, [\d.]+ GB/s", out, re.M)
     for rung in rungs.ladder("gemm"):
         timed = rf"^{rung.number} {re.escape(rung.title)} +\d ~?.* ±.*%.*x"
         assert rung.number == 0 or re.search(timed, out, re.M) or rungs.stands_in(rung)
@@ -165,12 +213,33 @@ def test_climbing(quick, capsys, tmp_path):
     assert {r["title"]: r["threads"] for r in result["results"]}["threaded"] == 2
 
 
+def test_more_threads_than_cores_can_do_no_more(quick):
+    """200 threads took turns on the cores of a peak that took 25 s to measure."""
+    cores, isa = rungs.cores(), rungs.instruction_set()
+    assert rungs.multiply_adds(isa, 200) == rungs.multiply_adds(isa, cores)
+    result = ladder.climb("reduce", [5000], 4 * cores)
+    assert set(result.peaks) == {"1", str(cores)} and max(r.threads for r in result.results) == 4 * cores
+    for wrong in (0, -1, 1025):
+        with pytest.raises(ValueError, match="threads is a number from 1 to 1024"):
+            ladder.climb("reduce", [5000], wrong)
+
+
 @pytest.mark.parametrize("op", [op for op in PROBLEMS if op != "gemm"])
 def test_climbing_the_others(op, quick, capsys):
     size = {"conv2d": "1,6,6,3,5", "softmax": "20,50", "reduce": "3000", "elementwise": "3000"}[op]
     assert cli.main(["ladder", op, "--size", size, "--threads", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [r["number"] for r in result["results"] if r["number"] is not None] == [r.number for r in rungs.ladder(op)]
+
+
+def test_a_picture_that_cannot_be_drawn_is_said_before_the_run(monkeypatch, capsys):
+    monkeypatch.setattr(timing, "_all", None)
+    pytest.importorskip("matplotlib")
+    assert cli.main(["ladder", "gemm", "--plot", "a.xyz"]) == 1
+    assert "--plot draws files that end in" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert cli.main(["ladder", "gemm", "--plot", "a.png"]) == 1
+    assert "--plot needs matplotlib: pip install" in capsys.readouterr().err
 
 
 def test_plot(quick, tmp_path):
@@ -195,6 +264,16 @@ void gemm(int64_t M, int64_t N, int64_t K, const float* a, const float* b, float
 TO_EIGHTS = GOOD.replace("j < N", "j < N / 8 * 8")
 FILES = {
     "good": (GOOD, None),
+    "goes wrong late": (
+        GOOD.replace("\n}\n", "\n  static int calls;\n  if (M == 40 && ++calls > 3) c[0] = 0;\n}\n"),
+        r"timed shape, called once more after the timing: c\[0,0\] is 0",
+    ),
+    "returns at once": (
+        GOOD.replace("c) {", "c) {\n  static float* p;\n  if (M == 40 && p == c) return;\n  if (M == 40) p = c;"),
+        r"after the timing: c\[0,0\] is nan, .* NaN lay there before: it was never written",
+    ),
+    "adds to what is there": (GOOD.replace("c[i * N + j] =", "c[i * N + j] +="), r"M=1, N=1, K=1: .* was added to"),
+    "computes NaN": (GOOD.replace("] = sum", "] = sum + 0 / (K == 23 ? 0.f : 1.f)"), r"M=17, .* It computed NaN"),
     "forgets the rest": (TO_EIGHTS, r"of M=1, N=1, K=1: c\[0,0\] is nan, .*\n?.*Why this shape: the smallest"),
     "wrong": (GOOD.replace("k < K", "k + 1 < K || k == 0"), r"of M=2, N=3, K=4: c\[0,\d\] is .* elements are wrong"),
     "crashes": (GOOD.replace("float sum = 0;", "float sum = 0; if (K == 23) sum = *(volatile float*)8;"),
@@ -249,6 +328,13 @@ def test_mine_in_python(tmp_path):
     file.write_text("def reduce(x):\n    return max(x)\n")
     with pytest.raises(ValueError, match=r"it raised ValueError: max\(\).*\n  line 2, in reduce: return max\(x\)"):
         ladder.climb("reduce", [4], 1, file, budget=0.01)
+    for wrong in ("rows, cols, x, y", "x, y", ""):
+        file.write_text(f"def softmax({wrong}):\n    pass\n")
+        with pytest.raises(ValueError) as raised:
+            ladder.climb("softmax", [4], 1, file, budget=0.01)
+        assert "softmax is called with one array: " in str(raised.value)
+        assert f"Write: def softmax(x), which returns y. Received: def softmax({wrong})" in str(raised.value)
+    file.write_text("def reduce(x):\n    return max(x)\n")
     with pytest.raises(ValueError, match=r"defines no function softmax. Write: def softmax\(x\), which returns y"):
         ladder.climb("softmax", [4], 1, file, budget=0.01)
     file.write_text("def reduce(x)\n    return 0\n")
@@ -256,6 +342,26 @@ def test_mine_in_python(tmp_path):
         ladder.climb("reduce", [4], 1, file, budget=0.01)
     file.write_bytes("# 求和\ndef reduce(x):\n    return x.sum(dtype='float64')\n".encode())
     assert ladder.climb("reduce", [100], 1, file, budget=0.01).results[-1].title == "my_softmax.py"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the system does not say what a process has")
+def test_memory_has_a_limit(tmp_path, monkeypatch):
+    """Beside what the race needs, and beside what threads reserve."""
+    monkeypatch.setattr(mine, "GIBIBYTES", 1)
+    file = tmp_path / "my_reduce.py"
+    file.write_text("import numpy as np\n\ndef reduce(x):\n    return np.ones(1 << 33, bool)[:1] + x.sum()\n")
+    with pytest.raises(ValueError, match=r"(?s)Unable to allocate 8.*line 4, in reduce.*may take 1 GiB of memory"):
+        ladder.climb("reduce", [4], 2, file, budget=0.01)
+    file.write_text("def reduce(x):\n    return x.sum(dtype='float64')\n")
+    assert ladder.climb("reduce", [1 << 20], 300, file, budget=0.01).results[-1].title == "my_reduce.py"
+
+
+def test_what_a_file_prints_is_not_in_the_results(tmp_path, quick, capfd):
+    file = tmp_path / "my_reduce.py"
+    file.write_text("def reduce(x):\n    print('here')\n    return x.sum(dtype='float64')\n")
+    assert cli.main(["ladder", "reduce", "--size", "100", "--mine", str(file), "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["results"][-1]["title"] == "my_reduce.py" and "here" in err
 
 
 def test_no_compiler_is_no_traceback(tmp_path, monkeypatch, capsys):

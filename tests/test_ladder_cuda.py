@@ -180,12 +180,15 @@ def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
         (["conv2d", "--cuda"], "conv2d has no CUDA rungs; these have: gemm"),
         (["gemm", "--cuda", "--threads", "2"], "--threads and --plot are for the rungs on the CPU"),
         (["gemm", "--cuda", "--mine", __file__], "expects a file that ends in .cu"),
-        (["gemm", "--mine", "nowhere.cu"], "expects a file that ends in .cu"),
+        (["gemm", "--mine", "nowhere.cu"], "there is no such file"),
+        (["gemm", "--mine", "folder.cu"], "expects a file, and this is a folder"),
         (["gemm", "--cuda", "--size", "1,2"], "expects one number, or M,N,K"),
         (["gemm", "--cuda", "--show", "99"], "no such rung"),
     ],
 )
-def test_wrong_arguments(arguments, message, capsys):
+def test_wrong_arguments(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.cu").mkdir()
     assert cli.main(["ladder", *arguments]) == 1
     assert message in capsys.readouterr().err
 

@@ -3,6 +3,7 @@ kernel, `bench` times nnfast against its peers, `info` says what runs here."""
 
 import argparse
 import json
+import math
 import os
 import platform
 import sys
@@ -58,6 +59,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        x = float(text)
+    except ValueError:
+        x = math.nan
+    if not 0 <= x < 1:
+        raise argparse.ArgumentTypeError(f"expects a number from 0 to below 1. Received: {text!r}")
+    return x
+
+
 # ---- ladder ----
 
 
@@ -70,14 +81,17 @@ def _add_ladder(commands: Any) -> None:
     ladder.add_argument("op", nargs="?", help="gemm, conv2d, softmax, reduce or elementwise")
     ladder.add_argument("--size", type=_sizes, metavar="N[,N...]", help="one size of the op, or all of them")
     ladder.add_argument(
-        "--threads", type=_count, metavar="N", help="of the rungs that use several (default: all cores)"
+        "--threads", type=_count, metavar="N", help="of the rungs that use several, up to 1024 (default: all cores)"
     )
     ladder.add_argument(
         "--cuda", action="store_true", help="the rungs for a GPU, on the CPU: checked, and their memory traffic counted"
     )
     ladder.add_argument("--show", type=int, metavar="RUNG", help="print the source of a rung, and what it changed")
     ladder.add_argument(
-        "--mine", metavar="FILE", help="check your own .cpp, .py or .cu file and place it among the rungs"
+        "--mine",
+        metavar="FILE",
+        help="check your own .cpp, .py or .cu file and place it among the rungs "
+        "(it may take 8 GiB of memory beside its arrays)",
     )
     ladder.add_argument("--limit", type=float, default=30.0, metavar="S", help="seconds for a step of it (default 30)")
     ladder.add_argument("--plot", metavar="FILE", help="draw the ladder on this machine's roofline (needs matplotlib)")
@@ -98,9 +112,22 @@ def run_ladder(args: Any) -> int:
     """`nnfast ladder`: see `nnfast.ladder`."""
     from nnfast import ladder
 
+    options = ("size", "threads", "cuda", "show", "mine", "plot", "json")
+    given = {o: value for o in options if (value := getattr(args, o)) is not None and value is not False}
+    if args.op is None and given:
+        raise ValueError(
+            f"[ladder] --{next(iter(given))} needs an op: {', '.join(ladder.OPS)}. "
+            f"Write, for example: nnfast ladder gemm {' '.join(_option(*o) for o in given.items())}"
+        )
     if args.op is None:
         print(ladder.listing())
         return 0
+    if args.show is not None and (others := given.keys() - {"show", "cuda"}):
+        raise ValueError(
+            "[ladder] --show prints the source of a rung and does nothing else: leave out "
+            + " and ".join(f"--{o}" for o in sorted(others))
+        )
+    _check_files("ladder", args.json, None if args.cuda else args.plot)
     cuda = args.cuda or (args.mine or "").endswith(".cu")
     if args.show is not None:
         print(ladder.show(args.op, args.show, cuda))
@@ -123,6 +150,40 @@ def run_ladder(args: Any) -> int:
     if args.plot:
         ladder.roofline(result, args.plot)
     return 0
+
+
+def _option(name: str, value: Any) -> str:
+    """As it is written."""
+    if value is True or value == "-":
+        return f"--{name}"
+    return f"--{name} {','.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _check_files(command: str, results: str | None, picture: str | None) -> None:
+    """Whether the files can be written that a long run is to end in.
+
+    Raises:
+        ValueError: a folder that is not there or may not be written to; no matplotlib, or no picture of this kind.
+    """
+    for option, path in (("json", results), ("plot", picture)):
+        if path in (None, "-"):
+            continue
+        folder = os.path.dirname(path) or "."
+        if os.path.isdir(path) or not os.path.isdir(folder):
+            why = "this is a folder" if os.path.isdir(path) else "there is no such folder"
+            raise ValueError(f"[{command}] --{option} expects the name of a file: {why}. Received: {path!r}")
+        if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+            raise ValueError(f"[{command}] --{option} may not write there. Received: {path!r}")
+    if picture is None:
+        return
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError(f"[{command}] --plot needs matplotlib: pip install 'nnfast[plot]'") from None
+    kind, kinds = os.path.splitext(picture)[1].lower().removeprefix("."), Figure().canvas.get_supported_filetypes()
+    if kind and kind not in kinds:
+        known = ", ".join(f".{k}" for k in sorted(kinds))
+        raise ValueError(f"[{command}] --plot draws files that end in {known}. Received: {picture!r}")
 
 
 def _count_ladder(args: Any) -> int:
@@ -173,7 +234,7 @@ def _add_bench(commands: Any) -> None:
         "The exit status is 1 if a row is worse",
     )
     bench.add_argument(
-        "--tolerance", type=float, default=0.1, metavar="X", help="how much a ratio may fall (default 0.1)"
+        "--tolerance", type=_share, default=0.1, metavar="X", help="how much a ratio may fall (default 0.1)"
     )
 
 
@@ -186,6 +247,9 @@ def run_bench(args: Any, arguments: list[str]) -> int:
         raise ValueError(f"[bench] --check takes an old file and perhaps a new one. Received: {files}")
     if args.save and (args.quick or args.rows or args.faults):
         raise ValueError("[bench] --save keeps whole sections alone: leave out --quick, --rows and --faults")
+    _check_files("bench", args.json, args.plot)
+    if args.save:
+        bench.folder()
     old = bench.read(files[0]) if files else None
     if old is not None and len(files) == 2:
         return _verdict(bench.check(old, bench.read(files[1]), args.tolerance))

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from nnfast.bench import machine, peers
-from nnfast.bench.report import SECTIONS, check, head, read, save, section, table, write
+from nnfast.bench.report import SECTIONS, check, folder, head, read, save, section, table, write
 from nnfast.bench.timing import Bench, Row
 
-__all__ = ["SECTIONS", "SETTINGS", "check", "head", "plot", "read", "run", "save", "table", "write"]
+__all__ = ["SECTIONS", "SETTINGS", "check", "folder", "head", "plot", "read", "run", "save", "table", "write"]
 
 # An idle thread of libgomp (PyTorch) spins for several ms after a call, one of OpenBLAS (NumPy) for 20 ms, and takes a
 # core from whoever is timed next: on 2 cores everyone else then looks like 1.3 threads. Both are read when the
@@ -60,6 +61,9 @@ def run(
     for name in sections:
         if name not in SECTIONS:
             raise ValueError(f"[bench] unknown section. Known: {', '.join(SECTIONS)}. Received: {name!r}")
+    rooms = {name: import_module(f"nnfast.bench.{name}") for name in sections}
+    if not any(rows in row for room in rooms.values() for row in names(room)):
+        raise ValueError(f"[bench] no row of {', '.join(sections)} has this in its name. Received: rows={rows!r}")
     if not faults:
         machine.keep_memory()
     bench = Bench(quick, threads, rows, tell, keep=not faults)
@@ -69,17 +73,28 @@ def run(
     absent = [p for p in peers.PEERS if not peers.found(p)]
     show(head(result) + (f"\nnot here or no fair peer, left out: {', '.join(absent)}" if absent else ""))
     try:
-        for name in dict.fromkeys(sections):
-            done: list[Row] = list(import_module(f"nnfast.bench.{name}").run(bench))
-            if done:
+        for name, room in rooms.items():
+            done: list[Row] = list(room.run(bench))
+            if done or bench.notes:
                 result["sections"][name] = section(done, time.strftime("%Y-%m-%d"), bench.notes)
-                show("\n".join([f"\n{name}", table(done), *bench.notes]))
+                show("\n".join([f"\n{name}", *([table(done)] if done else []), *bench.notes]))
                 bench.notes.clear()
     finally:
         bench.close()
-    if not result["sections"]:
-        raise ValueError(f"[bench] no row of {', '.join(sections)} has this in its name. Received: rows={rows!r}")
     return result
+
+
+def names(room: ModuleType) -> list[str]:
+    """Names of all rows that a section may have here. Nothing is measured."""
+    found: list[str] = []
+
+    class Listener(Bench):
+        def wanted(self, name: str) -> bool:
+            found.append(name)
+            return False
+
+    list(room.run(Listener()))
+    return found
 
 
 def plot(result: dict[str, Any], path: str | Path) -> None:

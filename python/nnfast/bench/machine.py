@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 import re
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 
 from nnfast import device
 from nnfast.ladder import rungs
+from nnfast.ladder.rungs import cores
 from nnfast.ladder.timing import cpu_name
 
 try:
@@ -61,11 +61,6 @@ def file_name(machine: dict[str, Any]) -> str:
     """<cpu>-<cores>-cores-<isa>.json: one file of results for each kind of machine."""
     name = re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cores']} cores".lower()).strip("-")
     return f"{name}-{machine['isa']}.json"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def set_threads(count: int) -> None:

@@ -56,12 +56,19 @@ def steps(net: Net) -> Contenders:
 
 def python_and_cpp(row: Row) -> str:
     """Where the time of a step goes."""
-    us = {who: t.seconds * 1e6 for who, t in row.timings.items()}
-    cpp = us["nnfast replay(n)"]
+    cpp = row.timings["nnfast replay(n)"]
+
+    def beyond(who: str) -> str:
+        """What is more than C++, if the spread of the two leaves anything to say."""
+        t = row.timings[who]
+        more, noise = (t.seconds - cpp.seconds) * 1e6, (t.spread * t.seconds + cpp.spread * cpp.seconds) * 5e5
+        return f"{more:.1f}" if more > noise else f"none beyond the noise of {noise:.1f}"
+
     ways = {"fit": "nnfast", "replay(1)": "nnfast replay(1)"}
     ways.update({"train_on_batch": "nnfast train_on_batch", "eager": "nnfast eager"})
-    python = ", ".join(f"{us[who] - cpp:.1f} in {way}" for way, who in ways.items())
-    return f"{row.name}, {row.threads} thread{'s' * (row.threads > 1)}: {cpp:.1f} µs of C++; µs of Python: {python}"
+    python = ", ".join(f"{beyond(who)} in {way}" for way, who in ways.items())
+    who = f"{row.name}, {row.threads} thread{'s' * (row.threads > 1)}"
+    return f"{who}: {cpp.seconds * 1e6:.1f} µs of C++; µs of Python: {python}"
 
 
 def replay_of(model: Any, net: Net, x: Any, y: Any) -> Callable[..., Any]:

@@ -122,8 +122,8 @@ def write(result: dict[str, Any], path: str | Path) -> None:
     Path(path).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def save(result: dict[str, Any]) -> Path:
-    """Puts the sections into this kind of machine's file in the sources that we are in; its other sections stay.
+def folder() -> Path:
+    """Of the results, in the sources that we are in.
 
     Raises:
         ValueError: we are not in nnfast's sources.
@@ -135,9 +135,14 @@ def save(result: dict[str, Any]) -> Path:
             "[bench] --save writes into bench/results of nnfast's sources. "
             f"Received: the folder {here}, which is not in them. Elsewhere use --json FILE"
         )
-    folder = roots[0] / "bench" / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / machine.file_name(result["machine"])
+    return roots[0] / "bench" / "results"
+
+
+def save(result: dict[str, Any]) -> Path:
+    """Puts the sections into this kind of machine's file in the sources that we are in; its other sections stay."""
+    results = folder()
+    results.mkdir(exist_ok=True)
+    path = results / machine.file_name(result["machine"])
     parts = {**(read(path)["sections"] if path.exists() else {}), **result["sections"]}
     write({"machine": result["machine"], "sections": {name: parts[name] for name in SECTIONS if name in parts}}, path)
     return path

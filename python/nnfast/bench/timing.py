@@ -23,6 +23,7 @@ import numpy as np
 
 from nnfast.bench import machine
 from nnfast.bench.peers import Local, PeerError, Process, Remote, Sample
+from nnfast.ladder import rungs
 
 Contenders = Mapping[str, Callable[[], Any] | Remote]
 
@@ -106,6 +107,8 @@ class Bench:
     ):
         self.quick, self.rows, self.tell, self.keep = quick, rows, tell, keep
         self.threads = sorted(set(threads or (1, machine.cores())))
+        if not 1 <= self.threads[0] <= self.threads[-1] <= rungs.MOST_THREADS:
+            raise ValueError(f"[bench] threads are numbers from 1 to {rungs.MOST_THREADS}. Received: {self.threads}")
         self.notes: list[str] = []
         self._processes: dict[tuple[str, int], Process] = {}
 

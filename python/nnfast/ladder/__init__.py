@@ -40,7 +40,8 @@ def climb(
         op: "gemm", "conv2d", "softmax", "reduce" or "elementwise".
         size: one number, or all sizes of the op; default: those of the lesson.
         threads: of the rungs that use several; default: all cores that this process may use.
-        mine: your own file, .cpp or .py, which takes part: `table(...)` shows it beside the rungs.
+        mine: your own file, .cpp or .py, which takes part: `table(...)` shows it beside the rungs. It runs in a process
+            of its own, which may take 8 GiB of memory more than the arrays need.
         limit: seconds that one step of your file may last.
         tell: is told what happens.
         budget: seconds for each rung (default 1).
@@ -59,7 +60,9 @@ def climb(
     sizes = problem.default if size is None else problem.sizes(size)
     if min(sizes) < 1:
         raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
-    threads = threads or _rungs.device.get_num_threads()
+    threads = _rungs.device.get_num_threads() if threads is None else threads
+    if not 1 <= threads <= _rungs.MOST_THREADS:
+        raise ValueError(f"[ladder] threads is a number from 1 to {_rungs.MOST_THREADS}. Received: {threads}")
     if not limit > 0:
         raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
     if mine is None:
@@ -101,8 +104,8 @@ def count(
         raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
     if not limit > 0:
         raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
-    if mine is not None and (not Path(mine).is_file() or Path(mine).suffix != ".cu"):
-        raise ValueError(f"[ladder] --mine expects a file that ends in .cu beside --cuda. Received: {str(mine)!r}")
+    if mine is not None:
+        _mine.check_name(Path(mine), (".cu",), "in .cu beside --cuda")
     return _cuda.count(problem, sizes, None if mine is None else Path(mine), limit, tell)
 
 

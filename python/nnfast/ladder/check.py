@@ -1,8 +1,8 @@
 """Is it right? Runs a function on the awkward shapes and says, in words, what is wrong where.
 
-Outputs begin as NaN, so what is not written shows. Around each array lies a fence of a known pattern, so a write
-outside of it shows. A second pass puts each array at the edge of a page that may not be touched: there a read outside
-of it is a fault of the process, which only a process of its own survives.
+Outputs begin as a NaN of their own, so what is not written shows. Around each array lies a fence of a known pattern, so
+a write outside of it shows. A second pass puts each array at the edge of a page that may not be touched: there a read
+outside of it is a fault of the process, which only a process of its own survives.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from nnfast.ladder.rungs import Function
 
 FENCE = 1024  # floats on either side
 PATTERN = 0x7FA5C3B1  # a NaN that no arithmetic makes
+QUIET = 1 << 22  # arithmetic sets this bit of a NaN, and leaves the others
+# Another, which outputs hold before: x86 and ARM carry it through sums and products, so `c += ...` shows, too.
+UNWRITTEN = np.uint32(0x7FE5C3B2).view(np.float32)
 
 
 def check_edges(function: Function, rounding: float = 0.0, most: float = math.inf) -> str | None:
@@ -34,12 +37,12 @@ def check_edge(function: Function, edge: Edge, rounding: float = 0.0) -> str | N
     """One awkward shape, with fences around the arrays."""
     problem = function.problem
     inputs = problem.make(edge.sizes, edge.data, np.random.default_rng(sum(edge.sizes)))
-    output = np.full(problem.shapes(edge.sizes)[-1], np.nan, np.float32)
+    output = np.full(problem.shapes(edge.sizes)[-1], UNWRITTEN)
     rooms = [_fenced(x) for x in (*inputs, output)]
     *inner, result = [view for _, view in rooms]
     answer = function.bind(edge.sizes, inner, result)()
     where = f"{problem.name} of {described(problem, edge.sizes)}"
-    wrong = _outside(problem, rooms) or _changed(problem, inner, inputs) or compare(problem, answer, inputs, rounding)
+    wrong = _outside(problem, rooms) or changed(problem, inner, inputs) or compare(problem, answer, inputs, rounding)
     return f"{where}: {wrong}\nWhy this shape: {edge.why}." if wrong else None
 
 
@@ -51,9 +54,13 @@ def described(problem: Problem, sizes: tuple[int, ...]) -> str:
 def compare(problem: Problem, answer: Array, inputs: list[Array], rounding: float) -> str | None:
     """What is wrong with the answer, or None."""
     name, exact = problem.arguments[-1], problem.exact(inputs)
+    if answer.dtype == object and answer.size == 1 and answer.item() is None:
+        return f"it returns nothing: end it with `return {name}`."
     if answer.dtype.kind not in "fiu" or answer.size != exact.size:
         return f"{name} has shape {answer.shape} of {answer.dtype}, expected {exact.shape} of float32."
-    got = answer.reshape(exact.shape).astype(np.float64)
+    answer = answer.reshape(exact.shape)
+    with np.errstate(all="ignore"):  # whatever it holds
+        got = answer.astype(np.float64)
     whole = all(np.array_equal(x, np.rint(x)) for x in inputs) and problem.name in ("gemm", "conv2d", "reduce")
     allowed = np.broadcast_to(0.0 if whole else problem.allowed(inputs, rounding), exact.shape)
     bad = ~(np.abs(got - exact) <= allowed)  # written so that NaN is bad
@@ -64,11 +71,22 @@ def compare(problem: Problem, answer: Array, inputs: list[Array], rounding: floa
     text = f"{element} is {got[first]:.9g}, expected {exact[first]:.9g}."
     if bad.size > 1:
         text += f" {bad.sum()} of {bad.size} elements are wrong{_region(bad)}."
-    if np.isnan(got[bad]).all():
-        text += f" NaN lay there before: it was never written, or {name} was added to without being set first."
+    if np.isnan(got[bad]).any():
+        text += _nan(name, answer[bad])
     elif whole and not np.array_equal(got[bad], np.rint(got[bad])):
         text += " The inputs are small integers, so the answer is one: something else was read."
     return text
+
+
+def _nan(name: str, wrong: Array) -> str:
+    """Where a NaN comes from: some have payloads of ours."""
+    bits = wrong.view(np.uint32) if wrong.dtype == np.float32 else np.zeros(wrong.shape, np.uint32)
+    if before := int((bits == UNWRITTEN.view(np.uint32)).sum()):
+        which = "" if before == wrong.size else f" in {before} of them"
+        return f" NaN lay there before{which}: it was never written, or {name} was added to without being set first."
+    if ((bits | QUIET) == PATTERN | QUIET).any():
+        return " It comes from memory outside of an array, where NaN lies: something else was read."
+    return " It computed NaN, or read numbers that nobody had written: 0 / 0, inf - inf, inf * 0 and log(-1) are NaN."
 
 
 def _region(bad: Array) -> str:
@@ -107,7 +125,8 @@ def _outside(problem: Problem, rooms: list[tuple[Array, Array]]) -> str | None:
     return None
 
 
-def _changed(problem: Problem, inner: list[Array], inputs: list[Array]) -> str | None:
+def changed(problem: Problem, inner: list[Array], inputs: list[Array]) -> str | None:
+    """Which input is no longer what it was, or None."""
     for name, now, before in zip(problem.arguments, inner, inputs):
         if not np.array_equal(now, before):
             at = tuple(int(i) for i in np.argwhere(now != before)[0])
@@ -141,7 +160,7 @@ def check_reads(function: Function, edge: Edge, argument: int, at_end: bool) -> 
     """Runs one shape with one of its arrays at a forbidden page. Returns if the function touches none."""
     problem = function.problem
     arrays = problem.make(edge.sizes, edge.data, np.random.default_rng(0))
-    arrays.append(np.full(problem.shapes(edge.sizes)[-1], np.nan, np.float32))
+    arrays.append(np.full(problem.shapes(edge.sizes)[-1], UNWRITTEN))
     guarded = Guarded(arrays[argument], at_end)
     arrays[argument] = guarded.array
     function.bind(edge.sizes, arrays[:-1], arrays[-1])()

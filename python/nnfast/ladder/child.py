@@ -33,22 +33,27 @@ def main(request_file: str, diary_file: str) -> int:
             _work(request, write)
         except Exception as e:  # of a Python file, or what race and from_python say
             ours = isinstance(e, ValueError) and str(e).startswith("[ladder] ")
-            write(wrong=str(e).removeprefix("[ladder] ") if ours else _raised(e, request["source"], last))
+            write(wrong=str(e).removeprefix("[ladder] ") if ours else _raised(e, request, last))
     return 0
 
 
-def _raised(e: Exception, source: str, step: str) -> str:
+def _raised(e: Exception, request: dict[str, Any], step: str) -> str:
     """The lines of the student's own file that led to an exception."""
-    own = [f for f in traceback.extract_tb(e.__traceback__) if f.filename == source]
+    own = [f for f in traceback.extract_tb(e.__traceback__) if f.filename == request["source"]]
+    if not own and isinstance(e, MemoryError):
+        return f"these sizes need more memory than there is. It happened here: {step}."
     if not own:
         raise e  # not the student's fault: the traceback is for us
     where = "".join(f"\n  line {f.lineno}, in {f.name}: {f.line}" for f in own)
+    if isinstance(e, MemoryError):
+        where += f"\nA file may take {request['gibibytes']} GiB of memory beside its arrays."
     return f"it raised {type(e).__name__}: {e}{where}\nIt happened here: {step}."
 
 
 def _work(request: dict[str, Any], write: Any) -> None:
     problem, source, sizes = PROBLEMS[request["op"]], Path(request["source"]), tuple(request["sizes"])
     rungs.set_num_threads(request["threads"])
+    _limit_memory(request["gibibytes"] << 30, request["threads"], 16 * problem.traffic(sizes))
     write(step=f"loading {source.name}")
     function, own = _load(request), rungs.student(problem.name, source)
     for edge in problem.edges:
@@ -73,6 +78,20 @@ def _work(request: dict[str, Any], write: Any) -> None:
         request["budget"],
     )
     write(race=finished.json())
+
+
+def _limit_memory(most: int, threads: int, arrays: float) -> None:
+    """What this process may take beyond what it has, its threads (a stack, and a heap that malloc reserves) and the
+    arrays of the race with their copies in float64. Linux alone says what it has."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    total = has + most + threads * (256 << 20) + int(arrays)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or total < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (total, hard))
 
 
 def _load(request: dict[str, Any]) -> Function:

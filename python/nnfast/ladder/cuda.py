@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nnfast.ladder import rungs
-from nnfast.ladder.check import compare, described
+from nnfast.ladder.check import UNWRITTEN, compare, described
 from nnfast.ladder.lessons import Library, Report, compile_kernels
 from nnfast.ladder.problems import Array, Problem
 from nnfast.ladder.rungs import Rung
@@ -140,7 +140,7 @@ def run(
     *names, output = problem.arguments
     arguments: dict[str, Any] = dict(zip(problem.dimensions, sizes))
     arguments |= dict(zip(names, inputs))
-    arguments[output] = np.full(problem.shapes(sizes)[-1], np.nan, np.float32)
+    arguments[output] = np.full(problem.shapes(sizes)[-1], UNWRITTEN)
     report = library.run(problem.name, arguments, [output], limit, names)
     where = f"[ladder] {rung.path.name}: {problem.name} of {described(problem, sizes)}: "
     if report.faults:

@@ -498,7 +498,7 @@ def _child(request: Path, limit: float) -> str:
     """Runs it; how it ended."""
     command = [sys.executable, "-I", str(Path(__file__).with_name("lesson_child.py")), str(request)]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=limit + 20)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=rungs.STDERR, timeout=limit + 20)
     except subprocess.TimeoutExpired:
         return f"it did not come back within {limit:g} seconds"
     return f"it ended with status {done.returncode}"

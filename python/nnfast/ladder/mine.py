@@ -24,12 +24,14 @@ from nnfast.ladder.timing import Race, Result
 
 FLAGS = ["-std=c++20", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-Wall", "-Wno-psabi"]
 COMPILE_SECONDS, START_SECONDS = 120, 60
+GIBIBYTES = 8  # of memory, that a file may take: one that takes without end must not take the machine's
 SIGNALS = {
     "SIGSEGV": "it touched memory that is not its own",
     "SIGBUS": "it touched memory that is not its own",
     "SIGFPE": "it divided an integer by zero",
     "SIGILL": "it ran an instruction that this CPU does not have",
-    "SIGABRT": "it was aborted: an exception that nobody caught, an assert, or memory freed twice or overwritten",
+    "SIGABRT": "it was aborted: an exception that nobody caught, an assert, memory freed twice or "
+    f"overwritten, or more of it asked for than the {GIBIBYTES} GiB that a file may take beside its arrays",
     "SIGKILL": "it was killed: perhaps the machine ran out of memory",
 }
 
@@ -79,6 +81,16 @@ def _native(compiler: str) -> list[str]:
     return []
 
 
+def check_name(path: Path, suffixes: tuple[str, ...], endings: str) -> None:
+    """Whether there is a file of this kind."""
+    if path.is_dir():
+        raise ValueError(f"[ladder] --mine expects a file, and this is a folder. Received: {str(path)!r}")
+    if not path.is_file():
+        raise ValueError(f"[ladder] there is no such file. Received: {str(path)!r}")
+    if path.suffix not in suffixes:
+        raise ValueError(f"[ladder] --mine expects a file that ends {endings}. Received: {str(path)!r}")
+
+
 def run(
     path: Path,
     problem: Problem,
@@ -93,15 +105,13 @@ def run(
     Raises:
         ValueError: it does not compile, crashes, does not come back, or is wrong; the message says where and why.
     """
-    if not path.is_file():
-        raise ValueError(f"[ladder] there is no such file. Received: {str(path)!r}")
-    if path.suffix not in (".cpp", ".cc", ".cxx", ".py"):
-        raise ValueError(f"[ladder] --mine expects a file that ends in .cpp or .py. Received: {str(path)!r}")
+    check_name(path, (".cpp", ".cc", ".cxx", ".py"), "in .cpp or .py")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         code = path if path.suffix == ".py" else compile_file(path, problem, folder, tell)
         request = {"op": problem.name, "code": str(code), "source": str(path), "sizes": sizes, "threads": threads}
-        (folder / "request.json").write_text(json.dumps({**request, "budget": budget}), encoding="utf-8")
+        request |= {"budget": budget, "gibibytes": GIBIBYTES}
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         return _watched(folder, path, limit, tell)
 
 
@@ -110,7 +120,7 @@ def _watched(folder: Path, path: Path, limit: float, tell: Callable[[str], None]
     diary = folder / "diary.jsonl"
     diary.touch()
     command = [sys.executable, "-m", "nnfast.ladder.child", str(folder / "request.json"), str(diary)]
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=rungs.STDERR)
     seen, step, began = 0, "starting", time.monotonic()
     try:
         while True:
@@ -119,7 +129,8 @@ def _watched(folder: Path, path: Path, limit: float, tell: Callable[[str], None]
             for line in lines[seen:]:
                 entry: dict[str, Any] = json.loads(line)
                 if "wrong" in entry:
-                    raise ValueError(f"[ladder] {path.name}: {entry['wrong']}")
+                    wrong = entry["wrong"].removeprefix(f"{path.name}, ")
+                    raise ValueError(f"[ladder] {path.name}: {wrong}")
                 if "race" in entry:
                     results = [Result(**r) for r in entry["race"].pop("results")]
                     return Race(**{**entry["race"], "sizes": tuple(entry["race"]["sizes"])}, results=results)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import difflib
+import inspect
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from nnfast.ladder.problems import PROBLEMS, Array, Problem
 
 HEADER = "nnfast_ladder.h"
 Run = Callable[[], Any]
+STDERR = 2  # where the output of a student's process goes: ours may be JSON
 
 
 def sources() -> Path:
@@ -127,12 +130,21 @@ def from_python(problem: Problem, path: Path) -> Function:
         raise ValueError(f"[ladder] {path.name} is no Python: line {e.lineno}: {e.msg}") from None
     exec(code, module.__dict__)
     call = getattr(module, problem.name, None)
+    *inputs, output = problem.arguments
+    fix = f"Write: def {problem.name}({', '.join(inputs)}), which returns {output}"
     if not callable(call):
-        inputs = ", ".join(problem.arguments[:-1])
+        raise ValueError(f"[ladder] {path.name} defines no function {problem.name}. {fix}")
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):  # some functions of C have none
+        return Function(problem, call, False)
+    try:
+        signature.bind(*inputs)
+    except TypeError as e:
+        given = "one array" if len(inputs) == 1 else f"{len(inputs)} arrays"
         raise ValueError(
-            f"[ladder] {path.name} defines no function {problem.name}. Write: def {problem.name}({inputs}), "
-            f"which returns {problem.arguments[-1]}"
-        )
+            f"[ladder] {problem.name} is called with {given}: {e}. {fix}. Received: def {problem.name}{signature}"
+        ) from None
     return Function(problem, call, False)
 
 
@@ -176,6 +188,14 @@ def instruction_sets() -> list[str]:
     return list(_ladder.isas())
 
 
+MOST_THREADS = 1024  # that nnfast can have
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def set_num_threads(count: int) -> None:
     """For the rungs, for nnfast, and for NumPy's OpenBLAS where it is that."""
     _ladder.set_num_threads(count)
@@ -200,8 +220,9 @@ def _openblas() -> list[str]:
 
 
 def multiply_adds(isa: str, threads: int) -> float:
-    """Some milliseconds of multiplications and additions in registers; returns how many operations."""
-    return _ladder.multiply_add(isa, threads, 1 << 15)
+    """Some milliseconds of multiplications and additions in registers; returns how many operations. More threads than
+    there are cores can do no more than as many."""
+    return _ladder.multiply_add(isa, min(threads, cores()), 1 << 15)
 
 
 def mover(isa: str, problem: Problem, sizes: tuple[int, ...]) -> tuple[Run, float]:
