@@ -62,7 +62,7 @@ def run(
         if name not in SECTIONS:
             raise ValueError(f"[bench] unknown section. Known: {', '.join(SECTIONS)}. Received: {name!r}")
     rooms = {name: import_module(f"nnfast.bench.{name}") for name in sections}
-    if not any(rows in row for room in rooms.values() for row in names(room)):
+    if not any(rows in row for room in rooms.values() for row in names(room, quick)):
         raise ValueError(f"[bench] no row of {', '.join(sections)} has this in its name. Received: rows={rows!r}")
     if not faults:
         machine.keep_memory()
@@ -84,7 +84,7 @@ def run(
     return result
 
 
-def names(room: ModuleType) -> list[str]:
+def names(room: ModuleType, quick: bool = False) -> list[str]:
     """Names of all rows that a section may have here. Nothing is measured."""
     found: list[str] = []
 
@@ -93,7 +93,7 @@ def names(room: ModuleType) -> list[str]:
             found.append(name)
             return False
 
-    list(room.run(Listener()))
+    list(room.run(Listener(quick)))
     return found
 
 
