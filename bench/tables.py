@@ -1,7 +1,7 @@
 """`python bench/tables.py`: writes the tables of README.md and all of docs/benchmarks.md from bench/results/*.json.
 
 `nnfast bench --save` writes those. The README has one line for each section and machine; docs/benchmarks.md has every
-row.
+row. With nnfast and matplotlib at hand, the pictures beside the results are drawn anew, too.
 """
 
 import json
@@ -23,6 +23,7 @@ bytes, measured beside. `CONTRIBUTING.md` says how to read and run them.
 
 
 def main() -> None:
+    draw_pictures()
     machines = load()
     readme = ROOT / "README.md"
     readme.write_text(between_markers(readme.read_text(encoding="utf-8"), summary(machines)), encoding="utf-8")
@@ -31,7 +32,28 @@ def main() -> None:
 
 def load(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """What every machine and ISA measured, in a fixed order."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return [
+        {**json.loads(path.read_text(encoding="utf-8")), "picture": path.with_suffix(".png").name}
+        for path in sorted(folder.glob("*.json"))
+    ]
+
+
+def draw_pictures() -> None:
+    """Rooflines of products and convolutions, and the time of training steps, for each machine and ISA."""
+    try:
+        from nnfast import bench
+
+        for path in sorted(RESULTS.glob("*.json")):
+            result = bench.read(path)
+            shown = {name: s for name, s in result["sections"].items() if name in ("gemm", "conv2d", "fit")}
+            bench.plot({**result, "sections": shown}, path.with_suffix(".png"), dpi=80)
+    except (ImportError, ValueError) as e:
+        print(f"no pictures: {e}")
+
+
+def picture(result: dict[str, Any], folder: str) -> str:
+    what = "speed of products and convolutions beside the limits of the machine, and time of training steps"
+    return f"\n![{title(result).partition(';')[0].replace('*', '')}: {what}]({folder}/{result['picture']})\n"
 
 
 def between_markers(text: str, tables: str) -> str:
@@ -42,7 +64,9 @@ def between_markers(text: str, tables: str) -> str:
 
 def summary(machines: list[dict[str, Any]]) -> str:
     """The README's tables: geometric mean of the ratios of each section, and its worst row."""
-    return "".join(f"\n{title(m)}\n\n{compact(m)}" for m in machines) + ("\n" if machines else "")
+    return "".join(f"\n{title(m)}\n\n{compact(m)}{picture(m, 'bench/results')}" for m in machines) + (
+        "\n" if machines else ""
+    )
 
 
 def title(result: dict[str, Any]) -> str:
@@ -60,7 +84,7 @@ def compact(result: dict[str, Any]) -> str:
     counts = thread_counts(result)
     lines = table_head(["", *(f"{n} thread{'s' * (n > 1)}" for n in counts), "worst row"])
     for name, section in result["sections"].items():
-        rows = [r for r in section["rows"] if r["ratio"]]
+        rows = [r for r in section["rows"] if r["ratio"] and not r.get("bar")]  # with a bar: against nnfast itself
         if name in ROW_BY_ROW:
             for label in dict.fromkeys(r["name"] for r in rows):
                 ratios = {r["threads"]: r["ratio"] for r in rows if r["name"] == label}
@@ -82,6 +106,7 @@ def full(machines: list[dict[str, Any]]) -> str:
         parts.append("\n" + ", ".join(f"{k} {v}" for k, v in m["versions"].items()) + "\n")
         if "peaks" in m:
             parts.append(f"\n{limits(m['peaks'])}")
+        parts.append(picture(result, "../bench/results"))
         for name, section in result["sections"].items():
             parts.append(f"\n### {name} ({section['date']})\n\n{every_row(section['rows'])}")
     return "".join(parts)

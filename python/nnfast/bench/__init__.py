@@ -97,8 +97,8 @@ def names(room: ModuleType, quick: bool = False) -> list[str]:
     return found
 
 
-def plot(result: dict[str, Any], path: str | Path) -> None:
+def plot(result: dict[str, Any], path: str | Path, dpi: int = 150) -> None:
     """Draws results into a file. Needs matplotlib."""
     from nnfast.bench.picture import draw
 
-    draw(result).savefig(path, dpi=150)
+    draw(result).savefig(path, dpi=dpi)
