@@ -114,8 +114,8 @@ def test_tables_by_hand(tables, tmp_path):
         "|  | 1 thread | worst row |\n|---|---:|---|\n"
         "| gemm, 2 cases | 2.00 | 1.00: thin\\|a, 1 thr, torch |\n"
         "| fit: MLP | 3.00 |  |\n\n"
-        "![A CPU, 2 cores, `avx2`, 2026-01-02 to 2026-01-03: speed of products and convolutions beside the limits of the "
-        "machine, and time of training steps](bench/results/a.png)\n\n"
+        "![A CPU, 2 cores, `avx2`, 2026-01-02 to 2026-01-03: speed of products and convolutions beside the limits of "
+        "the machine, and time of training steps](bench/results/a.png)\n\n"
     )
     full = tables.full(machines)
     assert "| 8^3 | 1 | 1.0 ± 5% | 4.0 ± 2% | 2.0 | 80% | 4.00 |" in full
