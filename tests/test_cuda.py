@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from compare import assert_close
 from conftest import EMULATOR, GPU
+from small_models import convolutional, perceptron, recurrent
 
 import nnfast
 from nnfast import callbacks, layers, models, ops, optimizers
@@ -224,29 +225,6 @@ def test_fit_names_the_row_of_a_bad_label_and_keeps_the_weights(gpu, rng):
 
 
 # ---- models ----
-
-
-def perceptron():
-    return models.Sequential(
-        [layers.Input((20,)), layers.Dense(16, "relu"), layers.Dropout(0.2), layers.Dense(4, "softmax")]
-    )
-
-
-def convolutional():
-    return models.Sequential(
-        [
-            layers.Input((8, 8, 1)),
-            layers.Conv2D(4, 3, activation="relu", padding="same"),
-            layers.MaxPooling2D(),
-            layers.BatchNormalization(),
-            layers.Flatten(),
-            layers.Dense(4, "softmax"),
-        ]
-    )
-
-
-def recurrent():
-    return models.Sequential([layers.Input((5, 4)), layers.LSTM(6), layers.Dense(4, "softmax")])
 
 
 def attentive():

@@ -5,9 +5,10 @@ import inspect
 import numpy as np
 import pytest
 from compare import assert_close
+from small_models import convolutional, perceptron, recurrent
 
 import nnfast
-from nnfast import _cpu, layers, models, optimizers
+from nnfast import _cpu, optimizers
 
 _emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
 
@@ -23,29 +24,6 @@ def test_the_same_functions():
         mine, theirs = getattr(_emulator, name), getattr(_cpu, name)
         if callable(mine) and not inspect.isclass(mine):
             assert mine.__doc__.split("->")[0] == theirs.__doc__.split("->")[0], name
-
-
-def perceptron():
-    return models.Sequential(
-        [layers.Input((20,)), layers.Dense(16, "relu"), layers.Dropout(0.2), layers.Dense(4, "softmax")]
-    )
-
-
-def convolutional():
-    return models.Sequential(
-        [
-            layers.Input((8, 8, 1)),
-            layers.Conv2D(4, 3, activation="relu", padding="same"),
-            layers.MaxPooling2D(),
-            layers.BatchNormalization(),
-            layers.Flatten(),
-            layers.Dense(4, "softmax"),
-        ]
-    )
-
-
-def recurrent():
-    return models.Sequential([layers.Input((5, 4)), layers.LSTM(6), layers.Dense(4, "softmax")])
 
 
 @pytest.mark.parametrize("make", [perceptron, convolutional, recurrent], ids=lambda f: f.__name__)
