@@ -2,22 +2,10 @@
 // registers; tiles of a and b pass through shared memory, the next one loaded while the present one is used. Any
 // strides: threads load along whichever dimension lies in order. Where y is small and K long, blocks share the k of a
 // tile, and a second kernel adds their parts in a fixed order. y overlaps nothing but, with beta, itself.
-#include "tile.cuh"
-#include "walk.cuh"
+#include "product.cuh"
 
 namespace nnfast {
 namespace {
-
-template <class T>
-struct Product {
-  const T *a, *b;
-  T* y;
-  int64_t M, N, K, a_row, a_col, b_row, b_col, y_row, y_col;
-  Walk<3> batch;  // of y, a, b
-  int64_t splits, k_per_split;
-  T* parts;  // [splits, batch, M, N], if splits > 1
-  Finish<T> finish;
-};
 
 // BM x BN: the block's tile, TM x TN: a thread's.
 template <class T, int BM, int BN, int BK, int TM, int TN>
@@ -28,6 +16,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
   __shared__ __align__(16) T as[2][BK][TileA::LINE];
   __shared__ __align__(16) T bs[2][BK][TileB::LINE];
 
+  if (p.is_other_kernels()) return;
   const int64_t row_tiles = ceil_div(p.M, BM);
   const int64_t split = blockIdx.y, i0 = blockIdx.x % row_tiles * BM, j0 = blockIdx.x / row_tiles * BN;
   const int64_t k_begin = split * p.k_per_split;
@@ -61,39 +50,8 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
 #pragma unroll
     for (int i = 0; i < TM; ++i)
 #pragma unroll
-      for (int j = 0; j < TN; ++j) {
-        const int64_t row = i0 + Corner::row(i), column = j0 + Corner::column(j);
-        if (row >= p.M || column >= p.N) continue;
-        if (p.splits > 1) {
-          p.parts[((split * p.batch.size + z) * p.M + row) * p.N + column] = sums.sum[i][j];
-        } else {
-          T* y = p.y + at[0] + row * p.y_row + column * p.y_col;
-          *y = p.finish(sums.sum[i][j], y, row, column);
-        }
-      }
+      for (int j = 0; j < TN; ++j) p.put(sums.sum[i][j], split, z, at[0], i0 + Corner::row(i), j0 + Corner::column(j));
   }
-}
-
-// y = finish(the sum of the parts, in their order).
-template <class T>
-__global__ void __launch_bounds__(256) add_parts(Product<T> p) {
-  const int64_t each = p.M * p.N, all = each * p.batch.size;
-  for (int64_t n = global_thread(); n < all; n += all_threads()) {
-    const int64_t z = n / each, row = n % each / p.N, column = n % p.N;
-    T sum = 0;
-    for (int64_t s = 0; s < p.splits; ++s) sum += p.parts[s * all + n];
-    int64_t at[3];
-    p.batch.at(z, at);
-    T* y = p.y + at[0] + row * p.y_row + column * p.y_col;
-    *y = p.finish(sum, y, row, column);
-  }
-}
-
-// A view of the batch dimensions alone, of which there may be none.
-View batch_of(const View& v) {
-  View b = v;
-  b.ndim = static_cast<int8_t>(v.ndim - 2);
-  return b;
 }
 
 struct Shape {

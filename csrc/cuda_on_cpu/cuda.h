@@ -18,6 +18,7 @@
 #define __shared__ static  // one block runs at a time, so plain memory is the block's
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 #define DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(emulator::dynamic_shared())
 

@@ -1,0 +1,204 @@
+// Matrices as sums of bfloat16 pieces, for tensor cores: x = x0 + x1 + x2, each piece the nearest bfloat16 to what is
+// left. A product takes those products of pieces a_i b_j for which i + j < pieces: one of one piece (`medium`), three
+// of two (`high`: what is left out is 2^-16 of the product), six of three (as good as float32).
+//
+// First pack_kernel writes the pieces of both operands as planes, padded so that who multiplies them asks for no
+// bounds:
+//   [piece][matrix][rows, a multiple of 128][k, a multiple of 64], k in order; beyond the ends zeros.
+// The rows of a are those of y, the rows of b are the columns of y, so both lie alike. If a number does not fit, it
+// sets the word `unfit`. Then a multiply kernel runs on the planes and leaves at once if the word is set; the kernel of
+// CUDA cores is launched too, and leaves at once if it is not. The host reads nothing and waits for nothing.
+#pragma once
+#include "product.cuh"
+
+namespace nnfast {
+
+// ---- what decides (gemm.cu) ----
+// The pieces of a number in `batch` products [M,K] * [K,N] of float32: 1 to 3, or 0 if CUDA cores multiply.
+int pieces_for(Precision precision, int64_t M, int64_t N, int64_t K, int64_t batch);
+enum class PiecePath { automatic, always, always_six };  // always: for any size; always_six: for `highest`, too
+void use_pieces(PiecePath path);                         // for tests
+int compute_capability();                                // of the GPU in use, 80 for 8.0; the emulator says 80
+
+namespace {
+
+constexpr int64_t PIECE_ROWS = 128, PIECE_DEPTH = 64;  // what rows and k are padded to
+constexpr int64_t padded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
+
+// ---- pieces of a number ----
+// A number of 2^63 and more, Inf or NaN could become Inf or NaN in a sum of products where float32 has a number. Where
+// the last piece would be subnormal, what is lost must stay below its error: 2^-17 of a number in two pieces, 2^-25 in
+// three. One piece has no such limit.
+__device__ inline bool fits_pieces(float x, int pieces) {
+  const unsigned size = __float_as_uint(x) & 0x7fffffffu;
+  const unsigned least = pieces == 1 ? 0u : (pieces == 2 ? 127u - 109u : 127u - 101u) << 23;
+  return size < (127u + 63u) << 23 && (size == 0 || size >= least);
+}
+// The bits of the nearest bfloat16, to even, in their upper half; x becomes what is left.
+__device__ inline unsigned take_piece(float& x) {
+  const unsigned bits = __float_as_uint(x), piece = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+  x -= __uint_as_float(piece);
+  return piece;
+}
+__device__ inline unsigned take_pieces(float& even, float& odd) {  // of two neighbours, as a word
+  const unsigned low = take_piece(even) >> 16;
+  return low | take_piece(odd);
+}
+
+// ---- packing ----
+struct PieceSource {  // an operand, and where its pieces go
+  const float* from;
+  int64_t rows, depth, across, along;  // across: the distance of its rows, along: from k to k
+  Walk<1> batch;                       // its own matrices
+  uint16_t* to;
+
+  __host__ __device__ int64_t tiles() const { return batch.size * (padded_rows() / 64) * (padded_depth() / 64); }
+  __host__ __device__ int64_t padded_rows() const { return ceil_div(rows, PIECE_ROWS) * PIECE_ROWS; }
+  __host__ __device__ int64_t padded_depth() const { return ceil_div(depth, PIECE_DEPTH) * PIECE_DEPTH; }
+  __host__ __device__ int64_t plane() const { return batch.size * padded_rows() * padded_depth(); }  // elements
+};
+struct Packing {
+  PieceSource a, b;
+  int pieces;
+  unsigned* unfit;
+};
+
+__global__ void clear_word(unsigned* word) { *word = 0; }
+
+// A block takes 64 rows by 64 k of a or of b, read along whichever lies in order and written along k, 16 bytes a
+// thread.
+__global__ void __launch_bounds__(256) pack_kernel(const __grid_constant__ Packing p) {
+  __shared__ float tile[64][65];
+  const bool second = blockIdx.x >= p.a.tiles();
+  const PieceSource& s = second ? p.b : p.a;
+  const int64_t block = second ? blockIdx.x - p.a.tiles() : blockIdx.x, depth = s.padded_depth();
+  const int64_t line = divide(block, depth / 64), k0 = (block - line * (depth / 64)) * 64;
+  const int64_t z = divide(line, s.padded_rows() / 64), r0 = (line - z * (s.padded_rows() / 64)) * 64;
+  int64_t at[1];
+  s.batch.at(z, at);
+  const float* from = s.from + at[0] + r0 * s.across + k0 * s.along;
+  const bool k_first = s.along == 1;
+  const int t = threadIdx.x;
+
+  float x[16];
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    const int n = i * 256 + t, r = k_first ? n / 64 : n % 64, k = k_first ? n % 64 : n / 64;
+    x[i] = r < s.rows - r0 && k < s.depth - k0 ? from[r * s.across + k * s.along] : 0.0f;
+  }
+  bool fits = true;
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    const int n = i * 256 + t;
+    fits = fits && fits_pieces(x[i], p.pieces);
+    (k_first ? tile[n / 64][n % 64] : tile[n % 64][n / 64]) = x[i];
+  }
+  if (!fits) atomicExch(p.unfit, 1u);
+  __syncthreads();
+
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int n = i * 256 + t, r = n / 8, k = n % 8 * 8;
+    float v[8];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) v[j] = tile[r][k + j];
+    uint16_t* to = s.to + (z * s.padded_rows() + r0 + r) * depth + k0 + k;
+#pragma unroll 1
+    for (int piece = 0; piece < p.pieces; ++piece, to += s.plane()) {
+      Several<unsigned, 4> words;
+#pragma unroll
+      for (int j = 0; j < 4; ++j) words.v[j] = take_pieces(v[2 * j], v[2 * j + 1]);
+      store<4>(reinterpret_cast<unsigned*>(to), words);
+    }
+  }
+}
+
+// ---- what a multiply kernel is given ----
+// A block makes a tile of y: blockIdx.x counts row tiles first, blockIdx.y is the split of k, blockIdx.z strides over
+// the batch. k_per_split is a multiple of 64.
+struct PieceProduct {
+  Product<float> y;              // its a and b are not used; its batch walks over y in elements, a and b in matrices
+  const uint16_t *a, *b;         // planes
+  int64_t a_plane, b_plane;      // elements from piece to piece
+  int64_t rows, columns, depth;  // padded
+  int pieces;
+};
+
+// Sums leave a kernel through shared memory, float[rows][WIDTH], so that neighbouring threads write neighbours of y
+// whichever dimension lies in order. Columns are exchanged within a row: then lanes that write fragments of mma (lane
+// 4 g + t: row g, column 2 t), a row, or a column meet different banks, without padding.
+template <int WIDTH>
+__device__ inline int staged(int row, int column) {
+  return row * WIDTH + (column ^ ((row & 3) << 3 | (row >> 2 & 7)));
+}
+template <int ROWS, int WIDTH, int THREADS>
+__device__ inline void put_staged(const Product<float>& y, const float* room, int64_t split, int64_t z, int64_t y_at,
+                                  int64_t i0, int64_t j0) {
+  const bool down = y.splits == 1 && y.y_col != 1 && y.y_row == 1;
+#pragma unroll 1
+  for (int n = threadIdx.x; n < ROWS * WIDTH; n += THREADS) {
+    const int i = down ? n % ROWS : n / WIDTH, j = down ? n / ROWS : n % WIDTH;
+    y.put(room[staged<WIDTH>(i, j)], split, z, y_at, i0 + i, j0 + j);
+  }
+}
+
+// ---- the host's side: where all of it lies in scratch ----
+// The matrices of an operand, each once: [matrices] as a view in which repeated ones are one.
+View own_batch(const View& v) {
+  View b = batch_of(v);
+  for (int d = 0; d < b.ndim; ++d)
+    if (b.stride[d] == 0) b.shape[d] = 1;
+  return b;
+}
+
+struct PieceRoom {
+  int pieces;        // 0: nothing lies there
+  size_t a, b, end;  // bytes from the start of scratch; first comes the word `unfit`
+  int64_t a_plane, b_plane;
+
+  PieceRoom(const View& a_, const View& b_, int pieces_) : pieces(pieces_), a(0), b(0), end(0), a_plane(0), b_plane(0) {
+    if (pieces == 0) return;
+    const int64_t depth = padded(a_.shape[a_.ndim - 1], PIECE_DEPTH);
+    a_plane = own_batch(a_).size() * padded(a_.shape[a_.ndim - 2], PIECE_ROWS) * depth;
+    b_plane = own_batch(b_).size() * padded(b_.shape[b_.ndim - 1], PIECE_ROWS) * depth;
+    a = 256;
+    b = a + static_cast<size_t>(pieces * a_plane) * 2;
+    end = b + static_cast<size_t>(pieces * b_plane) * 2;  // all multiples of 256
+  }
+};
+
+// Packs a[...,M,K] and b[...,K,N] into scratch, which begins at a multiple of 16 bytes.
+PieceProduct pack_pieces(const View& a, const View& b, const Product<float>& y, const View& y_view,
+                         const PieceRoom& room, char* scratch) {
+  Packing p{};
+  p.pieces = room.pieces;
+  p.unfit = reinterpret_cast<unsigned*>(scratch);
+  p.a = {a.as<float>(),
+         y.M,
+         y.K,
+         y.a_row,
+         y.a_col,
+         walk_over(own_batch(a)),
+         reinterpret_cast<uint16_t*>(scratch + room.a)};
+  p.b = {b.as<float>(),
+         y.N,
+         y.K,
+         y.b_col,
+         y.b_row,
+         walk_over(own_batch(b)),
+         reinterpret_cast<uint16_t*>(scratch + room.b)};
+  launch(clear_word, 1, 1, 0, stream(), p.unfit);
+  launch(pack_kernel, static_cast<unsigned>(p.a.tiles() + p.b.tiles()), 256, 0, stream(), p);
+
+  PieceProduct m{};
+  m.y = y;
+  m.y.unfit = p.unfit, m.y.if_unfit = false;
+  m.y.batch = walk_over(batch_of(y_view), own_batch(a).dense(nullptr), own_batch(b).dense(nullptr));
+  m.a = p.a.to, m.b = p.b.to, m.a_plane = room.a_plane, m.b_plane = room.b_plane;
+  m.rows = p.a.padded_rows(), m.columns = p.b.padded_rows(), m.depth = p.a.padded_depth();
+  m.pieces = room.pieces;
+  return m;
+}
+
+}  // namespace
+}  // namespace nnfast
