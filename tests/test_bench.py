@@ -151,7 +151,7 @@ def test_ops_agree_with_the_peers_that_are_here(quick):
     [
         (["bench", "cats"], "unknown section. Known: gemm, conv2d, ops, fit, overhead. Received: 'cats'"),
         (["bench", "gemm", "--quick", "--rows", "no such row"], "no row of gemm has this in its name"),
-        (["bench", "gemm", "--save", "--quick"], "leave out --quick, --rows and --faults"),
+        (["bench", "gemm", "--save", "--quick"], "leave out --quick, --tiny, --rows and --faults"),
         (["bench", "--check", "there is no such file"], "cannot read there is no such file"),
         (["bench", "gemm", "--check", "a", "b"], "an old file and perhaps a new one"),
         (["bench", "gemm", "--threads", "1,5000"], "threads are numbers from 1 to 1024"),

@@ -219,7 +219,9 @@ def _add_bench(commands: Any) -> None:
         "over nnfast's: above 1, nnfast is faster.",
     )
     bench.add_argument("sections", nargs="*", metavar="section", help="gemm, conv2d, ops, fit, overhead, or all")
+    bench.add_argument("--cuda", action="store_true", help="the GPU, against PyTorch and CuPy: gemm, conv2d, ops, fit")
     bench.add_argument("--quick", action="store_true", help="few short rounds: a first impression")
+    bench.add_argument("--tiny", action="store_true", help="tiny problems: is every row right? Its times say nothing")
     bench.add_argument("--rows", default="", metavar="TEXT", help="only rows whose names contain this")
     bench.add_argument("--threads", type=_sizes, metavar="N[,N...]", help="numbers of threads (default: 1 and all)")
     bench.add_argument("--faults", action="store_true", help="let peers pay for fresh pages: malloc stays as it is")
@@ -245,8 +247,10 @@ def run_bench(args: Any, arguments: list[str]) -> int:
     files = args.check or []
     if len(files) > 2 or (len(files) == 2 and args.sections):
         raise ValueError(f"[bench] --check takes an old file and perhaps a new one. Received: {files}")
-    if args.save and (args.quick or args.rows or args.faults):
-        raise ValueError("[bench] --save keeps whole sections alone: leave out --quick, --rows and --faults")
+    if args.save and (args.quick or args.rows or args.faults or args.tiny):
+        raise ValueError("[bench] --save keeps whole sections alone: leave out --quick, --tiny, --rows and --faults")
+    if args.cuda and (args.threads or args.faults):
+        raise ValueError("[bench] --threads and --faults are for the CPU: leave them out with --cuda")
     _check_files("bench", args.json, args.plot)
     if args.save:
         bench.folder()
@@ -267,15 +271,22 @@ def run_bench(args: Any, arguments: list[str]) -> int:
         _tell("")
         print(text, flush=True)
 
-    sections = bench.SECTIONS if not args.sections or "all" in args.sections else args.sections
+    known = bench.GPU_SECTIONS if args.cuda else bench.SECTIONS
+    sections = known if not args.sections or "all" in args.sections else args.sections
     options = {"quick": args.quick, "threads": args.threads, "rows": args.rows, "faults": args.faults}
     try:
-        result = bench.run(sections, **options, tell=_tell, show=show)
+        result = bench.run(sections, **options, cuda=args.cuda, tiny=args.tiny, tell=_tell, show=show)
     finally:
         _tell("")
     if args.json:
         bench.write(result, args.json)
+    for row in result.get("failed", []):
+        print(f"failed: {row}", file=sys.stderr)
+    if "stopped" in result:
+        print(f"\n{result['stopped']}", file=sys.stderr)
+        return 130
     status = _verdict(bench.check(old, result, args.tolerance)) if old is not None else 0
+    status = 1 if "failed" in result else status
     if args.save:
         path = bench.save(result)
         result = bench.read(path)

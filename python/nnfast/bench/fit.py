@@ -7,6 +7,9 @@ elsewhere than Keras's. PyTorch starts anew at each call: see `restart`.
 
 "nnfast high" and "nnfast medium" are the same with `set_matmul_precision`, where this CPU has a unit for it, and for
 the CNN on every CPU.
+
+On a GPU, where the data lies there from the start for everyone: against PyTorch eager and compiled, and against a CUDA
+graph of PyTorch's whole step, with its picks of rows, metrics and optimizer.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ import numpy as np
 import nnfast
 from nnfast import layers, models, optimizers
 from nnfast.bench import gemm
-from nnfast.bench.peers import Remote, found, keras_kinds, load
+from nnfast.bench.peers import Remote, found, keras_kinds, load, on_gpu, tensor, torch_device
 from nnfast.bench.timing import Bench, Contenders, Row
 
-STEPS = 20
+STEPS, GPU_STEPS = 20, 200
 
 
 class Net(NamedTuple):
@@ -39,13 +42,21 @@ NETS = {
 }
 
 
+TINY = {
+    "mlp 8-6-10": Net((8,), 6, "rmsprop"),
+    "cnn": Net((28, 28, 1), 2, "adam"),
+}
+
+
 def run(bench: Bench) -> Iterator[Row]:
-    for name, net in NETS.items():
-        yield from bench.compare(name, partial(contenders, net), rounds=9, rtol=0.05, per=STEPS)
+    steps = bench.pick(STEPS, GPU_STEPS, 3)
+    for name, net in bench.pick(NETS, NETS, TINY).items():
+        make = partial(contenders, net, steps)
+        yield from bench.compare(name, make, rounds=9, rtol=0.05, per=steps, wall=True)
 
 
-def contenders(net: Net) -> Contenders:
-    x, y, start = data(net)
+def contenders(net: Net, steps: int = STEPS) -> Contenders:
+    x, y, start = data(net, steps)
     made: dict[str, Any] = {"nnfast": ours(net, start, x, y)}
     lower = gemm.units() if len(net.shape) == 1 else ["high", "medium"]  # convolutions gain on every CPU
     made.update({f"nnfast {p}": at_precision(p, ours(net, start, x, y)) for p in lower})
@@ -53,7 +64,11 @@ def contenders(net: Net) -> Contenders:
         made["torch"] = torch_eager(torch, net, start, x, y)
         if len(net.shape) == 3:
             made["torch channels_last"] = torch_eager(torch, net, start, x, y, channels_last=True)
-        made["torch compile"] = Remote("torch", torch_compiled, net, start, x, y)
+        if torch_device() == "cuda":
+            made["torch cuda graph"] = torch_graph(torch, net, start, x, y)
+            made["torch compile"] = torch_compiled(net, start, x, y)
+        elif not on_gpu():
+            made["torch compile"] = Remote("torch", torch_compiled, net, start, x, y)
     if found("jax") and len(net.shape) == 1:
         made["jax jit"] = Remote("jax", jax_jit, net, start, x, y)
         made["jax fori_loop"] = Remote("jax", jax_loop, net, start, x, y)
@@ -96,6 +111,8 @@ def started(net: Net, start: Any, **options: Any) -> Any:
 
 
 def ours(net: Net, start: Any, x: Any, y: Any) -> Callable[[], float]:
+    if on_gpu():
+        x, y = nnfast.tensor(x), nnfast.tensor(y)
     return partial(_fit, started(net, start), x, y, net.batch)
 
 
@@ -154,16 +171,10 @@ def torch_compiled(net: Net, start: Any, x: Any, y: Any) -> Callable[[], float]:
 def torch_eager(
     torch: Any, net: Net, start: Any, x: Any, y: Any, channels_last: bool = False, compiled: Any = lambda f: f
 ) -> Callable[[], float]:
-    made = torch_net(torch, net, start)
-    inputs = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x)
+    made, inputs, labels = torch_start(torch, net, start, x, y)
     if channels_last:
         made, inputs = (a.to(memory_format=torch.channels_last) for a in (made, inputs))
-    labels = torch.from_numpy(y)
-    loss_function = torch.nn.CrossEntropyLoss()
-    if net.optimizer == "rmsprop":
-        step = torch.optim.RMSprop(made.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
-    else:
-        step = torch.optim.Adam(made.parameters(), lr=1e-3, eps=1e-7)
+    loss_function, step = torch.nn.CrossEntropyLoss(), torch_optimizer(torch, net, made)
 
     @compiled
     def loss_of(xb: Any, yb: Any) -> Any:
@@ -171,6 +182,37 @@ def torch_eager(
         return loss_function(z, yb), z
 
     change = compiled(step.step)
+    restart = torch_restart(made, step)
+
+    def train() -> float:
+        restart()
+        total, correct = torch.zeros(2, device=inputs.device)
+        for i in range(0, len(labels), net.batch):
+            xb, yb = inputs[i : i + net.batch], labels[i : i + net.batch]
+            step.zero_grad(set_to_none=True)
+            loss, z = loss_of(xb, yb)
+            loss.backward()
+            change()
+            total += loss.detach()
+            correct += (z.argmax(1) == yb).sum()
+        return float(total) * net.batch / len(labels) + 0 * float(correct)
+
+    return train
+
+
+def torch_start(torch: Any, net: Net, start: Any, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The network and the data, where nnfast computes."""
+    inputs = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
+    return torch_net(torch, net, start).to(torch_device()), tensor(torch, inputs), tensor(torch, y)
+
+
+def torch_optimizer(torch: Any, net: Net, made: Any, **options: Any) -> Any:
+    if net.optimizer == "rmsprop":
+        return torch.optim.RMSprop(made.parameters(), lr=1e-3, alpha=0.9, eps=1e-7, **options)
+    return torch.optim.Adam(made.parameters(), lr=1e-3, eps=1e-7, **options)
+
+
+def torch_restart(made: Any, step: Any) -> Callable[[], None]:
     first = [p.detach().clone() for p in made.parameters()]
 
     def restart() -> None:
@@ -181,20 +223,54 @@ def torch_eager(
             for value in state.values():
                 value.zero_()
 
+    return restart
+
+
+def torch_graph(torch: Any, net: Net, start: Any, x: Any, y: Any) -> Callable[[], float]:
+    """All of a step in one CUDA graph: rows of the data, loss, backward, optimizer, metrics. A call a step."""
+    made, inputs, labels = torch_start(torch, net, start, x, y)
+    step = torch_optimizer(torch, net, made, capturable=torch_device() == "cuda")
+    loss_function = torch.nn.CrossEntropyLoss()
+    rows = torch.arange(net.batch, device=inputs.device)
+    total, correct = torch.zeros(2, device=inputs.device)
+    here = rows.clone()
+
+    def one() -> None:
+        step.zero_grad(set_to_none=True)
+        xb, yb = inputs.index_select(0, here), labels.index_select(0, here)
+        z = made(xb)
+        loss = loss_function(z, yb)
+        loss.backward()
+        step.step()
+        total.add_(loss.detach())
+        correct.add_((z.argmax(1) == yb).sum())
+        here.add_(net.batch)
+
+    restart, replay = torch_restart(made, step), graphed(torch, one)
+
     def train() -> float:
         restart()
-        total, correct = 0.0, 0
-        for i in range(0, len(labels), net.batch):
-            xb, yb = inputs[i : i + net.batch], labels[i : i + net.batch]
-            step.zero_grad(set_to_none=True)
-            loss, z = loss_of(xb, yb)
-            loss.backward()
-            change()
-            total += loss.item()
-            correct += (z.argmax(1) == yb).sum().item()
-        return total * net.batch / len(labels)
+        here.copy_(rows)
+        total.zero_()
+        for _ in range(0, len(labels), net.batch):
+            replay()
+        return float(total) * net.batch / len(labels)
 
     return train
+
+
+def graphed(torch: Any, work: Callable[[], None]) -> Callable[[], None]:
+    """The work as a CUDA graph, after the first runs that PyTorch asks for, on another stream."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
 
 
 # ---- JAX ----

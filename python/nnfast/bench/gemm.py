@@ -2,6 +2,9 @@
 
 And the same with `set_matmul_precision("high")` and `("medium")`, where this CPU has a unit for them: against those,
 and medium also against PyTorch's own "medium".
+
+On a GPU: large products and those of few rows, in float32 against cuBLAS (by PyTorch and CuPy), `high` against TF32,
+`medium` also against operands that are bfloat16 from the start.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.bench.peers import Remote, found, load
+from nnfast.bench.peers import Remote, found, lay, load, on_gpu, tensor
 from nnfast.bench.timing import Bench, Contenders, Row
 
 # name: (M, N, K, which operand is stored transposed)
@@ -33,10 +36,25 @@ SHAPES = {
     "one row 1,512,784": (1, 512, 784, ""),
     "wide 32,768,3072": (32, 768, 3072, ""),
 }
+ROWS = (32, 64, 128, 256, 512)
+GPU_SHAPES = {
+    "4096^3": (4096, 4096, 4096, ""),
+    "8192^3": (8192, 8192, 8192, ""),
+    **{f"rows {m},4096,4096": (m, 4096, 4096, "") for m in ROWS},
+    **{f"rows {m},512,784": (m, 512, 784, "") for m in ROWS},
+    "Dense dw 784,512,128": (784, 512, 128, "a"),
+    "Dense dx 128,784,512": (128, 784, 512, "b"),
+    "thin 128,10,512": (128, 10, 512, ""),
+}
+TINY = {"forward 9,10,11": (9, 10, 11, ""), "dw 12,9,8": (12, 9, 8, "a"), "dx 8,12,9": (8, 12, 9, "b")}
+TOLERANCES = {"highest": 1e-4, "high": 2e-3, "medium": 2e-2}  # of float32, against TF32 and bfloat16
 PRECISE = ("512^3", "1024^3", "2048^3", "Dense forward 128,512,784", "Dense dw 784,512,128", "conv 9800,64,288")
 
 
 def run(bench: Bench) -> Iterator[Row]:
+    if bench.gpu:
+        yield from on_a_gpu(bench)
+        return
     for name, (m, n, k, transposed) in SHAPES.items():
         make = partial(contenders, m, n, k, transposed)
         moved = 4e-9 * (m * k + k * n + m * n)
@@ -52,8 +70,20 @@ def run(bench: Bench) -> Iterator[Row]:
             yield from bench.compare(f"{name} {precision}", make, gigaflop=2e-9 * m * n * k, rtol=rtol, limits=False)
 
 
+def on_a_gpu(bench: Bench) -> Iterator[Row]:
+    for precision, unit in zip(TOLERANCES, ("float32", "TF32", "bfloat16")):
+        for name, (m, n, k, transposed) in bench.pick(GPU_SHAPES, GPU_SHAPES, TINY).items():
+            make = partial(contenders, m, n, k, transposed, precision)
+            work, moved = 2e-9 * m * n * k, 4e-9 * (m * k + k * n + m * n)
+            name = name if precision == "highest" else f"{name} {precision}"
+            rtol = TOLERANCES[precision]
+            yield from bench.compare(name, make, gigaflop=work, gigabyte=moved, rtol=rtol, unit=unit)
+
+
 def units() -> list[str]:
     """The precisions below "highest" that are faster here."""
+    if on_gpu():
+        return ["high", "medium"]
     matmul: Any = device.runtime_info()["matmul"]
     return [precision for precision, unit in matmul.items() if unit != "float32"]
 
@@ -64,17 +94,23 @@ def contenders(m: int, n: int, k: int, transposed: str, precision: str = "highes
     if transposed:
         i = "ab".index(transposed)
         stored[i] = np.ascontiguousarray(stored[i].T)
-    a, b = turned(stored[0], stored[1], transposed)
-    y = np.empty((m, n), np.float32)
-    made: dict[str, Any] = {
-        "nnfast": partial(device.kernels.gemm, a, b, precision=device.MATMUL_PRECISIONS.index(precision)),
-        "numpy": partial(np.matmul, a, b, out=y),
-    }
+    a, b = turned(lay(stored[0]), lay(stored[1]), transposed)
+    number = device.MATMUL_PRECISIONS.index(precision)
+    made: dict[str, Any] = {"nnfast": partial(device.kernels.gemm, a, b, precision=number)}
+    if found("numpy"):
+        made["numpy"] = partial(np.matmul, a, b, out=np.empty((m, n), np.float32))
     if torch := load("torch"):
-        product = partial(torch.mm, torch.from_numpy(a), torch.from_numpy(b), out=torch.empty(m, n))
-        made["torch"] = product
-        if precision == "medium":
-            made["torch medium"] = partial(torch_medium, torch, product)
+        ta, tb = turned(tensor(torch, stored[0]), tensor(torch, stored[1]), transposed)
+        made["torch"] = product = partial(torch.mm, ta, tb, out=ta.new_empty(m, n))
+        if on_gpu() and precision != "highest":
+            made["torch TF32"] = partial(torch_at, torch, "high", product)
+        if on_gpu() and precision == "medium":
+            made["torch bfloat16"] = partial(torch.mm, ta.bfloat16(), tb.bfloat16())
+            made["torch bfloat16 of float32"] = lambda: torch.mm(ta.bfloat16(), tb.bfloat16()).float()
+        elif precision == "medium":
+            made["torch medium"] = partial(torch_at, torch, "medium", product)
+    if (cupy := load("cupy")) and precision == "highest":
+        made["cupy"] = partial(cupy.matmul, a, b)
     if found("jax"):
         made["jax"] = Remote("jax", jax_product, *stored, transposed)
     return made
@@ -85,8 +121,20 @@ def turned(a: Any, b: Any, transposed: str) -> tuple[Any, Any]:
     return (a.T if transposed == "a" else a), (b.T if transposed == "b" else b)
 
 
-def torch_medium(torch: Any, product: Callable[[], Any]) -> Any:
-    torch.set_float32_matmul_precision("medium")
+def best_products(n: int) -> dict[str, Callable[[], Any]]:
+    """Large products of the peers, whose speeds are the limits of a GPU."""
+    a, b = (np.random.default_rng(i).standard_normal((n, n), np.float32) for i in range(2))
+    if torch := load("torch"):
+        ta, tb = tensor(torch, a), tensor(torch, b)
+        product = partial(torch.mm, ta, tb, out=ta.new_empty(n, n))
+        halves = partial(torch.mm, ta.bfloat16(), tb.bfloat16())
+        return {"float32": product, "TF32": partial(torch_at, torch, "high", product), "bfloat16": halves}
+    cupy = load("cupy")
+    return {"float32": partial(cupy.matmul, lay(a), lay(b))}
+
+
+def torch_at(torch: Any, precision: str, product: Callable[[], Any]) -> Any:
+    torch.set_float32_matmul_precision(precision)
     try:
         return product()
     finally:

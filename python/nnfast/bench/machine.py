@@ -27,7 +27,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-PACKAGES = ("nnfast", "numpy", "torch", "jax", "keras", "tensorflow", "tensorflow-cpu")
+PACKAGES = ("nnfast", "numpy", "cupy-cuda13x", "cupy-cuda12x", "torch", "jax", "keras", "tensorflow", "tensorflow-cpu")
 COPIES = {"256 KB": 1 << 18, "4 MB": 1 << 22, "256 MB": 1 << 28}  # bytes read and written in all
 
 
@@ -57,10 +57,17 @@ def _blas() -> str:
     return f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
 
 
+def title(machine: dict[str, Any]) -> str:
+    """What was measured: the GPU, or the CPU."""
+    if "gpu" in machine:
+        return f"{machine['gpu']}, {machine['multiprocessors']} multiprocessors, {machine['arch']}"
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['isa']}"
+
+
 def file_name(machine: dict[str, Any]) -> str:
-    """<cpu>-<cores>-cores-<isa>.json: one file of results for each kind of machine."""
-    name = re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cores']} cores".lower()).strip("-")
-    return f"{name}-{machine['isa']}.json"
+    """<gpu>.json or <cpu>-<cores>-cores-<isa>.json: one file of results for each kind of machine."""
+    what = machine["gpu"] if "gpu" in machine else f"{machine['cpu']} {machine['cores']} cores {machine['isa']}"
+    return re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-") + ".json"
 
 
 def set_threads(count: int) -> None:

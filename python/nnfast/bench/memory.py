@@ -9,33 +9,40 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.bench.peers import load
+from nnfast.bench.peers import found, lay, load, tensor
 from nnfast.bench.timing import Bench, Contenders, Row
 
 FLOATS = 4e-9  # gigabytes in a float32
-POOLED = [(50, 28, 28, 32), (50, 14, 14, 64), (8, 112, 112, 64)]
-TRANSPOSED = [(784, 128), (1024, 1024), (1000, 3000)]
+WEIGHTS, GPU_WEIGHTS = [400_000, 4_000_000], [32 << 20]
+POOLED, GPU_POOLED = [(50, 28, 28, 32), (50, 14, 14, 64), (8, 112, 112, 64)], [(64, 112, 112, 64)]
+TRANSPOSED, GPU_TRANSPOSED = [(784, 128), (1024, 1024), (1000, 3000)], [(8192, 4096)]
+TAKEN, GPU_TAKEN = (128, 20_000, 784), (65_536, 80_000, 784)  # so many rows of so many, of this length
+DRAWN, GPU_DRAWN = {"10^6": 10**6}, {"2^25": 1 << 25}
+SHUFFLED, GPU_SHUFFLED = 60_000, 10**6
 
 
 def run(bench: Bench) -> Iterator[Row]:
-    for n in (400_000, 4_000_000):
+    for n in bench.pick(WEIGHTS, GPU_WEIGHTS, [60]):
         for rule, arrays in (("sgd, momentum", 5), ("rmsprop", 5), ("adam", 7)):
             yield from bench.compare(f"{rule} {n}", partial(optimizer, rule, n), gigabyte=FLOATS * arrays * n)
-    for shape in POOLED:
+    for shape in bench.pick(POOLED, GPU_POOLED, [(2, 6, 6, 4)]):
         for first in (False, True):
             yield from pooling(bench, shape, first)
-    for rows, columns in TRANSPOSED:
+    for rows, columns in bench.pick(TRANSPOSED, GPU_TRANSPOSED, [(9, 20)]):
         make = partial(transposed, rows, columns)
         name = f"transposed copy {rows}x{columns}"
         yield from bench.compare(name, make, gigabyte=2 * FLOATS * rows * columns)
-    size = 128 * 784
-    yield from bench.compare("take_rows 128x784", taken_rows, gigabyte=2 * FLOATS * size)
-    yield from bench.compare("take_rows 128x784 of bytes, scaled", taken_bytes, gigabyte=5e-9 * size)
-    for name, count in (("random_uniform", 10**6), ("random_normal", 10**6), ("dropout", 10**6)):
-        moved = FLOATS * count * (2 if name == "dropout" else 1)
-        made = partial(random, name, count)
-        yield from bench.compare(f"{name} 10^6", made, gigabyte=moved, check=_same_shape)
-    yield from bench.compare("permutation 60000", partial(random, "permutation", 60_000), check=_same_shape)
+    picked = bench.pick(TAKEN, GPU_TAKEN, (5, 8, 12))
+    name, size = f"take_rows {picked[0]}x{picked[2]}", picked[0] * picked[2]
+    yield from bench.compare(name, partial(taken_rows, *picked), gigabyte=2 * FLOATS * size)
+    yield from bench.compare(f"{name} of bytes, scaled", partial(taken_bytes, *picked), gigabyte=5e-9 * size)
+    for size_name, count in bench.pick(DRAWN, GPU_DRAWN, {"30": 30}).items():
+        for kind in ("random_uniform", "random_normal", "dropout"):
+            moved = FLOATS * count * (2 if kind == "dropout" else 1)
+            made = partial(random, kind, count)
+            yield from bench.compare(f"{kind} {size_name}", made, gigabyte=moved, check=_same_shape)
+    count = bench.pick(SHUFFLED, GPU_SHUFFLED, 30)
+    yield from bench.compare(f"permutation {count}", partial(random, "permutation", count), check=_same_shape)
 
 
 def draw(*shape: int) -> Any:
@@ -43,24 +50,34 @@ def draw(*shape: int) -> Any:
 
 
 def optimizer(rule: str, n: int) -> Contenders:
-    w, g, m, v = (np.abs(draw(n)) for _ in range(4))
-    lr, step, k = np.array(1e-6), np.array(3), device.kernels
-    ours = {
+    """Each answers with its weights; those after the first step are compared."""
+    start, gradient = draw(n), np.abs(draw(n)) + np.float32(0.01)
+    w, g, m, v = (lay(a) for a in (start.copy(), gradient, np.zeros_like(start), np.zeros_like(start)))
+    lr, step, k = lay(np.array(1e-3)), lay(np.array(0)), device.kernels
+    steps = {
         "sgd, momentum": lambda: k.sgd([w], [g], [m], lr, momentum=0.9),
         "rmsprop": lambda: k.rmsprop([w], [g], [v], None, None, lr),
         "adam": lambda: k.adam([w], [g], [m], [v], None, lr, step),
     }
-    made: dict[str, Callable[[], Any]] = {"nnfast": ours[rule]}
+    made: dict[str, Callable[[], Any]] = {"nnfast": _then(steps[rule], w)}
     if torch := load("torch"):
-        p = torch.nn.Parameter(torch.from_numpy(w.copy()))
-        p.grad = torch.from_numpy(g)
+        p = torch.nn.Parameter(tensor(torch, start))
+        p.grad = tensor(torch, gradient)
         rules = {
             "sgd, momentum": partial(torch.optim.SGD, momentum=0.9, fused=True),
-            "rmsprop": torch.optim.RMSprop,
+            "rmsprop": partial(torch.optim.RMSprop, alpha=0.9),
             "adam": partial(torch.optim.Adam, fused=True),
         }
-        made["torch"] = rules[rule]([p], lr=1e-6).step
+        made["torch"] = _then(rules[rule]([p], lr=1e-3).step, p)
     return made
+
+
+def _then(call: Callable[[], Any], answer: Any) -> Callable[[], Any]:
+    def run() -> Any:
+        call()
+        return answer
+
+    return run
 
 
 def pooling(bench: Bench, shape: tuple[int, ...], first: bool) -> Iterator[Row]:
@@ -78,14 +95,15 @@ def pooled_contenders(shape: tuple[int, ...], first: bool, which: int) -> Conten
     x = draw(*shape)
     x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
     window = {"pool": (2, 2), "strides": (2, 2), "channels_first": first}
-    k = device.kernels
+    k, t = device.kernels, x
+    x = lay(x)
     dy = k.max_pool2d(x, **window)
     ours = [lambda: k.max_pool2d(x, **window), lambda: k.max_pool2d_gradient(dy, x, **window)]
     made: dict[str, Callable[[], Any]] = {"nnfast": ours[which]}
     if torch := load("torch"):
         order, back = ((0, 1, 2, 3), (0, 1, 2, 3)) if first else ((0, 3, 1, 2), (0, 2, 3, 1))
         pool = partial(torch.nn.functional.max_pool2d, kernel_size=2)
-        t, dt = torch.from_numpy(x).permute(order), torch.from_numpy(dy).permute(order)
+        t, dt = tensor(torch, t).permute(order), tensor(torch, device.host(dy)).permute(order)
         leaf = t.detach().requires_grad_()
         y = pool(leaf)
         theirs = [
@@ -98,56 +116,58 @@ def pooled_contenders(shape: tuple[int, ...], first: bool, which: int) -> Conten
 
 def transposed(rows: int, columns: int) -> Contenders:
     x = draw(rows, columns)
-    made: dict[str, Any] = {
-        "nnfast": lambda: device.kernels.contiguous(x.T),
-        "numpy": lambda: np.ascontiguousarray(x.T),
-    }
+    turned = lay(x).T
+    made: dict[str, Any] = {"nnfast": lambda: device.kernels.contiguous(turned)}
+    if found("numpy"):
+        made["numpy"] = lambda: np.ascontiguousarray(x.T)
     if torch := load("torch"):
-        made["torch"] = torch.from_numpy(x).T.contiguous
+        made["torch"] = tensor(torch, x).T.contiguous
     return made
 
 
-def taken_rows() -> Contenders:
-    x, indices = draw(20_000, 784), np.random.default_rng(0).permutation(20_000)[:128]
-    made: dict[str, Any] = {
-        "nnfast": lambda: device.kernels.take_rows(x, indices),
-        "numpy": lambda: x[indices],
-    }
+def taken_rows(count: int, rows: int, columns: int) -> Contenders:
+    x, indices = draw(rows, columns), np.random.default_rng(0).permutation(rows)[:count]
+    ours, i = lay(x), lay(indices)
+    made: dict[str, Any] = {"nnfast": lambda: device.kernels.take_rows(ours, i)}
+    if found("numpy"):
+        made["numpy"] = lambda: x[indices]
     if torch := load("torch"):
-        t, ti = torch.from_numpy(x), torch.from_numpy(indices)
+        t, ti = tensor(torch, x), tensor(torch, indices)
         made["torch"] = lambda: t[ti]
     return made
 
 
-def taken_bytes() -> Contenders:
+def taken_bytes(count: int, rows: int, columns: int) -> Contenders:
     rng = np.random.default_rng(0)
-    pixels, indices = rng.integers(0, 256, (20_000, 784), np.uint8), rng.permutation(20_000)[:128]
-    made: dict[str, Any] = {
-        "nnfast": lambda: device.kernels.take_rows(pixels, indices, dtype="float32", scale=1 / 255),
-        "numpy": lambda: pixels[indices] * np.float32(1 / 255),
-    }
+    pixels, indices = rng.integers(0, 256, (rows, columns), np.uint8), rng.permutation(rows)[:count]
+    ours, i = lay(pixels), lay(indices)
+    made: dict[str, Any] = {"nnfast": lambda: device.kernels.take_rows(ours, i, dtype="float32", scale=1 / 255)}
+    if found("numpy"):
+        made["numpy"] = lambda: pixels[indices] * np.float32(1 / 255)
     if torch := load("torch"):
-        t, ti = torch.from_numpy(pixels), torch.from_numpy(indices)
+        t, ti = tensor(torch, pixels), tensor(torch, indices)
         made["torch"] = lambda: t[ti] * (1 / 255)
     return made
 
 
 def random(name: str, n: int) -> Contenders:
     """Other streams of numbers: only their size is compared."""
-    k, key, x = device.kernels, np.array([1, 2]), draw(n)
+    k, key, x = device.kernels, lay(np.array([1, 2])), draw(n)
+    ours_x = lay(x)
     ours = {
         "random_uniform": lambda: k.random_uniform([n], "float32", key),
         "random_normal": lambda: k.random_normal([n], "float32", key),
         "permutation": lambda: k.permutation(n, key),
-        "dropout": lambda: k.dropout(x, key, rate=0.5),
+        "dropout": lambda: k.dropout(ours_x, key, rate=0.5),
     }
     made: dict[str, Callable[[], Any]] = {"nnfast": ours[name]}
     if torch := load("torch"):
-        t = torch.from_numpy(x)
+        t = tensor(torch, x)
+        where = t.device
         theirs = {
-            "random_uniform": lambda: torch.rand(n),
-            "random_normal": lambda: torch.randn(n),
-            "permutation": lambda: torch.randperm(n),
+            "random_uniform": lambda: torch.rand(n, device=where),
+            "random_normal": lambda: torch.randn(n, device=where),
+            "permutation": lambda: torch.randperm(n, device=where),
             "dropout": lambda: torch.nn.functional.dropout(t, 0.5),
         }
         made["torch"] = theirs[name]

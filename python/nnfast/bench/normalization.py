@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nnfast import device
-from nnfast.bench.peers import load
+from nnfast.bench.peers import lay, load, tensor
 from nnfast.bench.timing import Bench, Contenders, Row
 
 EPSILON = 1e-3
 IMAGES = [(50, 28, 28, 32), (50, 14, 14, 64), (8, 56, 56, 64)]
 TABLES = [(128, 512), (4096, 768)]
+GPU_IMAGES, GPU_TABLES = [(64, 56, 56, 256)], [(65_536, 768)]
+TINY_IMAGES, TINY_TABLES = [(2, 3, 4, 8)], [(5, 12)]
 
 
 def run(bench: Bench) -> Iterator[Row]:
-    for kind, shapes in (("batch_norm", IMAGES), ("layer_norm", TABLES)):
+    images = bench.pick(IMAGES, GPU_IMAGES, TINY_IMAGES)
+    tables = bench.pick(TABLES, GPU_TABLES, TINY_TABLES)
+    kinds: list[tuple[str, Sequence[tuple[int, ...]]]] = [("batch_norm", images), ("layer_norm", tables)]
+    for kind, shapes in kinds:
         for shape in shapes:
             name, size = f"{kind} {','.join(map(str, shape))}", int(np.prod(shape))
             yield from bench.compare(name, partial(contenders, kind, shape, 0), gigabyte=8e-9 * size, rtol=1e-3)
@@ -33,6 +38,8 @@ def contenders(kind: str, shape: tuple[int, ...], which: int) -> Contenders:
     gamma, beta = (rng.random(shape[-1], np.float32) + np.float32(0.5) for _ in range(2))
     forward, backward = getattr(device.kernels, kind), getattr(device.kernels, f"{kind}_gradient")
     options = {"axis": -1, "epsilon": EPSILON}
+    arrays = x, dy, gamma, beta
+    x, dy, gamma, beta = map(lay, arrays)
     _, *statistics = forward(x, gamma, beta, **options)
     back = options if kind == "batch_norm" else {"axis": -1}
     ours: list[Callable[[], Any]] = [
@@ -41,7 +48,7 @@ def contenders(kind: str, shape: tuple[int, ...], which: int) -> Contenders:
     ]
     made = {"nnfast": ours[which]}
     if torch := load("torch"):
-        made["torch"] = _torch(torch, kind, x, dy, gamma, beta)[which]
+        made["torch"] = _torch(torch, kind, *arrays)[which]
     return made
 
 
@@ -49,8 +56,8 @@ def _torch(torch: Any, kind: str, x: Any, dy: Any, gamma: Any, beta: Any) -> lis
     """Images go in as channels_last, which is our layout."""
     f = torch.nn.functional
     to, fro = ((0, 3, 1, 2), (0, 2, 3, 1)) if kind == "batch_norm" else ((0, 1), (0, 1))
-    x, dy = (torch.from_numpy(a).permute(to).requires_grad_() for a in (x, dy))
-    w, b = (torch.from_numpy(a).requires_grad_() for a in (gamma, beta))
+    x, dy = (tensor(torch, a).permute(to).requires_grad_() for a in (x, dy))
+    w, b = (tensor(torch, a).requires_grad_() for a in (gamma, beta))
     if kind == "batch_norm":
         compute = partial(f.batch_norm, x, None, None, w, b, True, 0.1, EPSILON)
     else:

@@ -1,5 +1,7 @@
 """Who takes part: nnfast and peers in this process, and peers that need one of their own.
 
+On the GPU all are in this process: PyTorch, and CuPy for what it hands to cuBLAS.
+
 JAX and Keras fix their threads, and Keras its backend, when they are loaded. So they run in processes, one for each
 number of threads, which measure themselves and take turns with us: a question and an answer through a pipe.
 """
@@ -10,9 +12,12 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from nnfast import device
 from nnfast.bench import machine
@@ -26,6 +31,8 @@ KINDS = {
     "keras (tensorflow)": {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
 }
 PEERS = ("numpy", "torch", "jax", "keras", "tensorflow")
+GPU_PEERS = ("torch", "cupy")
+TORCH_DEVICES = {"cuda": "cuda"}  # PyTorch's name of nnfast's device, where it is not "cpu"
 
 
 class PeerError(RuntimeError):
@@ -37,15 +44,33 @@ def held_to_avx2() -> bool:
     return os.environ.get("NNFAST_ISA") == "avx2" and "avx512" in device.runtime_info()["isas"]  # type: ignore[operator]
 
 
+def on_gpu() -> bool:
+    """Does nnfast compute on a GPU?"""
+    return device.get_device() == "cuda"
+
+
+def torch_device() -> str:
+    """PyTorch's name of the device on which nnfast computes."""
+    return TORCH_DEVICES.get(device.get_device(), "cpu")
+
+
 def found(name: str) -> bool:
-    """Is this package installed, and can it be compared with? XLA's products take AVX-512 whatever they are told
+    """Is this package installed, and can it be compared with here? XLA's products take AVX-512 whatever they are told
     (a product of 512^3 in 1.4 ms, 188 GFLOP/s, where AVX2 has 120), so JAX is no peer of AVX2 on such a CPU."""
-    if name == "jax" and held_to_avx2():
+    if (on_gpu() and name not in GPU_PEERS) or (name == "cupy" and not on_gpu()) or (name == "jax" and held_to_avx2()):
         return False
     try:
-        return importlib.util.find_spec(name) is not None
+        here = name in sys.modules or importlib.util.find_spec(name) is not None
     except ValueError:  # in the middle of its own import
         return False
+    if here and name == "torch" and torch_device() == "cuda":
+        return bool(importlib.import_module("torch").cuda.is_available())
+    return here
+
+
+def absent() -> list[str]:
+    """The peers that do not take part here."""
+    return [p for p in (GPU_PEERS if on_gpu() else PEERS) if not found(p)]
 
 
 def load(name: str) -> Any:
@@ -57,6 +82,26 @@ def keras_kinds() -> list[str]:
     """Keras on each backend that is installed."""
     backends = [b for b in ("tensorflow", "jax", "torch") if found("keras") and found(b)]
     return [f"keras ({b})" for b in backends]
+
+
+def lay(a: Any) -> Any:
+    """The array where nnfast computes."""
+    return device.put(a)
+
+
+def tensor(torch: Any, a: Any) -> Any:
+    """PyTorch's tensor of the array, where nnfast computes."""
+    return torch.from_numpy(a).to(torch_device())
+
+
+def values(answer: Any) -> np.ndarray:
+    """A copy of what a contender answered, for NumPy."""
+    if type(answer).__module__.partition(".")[0] == "torch":
+        answer = answer.detach().cpu()
+        return np.array((answer.float() if answer.is_floating_point() else answer).numpy())
+    if isinstance(answer, device.arrays):
+        return np.array(device.host(answer))
+    return np.array(answer.numpy() if hasattr(answer, "numpy") else answer)
 
 
 class Sample(NamedTuple):

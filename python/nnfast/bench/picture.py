@@ -37,7 +37,7 @@ def draw(result: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(9, sum(heights)), layout="constrained")
     axes = figure.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     m = result["machine"]
-    figure.suptitle(f"{m['cpu']}, {m['isa']}", fontsize=10)
+    figure.suptitle(m["gpu"] if "gpu" in m else f"{m['cpu']}, {m['isa']}", fontsize=10)
     for (name, rows), one in zip(parts.items(), axes):
         if name in ROOFS:
             _roofline(one, name, rows)

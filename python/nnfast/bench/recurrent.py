@@ -10,7 +10,7 @@ import numpy as np
 
 import nnfast
 from nnfast import ops
-from nnfast.bench.peers import load
+from nnfast.bench.peers import lay, load, tensor, torch_device
 from nnfast.bench.timing import Bench, Contenders, Row
 
 # batch, time, features, units
@@ -21,8 +21,10 @@ SEQUENCES = {
     "1,100,64->128": (1, 100, 64, 128),
     "128,28,28->128": (128, 28, 28, 128),
 }
+TINY_SEQUENCES = {"2,3,4->5": (2, 3, 4, 5)}
 # batch, positions, heads, features
 ATTENTION = {"8,128,4,32": (8, 128, 4, 32), "4,512,8,64": (4, 512, 8, 64)}
+TINY_ATTENTION = {"2,5,2,4": (2, 5, 2, 4)}
 GATES = {"lstm": 4, "gru": 3}
 STEPS = {"forward": 1, "training": 3}  # and how many times the arithmetic of the forward pass
 Calls = dict[str, Callable[[], Any]]
@@ -30,12 +32,12 @@ Calls = dict[str, Callable[[], Any]]
 
 def run(bench: Bench) -> Iterator[Row]:
     for cell, gates in GATES.items():
-        for name, (b, t, f, u) in SEQUENCES.items():
+        for name, (b, t, f, u) in bench.pick(SEQUENCES, SEQUENCES, TINY_SEQUENCES).items():
             for step, times in STEPS.items():
                 make = partial(cells, cell, (b, t, f, u), step)
                 work = times * 2e-9 * b * t * (f + u) * gates * u
                 yield from bench.compare(f"{cell} {name} {step}", make, gigaflop=work)
-    for name, (b, t, h, f) in ATTENTION.items():
+    for name, (b, t, h, f) in bench.pick(ATTENTION, ATTENTION, TINY_ATTENTION).items():
         for step, times in STEPS.items():
             make = partial(attention, (b, t, h, f), step)
             yield from bench.compare(f"attention {name} {step}", make, gigaflop=times * 4e-9 * b * t * t * h * f)
@@ -68,7 +70,7 @@ def _nnfast(op: str, arrays: list[Any]) -> Calls:
         with nnfast.no_grad():
             return getattr(ops, op)(*variables)
 
-    seed = np.ones(forward().shape, np.float32)
+    seed = lay(np.ones(forward().shape, np.float32))
 
     def training() -> Any:
         with nnfast.GradientTape() as tape:
@@ -86,12 +88,12 @@ def _torch(torch: Any, cell: str, x: Any, w: Any, u: Any, bias: Any) -> Calls:
     with torch.no_grad():
         for parameter, array in zip(layer.parameters(), (w.T, u.T, bias[0], bias[1])):
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(array[order])))
-    x = torch.from_numpy(x).requires_grad_()
+    layer, x = layer.to(torch_device()), tensor(torch, x).requires_grad_()
     return _torch_calls(torch, lambda: layer(x)[0], [x, *layer.parameters()])
 
 
 def _torch_attention(torch: Any, arrays: list[Any]) -> Calls:
-    variables = [torch.from_numpy(a).requires_grad_() for a in arrays]
+    variables = [tensor(torch, a).requires_grad_() for a in arrays]
 
     def compute() -> Any:
         heads_first = (x.transpose(1, 2) for x in variables)
@@ -105,5 +107,5 @@ def _torch_calls(torch: Any, compute: Callable[[], Any], variables: Any) -> Call
         with torch.no_grad():
             return compute()
 
-    seed = torch.ones(forward().shape)
+    seed = torch.ones_like(forward())
     return {"forward": forward, "training": lambda: torch.autograd.grad(compute(), variables, seed)[0]}

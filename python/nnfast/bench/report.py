@@ -13,6 +13,7 @@ from nnfast.bench import machine
 from nnfast.bench.timing import Row, geomean
 
 SECTIONS = ("gemm", "conv2d", "ops", "fit", "overhead")
+GPU_SECTIONS = ("gemm", "conv2d", "ops", "fit")
 
 # ---- as text ----
 
@@ -20,10 +21,13 @@ SECTIONS = ("gemm", "conv2d", "ops", "fit", "overhead")
 def head(result: dict[str, Any]) -> str:
     """The machine, its limits, and who takes part."""
     m = result["machine"]
-    lines = [f"{m['cpu']}, {m['cores']} cores, {m['isa']}; {', '.join(f'{k} {v}' for k, v in m['versions'].items())}"]
-    for kind, unit in (("gigaflops", "GFLOP/s in registers"), ("gigabytes", "GB/s copying")):
+    versions = ", ".join([*([m["cuda"]] if "gpu" in m else []), *(f"{k} {v}" for k, v in m["versions"].items())])
+    lines = [f"{machine.title(m)}; {versions}"]
+    products = "GFLOP/s" if "gpu" in m else "GFLOP/s in registers"
+    for kind, unit in (("gigaflops", products), ("gigabytes", "GB/s copying")):
         for what, speeds in m["peaks"][kind].items():
             each = ", ".join(f"{speed:,.1f} with {n} thread{'s' * (n != '1')}" for n, speed in speeds.items())
+            each = f"{speeds['1']:,.1f}" if "gpu" in m else each
             lines.append(f"limit, {what}: {each} {unit}")
     return "\n".join(lines)
 
@@ -170,8 +174,8 @@ def check(old: dict[str, Any], new: dict[str, Any], tolerance: float = 0.1) -> V
     Raises:
         ValueError: the results are of two kinds of machine, or have no row with a common peer.
     """
-    for what in ("cpu", "cores", "isa"):
-        a, b = old["machine"][what], new["machine"][what]
+    for what in ("gpu",) if "gpu" in old["machine"] else ("gpu", "cpu", "cores", "isa"):
+        a, b = old["machine"].get(what), new["machine"].get(what)
         if a != b:
             raise ValueError(
                 f"[bench] --check compares results of one kind of machine. Received: {what} {a!r} and {b!r}"

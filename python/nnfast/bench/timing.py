@@ -17,15 +17,16 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nnfast.bench import machine
-from nnfast.bench.peers import Local, PeerError, Process, Remote, Sample
+from nnfast.bench.peers import Local, PeerError, Process, Remote, Sample, values
 from nnfast.ladder import rungs
 
 Contenders = Mapping[str, Callable[[], Any] | Remote]
+Sizes = TypeVar("Sizes")
 
 
 @dataclass
@@ -86,6 +87,10 @@ class Row:
         return Row(timings={who: Timing(**t) for who, t in entry["timings"].items()}, **kept)
 
 
+class Stopped(RuntimeError):
+    """Nothing more can be measured; what was, holds."""
+
+
 class Bench:
     """The settings of one run, and the processes of its peers.
 
@@ -95,7 +100,10 @@ class Bench:
         rows: only rows whose names contain this.
         tell: is told what happens.
         keep: let peers keep the memory that they free.
+        tiny: problems so small that their times say nothing: a check that every row runs.
     """
+
+    gpu = False
 
     def __init__(
         self,
@@ -104,16 +112,22 @@ class Bench:
         rows: str = "",
         tell: Callable[[str], None] = lambda text: None,
         keep: bool = True,
+        tiny: bool = False,
     ):
-        self.quick, self.rows, self.tell, self.keep = quick, rows, tell, keep
+        self.quick, self.rows, self.tell, self.keep, self.tiny = quick, rows, tell, keep, tiny
         self.threads = sorted(set(threads or (1, machine.cores())))
         if not 1 <= self.threads[0] <= self.threads[-1] <= rungs.MOST_THREADS:
             raise ValueError(f"[bench] threads are numbers from 1 to {rungs.MOST_THREADS}. Received: {self.threads}")
         self.notes: list[str] = []
+        self.failed: list[str] = []  # rows that could not be measured, and why
         self._processes: dict[tuple[str, int], Process] = {}
 
     def wanted(self, name: str) -> bool:
         return self.rows in name
+
+    def pick(self, cpu: Sizes, gpu: Sizes, tiny: Sizes) -> Sizes:
+        """The problems for this run."""
+        return tiny if self.tiny else gpu if self.gpu else cpu
 
     def compare(
         self,
@@ -128,6 +142,8 @@ class Bench:
         limits: bool = True,
         rounds: int = 25,
         per: int = 1,
+        unit: str = "float32",
+        wall: bool = False,
     ) -> list[Row]:
         """Times the contenders, with each number of threads.
 
@@ -141,6 +157,8 @@ class Bench:
             limits: measure those of the machine. They are those of float32.
             rounds: with quick they are 5.
             per: how many steps a call makes: times are those of one.
+            unit: which limit of a GPU holds: that of "float32", "TF32" or "bfloat16" products.
+            wall: on a GPU, take the time until the answer is there, and not that of the kernels alone.
 
         Returns:
             A row for each number of threads; none if the name is not wanted.
@@ -181,11 +199,11 @@ class Bench:
                 else:
                     ready[who] = Local(contender)
                 if (answer := ready[who].answer()) is not None:
-                    answers[who] = np.array(answer.numpy() if hasattr(answer, "numpy") else answer)
+                    answers[who] = values(answer)
             except PeerError as e:
                 ready.pop(who, None)
                 self.notes.append(f"{name}: {who} left out: {e}")
-        (check or _agree(name, rtol))(answers)
+        (check or agree(name, rtol))(answers)
         return ready
 
     def _process(self, kind: str, count: int) -> Process:
@@ -224,7 +242,7 @@ class Bench:
         self._processes.clear()
 
 
-def _agree(name: str, rtol: float) -> Callable[[dict[str, np.ndarray]], None]:
+def agree(name: str, rtol: float) -> Callable[[dict[str, np.ndarray]], None]:
     def check(answers: dict[str, np.ndarray]) -> None:
         truth = next((a for who, a in answers.items() if not who.startswith("nnfast")), None)
         for who, a in answers.items():
@@ -232,11 +250,19 @@ def _agree(name: str, rtol: float) -> Callable[[dict[str, np.ndarray]], None]:
                 break
             if a.shape != truth.shape:
                 raise ValueError(f"[bench] {name}: {who} gives shape {a.shape}, its peer {truth.shape}")
-            worst = np.max(np.abs(a.astype(np.float64) - truth), initial=0) if a.size else 0.0
+            worst = largest_difference(a, truth)
             if not worst <= rtol * np.max(np.abs(truth), initial=1e-30):
                 raise ValueError(f"[bench] {name}: {who} is off by {worst}, more than {rtol} of the largest")
 
     return check
+
+
+def largest_difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Block by block: arrays of a GPU can be large. NaN where one of them has NaN."""
+    a, b = a.ravel(), b.ravel()
+    step = 1 << 20
+    each = [np.max(np.abs(a[i : i + step].astype(np.float64) - b[i : i + step])) for i in range(0, a.size, step)]
+    return float(np.max(each, initial=0))
 
 
 def _calls_per_sample(contender: Local | Remote, target: float) -> int:
