@@ -8,12 +8,17 @@ import os
 import re
 import subprocess
 import sys
+import time
+import types
 
+import fake_gpu
 import numpy as np
 import pytest
+from conftest import EMULATOR, GPU
 
+import nnfast
 from nnfast import bench, cli
-from nnfast.bench import machine, overhead, report, robust, timing
+from nnfast.bench import cuda, fit, machine, overhead, peers, report, robust, timing
 from nnfast.bench.peers import Remote
 from nnfast.bench.timing import Bench, Row, Timing
 
@@ -151,6 +156,9 @@ def test_ops_agree_with_the_peers_that_are_here(quick):
     [
         (["bench", "cats"], "unknown section. Known: gemm, conv2d, ops, fit, overhead. Received: 'cats'"),
         (["bench", "gemm", "--quick", "--rows", "no such row"], "no row of gemm has this in its name"),
+        (["bench", "overhead", "--cuda"], "unknown section for a GPU. Known: gemm, conv2d, ops, fit. Received"),
+        (["bench", "gemm", "--cuda", "--threads", "1"], "--threads and --faults are for the CPU"),
+        (["bench", "gemm", "--cuda", "--rows", "512^3"], "no row of gemm has this in its name"),
         (["bench", "gemm", "--save", "--quick"], "leave out --quick, --tiny, --rows and --faults"),
         (["bench", "--check", "there is no such file"], "cannot read there is no such file"),
         (["bench", "gemm", "--check", "a", "b"], "an old file and perhaps a new one"),
@@ -162,7 +170,7 @@ def test_ops_agree_with_the_peers_that_are_here(quick):
 def test_mistakes_are_no_tracebacks(arguments, says, monkeypatch, capsys):
     """And are said before anything is measured."""
     monkeypatch.setattr(machine, "peaks", None)
-    assert cli.main([*arguments, "--faults"] if "--save" not in arguments else arguments) == 1
+    assert cli.main(arguments if {"--save", "--cuda"} & set(arguments) else [*arguments, "--faults"]) == 1
     message = capsys.readouterr().err
     assert message.startswith("nnfast: [bench] ") and says in message
 
@@ -199,6 +207,207 @@ def test_no_time_of_python_is_below_nothing():
     )
 
 
+# ---- the GPU, or its stand-in, on which every row is computed and none is timed to any purpose ----
+
+gpu_or_emulator = pytest.mark.skipif(not (EMULATOR or GPU), reason="neither a GPU nor the emulator")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The device "cuda"; without a GPU PyTorch computes on the CPU."""
+    if not GPU:
+        fake_gpu.install(monkeypatch)
+        monkeypatch.setattr(peers, "TORCH_DEVICES", {})
+
+
+@gpu_or_emulator
+@pytest.mark.parametrize("section", bench.GPU_SECTIONS)
+def test_every_row_of_a_gpu_is_right(section, gpu, tmp_path, capsys):
+    """On tiny problems: so none of them fails for a slip when a GPU is there."""
+    file = tmp_path / "a.json"
+    assert cli.main(["bench", "--cuda", section, "--tiny", "--json", str(file)]) == 0, capsys.readouterr().err
+    found = bench.read(file)
+    rows = [key[1] for key in report.rows_of(found)]
+    assert rows == bench.names(importlib.import_module(f"nnfast.bench.{section}"), gpu=True, tiny=True)
+    assert found["sections"][section]["notes"] == []
+    printed = capsys.readouterr().out
+    assert f"{found['machine']['gpu']}, " in printed and "limit, float32, product of 128^3: " in printed
+    assert nnfast.get_device() == "cpu" and not peers.found("cupy")
+
+
+def test_rows_of_a_gpu_have_names_of_their_own():
+    for section in bench.GPU_SECTIONS:
+        names = bench.names(importlib.import_module(f"nnfast.bench.{section}"), gpu=True)
+        assert len(set(names)) == len(names) > 2
+    assert {"4096^3", "8192^3 medium", "rows 32,4096,4096 high"} < set(bench.names(bench_room("gemm"), gpu=True))
+    assert {"32,7,7,512->512 dx NCHW", "32,56,56,64->64 forward high"} < set(
+        bench.names(bench_room("conv2d"), gpu=True)
+    )
+
+
+def bench_room(section):
+    return importlib.import_module(f"nnfast.bench.{section}")
+
+
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (
+            ValueError("[set_device] this build of nnfast has no 'cuda'"),
+            "nnfast: [set_device] this build of nnfast has",
+        ),
+        (RuntimeError("[cuda] there is no NVIDIA driver on this machine"), "nnfast: [cuda] there is no NVIDIA driver"),
+        (ImportError("[cuda] CuPy cannot be imported"), "nnfast: [cuda] CuPy cannot be imported"),
+    ],
+)
+def test_what_a_gpu_needs_is_said_in_a_line(error, says, monkeypatch, capsys):
+    def set_device(name):
+        raise error
+
+    monkeypatch.setattr(nnfast.device, "set_device", set_device)
+    monkeypatch.setattr(bench.device, "get_device", lambda: "cpu")
+    assert cli.main(["bench", "--cuda", "gemm"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(says) and printed.count("\n") == 1
+
+
+class Clock:
+    """CuPy as far as `Card` times with it: a copy takes 2 ms, work what it adds to `now`."""
+
+    def __init__(self):
+        self.now, self.copies, self.broken = 0.0, 0, False
+        clock = self
+
+        class Event:
+            def record(self):
+                self.at = clock.now
+
+            def synchronize(self):
+                pass
+
+        def get_current_stream():
+            def synchronize():
+                if clock.broken:
+                    raise RuntimeError("cudaErrorIllegalAddress")
+
+            return types.SimpleNamespace(synchronize=synchronize)
+
+        self.cuda = types.SimpleNamespace(
+            Event=Event,
+            get_elapsed_time=lambda a, b: 1000 * (b.at - a.at),
+            get_current_stream=get_current_stream,
+        )
+
+    def take(self, seconds):
+        self.now += seconds
+
+    def copy(self, *_):
+        self.copies += 1
+        self.now += 0.002
+
+
+@pytest.fixture
+def clocked():
+    """A benchmark whose card has the clock above."""
+    clock = Clock()
+    card = object.__new__(cuda.Card)
+    card._cuda, card.copied, card._copy_seconds = clock.cuda, 1 << 20, 1.0
+    card._from = card._to = types.SimpleNamespace(data=types.SimpleNamespace(copy_from_device_async=clock.copy))
+    made = object.__new__(cuda.GpuBench)
+    Bench.__init__(made, threads=[1])
+    made.card, made.limits, made.copies, made.clock = card, {"float32": 100.0}, 50.0, clock
+    return made
+
+
+def test_times_of_a_gpu_are_those_between_its_events(clocked):
+    assert clocked.card.copy_speed(3) == pytest.approx(2 * (1 << 20) / 0.002)
+    before = clocked.clock.copies
+    assert clocked.card.sample(lambda: clocked.clock.take(0.5), 4, 0.0099) == pytest.approx(0.5)
+    assert clocked.clock.copies - before == 5  # the GPU is busy for at least 9.9 ms, and nobody counts that
+    work = {"nnfast": lambda: clocked.clock.take(0.001), "torch": lambda: clocked.clock.take(0.003)}
+    (one,) = clocked.compare("a", work, gigaflop=0.05, gigabyte=0.04)
+    assert one.rounds == 25 and one.best_peer == "torch" and one.ratio == pytest.approx(3)
+    assert one.timings["nnfast"].seconds == pytest.approx(0.001) and one.timings["nnfast"].spread < 1e-6
+    assert one.share == pytest.approx(0.8)  # 0.05 GFLOP at 100 GFLOP/s take 0.5 ms, 0.04 GB at 50 GB/s 0.8 ms
+    (one,) = clocked.compare("a", work, gigaflop=0.05, unit="TF32")
+    assert one.share is None  # that limit was not measured
+
+
+def test_training_on_a_gpu_is_timed_by_the_clock(clocked):
+    work = {"nnfast": lambda: time.sleep(0.002), "torch": lambda: time.sleep(0.006)}
+    (one,) = clocked.compare("a", work, wall=True, per=2, rounds=3)
+    assert 0.001 <= one.timings["nnfast"].seconds < one.timings["torch"].seconds and 1.2 < one.fastest_ratio < 4
+
+
+def test_a_row_that_fails_does_not_stop_the_others(clocked):
+    def fail():
+        raise RuntimeError("no engine found\nand a long story")
+
+    def ones():
+        clocked.clock.take(0.001)
+        return np.ones(3)
+
+    right = {"nnfast": ones, "torch": ones}
+    clocked.quick = True
+    (one,) = clocked.compare("peer", {**right, "torch compile": fail})
+    assert set(one.timings) == {"nnfast", "torch"}
+    assert clocked.notes == ["peer: torch compile left out: RuntimeError: no engine found"] and not clocked.failed
+    assert clocked.compare("ours", {**right, "nnfast": fail}) == []
+    assert clocked.compare("wrong", {**right, "nnfast": lambda: np.array([1, 1, np.nan])}) == []
+    assert clocked.failed[0] == "ours: RuntimeError: no engine found"
+    assert clocked.failed[1].startswith("wrong: ValueError: [bench] wrong: nnfast is off by nan")
+    assert len(clocked.compare("after", right)) == 1
+    clocked.clock.broken = True
+    with pytest.raises(timing.Stopped, match="does not answer any more: cudaErrorIllegalAddress"):
+        clocked.compare("dead", right)
+
+
+def test_what_was_measured_is_kept_when_a_run_is_stopped(clocked, monkeypatch, capsys, tmp_path):
+    errors = {"stopped": KeyboardInterrupt(), "the GPU is gone": timing.Stopped("the GPU is gone")}
+
+    def rows(bench):
+        yield from bench.compare("first", {"nnfast": lambda: bench.clock.take(0.001)})
+        bench.failed.append("second: it failed")
+        raise errors[says]
+
+    about = {"gpu": "A GPU", "multiprocessors": 3, "arch": "sm_90", "cpu": "A CPU", "cores": 2, "isa": "avx2"}
+    about.update(versions={"nnfast": "0.1"}, cuda="CUDA 13.0", peaks={"gigaflops": {}, "gigabytes": {}})
+    clocked.describe = lambda: about
+    monkeypatch.setattr(cuda, "GpuBench", lambda *_: clocked)
+    monkeypatch.setattr(bench, "_choose_gpu", lambda: None)
+    monkeypatch.setattr(bench, "names", lambda *_: ["first"])
+    monkeypatch.setattr(bench_room("gemm"), "run", rows)
+    for says in errors:
+        assert cli.main(["bench", "--cuda", "gemm", "conv2d", "--json", str(tmp_path / "a.json")]) == 130
+        found = bench.read(tmp_path / "a.json")
+        assert list(report.rows_of(found)) == [("gemm", "first", 1)] and found["stopped"] == says
+        printed = capsys.readouterr()
+        assert "failed: second: it failed" in printed.err and says in printed.err
+        assert printed.out.startswith("A GPU, 3 multiprocessors, sm_90; CUDA 13.0, nnfast 0.1\n")
+        clocked.failed.clear()
+
+
+def test_pytorch_in_a_graph_trains_as_it_does_eagerly(monkeypatch):
+    """The graph of the whole step, which only a GPU can make, is here the step itself."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(fit, "graphed", lambda torch, work: [work() for _ in range(3)] and work)
+    for net in fit.TINY.values():
+        x, y, start = fit.data(net, 6)
+        graph, eager = fit.torch_graph(torch, net, start, x, y), fit.torch_eager(torch, net, start, x, y)
+        assert graph() == pytest.approx(eager(), rel=1e-5) and graph() == pytest.approx(eager(), rel=1e-5)
+
+
+def test_results_of_a_gpu_are_kept_by_its_name(tmp_path, capsys):
+    here = {"gpu": "NVIDIA H200", "multiprocessors": 132, "arch": "sm_90", "cuda": "CUDA 13.0"}
+    assert machine.file_name({"cpu": "A CPU", "cores": 2, "isa": "avx2", **here}) == "nvidia-h200.json"
+    old = result(row(), **here)
+    assert check_files(tmp_path, capsys, old, result(row(), **here, cpu="Another", cores=16))[0] == 0
+    for other in ({}, {**here, "gpu": "NVIDIA L4"}):
+        status, printed = check_files(tmp_path, capsys, old, result(row(), **other))
+        assert status == 1 and "Received: gpu 'NVIDIA H200' and " in printed.err
+    assert check_files(tmp_path, capsys, result(row()), old)[0] == 1
+
+
 # ---- timing ----
 
 
@@ -214,8 +423,6 @@ def test_a_wrong_answer_is_not_timed(quick):
 
 def test_times_are_those_of_a_step(quick):
     """A contender that sleeps twice as long takes twice as long; `per` divides."""
-    import time
-
     contenders = {"nnfast": lambda: time.sleep(0.002), "peer": lambda: time.sleep(0.004)}
     (one,) = quick.compare("sleep", contenders, per=2, gigabyte=1e-5)
     assert one.timings["nnfast"].seconds >= 0.001 and one.timings["peer"].seconds >= 0.002

@@ -107,9 +107,11 @@ def test_gradients(gpu, rng):
     g = tape.gradient(y, w)
     assert type(g.data) is cupy().ndarray
     there = g.numpy()
-    y = ops.sum(w * w, axis=0)
-    y.backward(np.array([1.0, 2.0], "float32"))
-    assert_close(w.grad, 2 * w.numpy() * np.array([1, 2], "float32"))
+    weights = np.array([1.0, 2.0], "float32")
+    for given in (weights, nnfast.tensor(weights), cupy().asarray(weights), cupy().asarray(weights.astype("float64"))):
+        w.grad = None
+        ops.sum(w * w, axis=0).backward(given)
+        assert_close(w.grad, 2 * w.numpy() * weights)
     nnfast.set_device("cpu")
     with nnfast.GradientTape() as tape:
         y = ops.mean(ops.tanh(ops.matmul(a, w)) * 3.0 + w[0])

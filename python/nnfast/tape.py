@@ -237,7 +237,12 @@ def _seed(target: "Tensor", gradient: Any) -> Any:
         return unit(target.dtype)
     if gradient is None:
         return device.put(np.ones(target.shape, target.dtype))
-    data = device.put(np.array(gradient, target.dtype))  # a copy: it may be a result
+    from nnfast.tensor import Tensor
+
+    if isinstance(gradient, Tensor) or device.foreign(gradient):  # copied where it lies
+        data = device.kernels.cast(Tensor(gradient).data, target.dtype)
+    else:
+        data = device.put(np.array(gradient, target.dtype))  # a copy: it may be a result
     if data.shape != target.shape:
         raise ValueError(
             "[gradient] the output gradient must have the shape of the target. "
