@@ -19,6 +19,10 @@ Written by `python bench/tables.py` from `bench/results/`, which `nnfast bench a
 interleaved rounds, ± half the distance of the quartiles. The ratio is the best peer's time over nnfast's: above 1,
 nnfast is faster. GFLOP/s are nnfast's. The limit is what the machine can do at best on as much arithmetic and as many
 bytes, measured beside. `CONTRIBUTING.md` says how to read and run them.
+
+On a GPU (`nnfast bench all --cuda --save`) kernels are timed by its events while their callers run ahead, and training
+by the clock. Limits are those of large copies and of the peers' largest products. Rows whose limit is memory move
+several times what the L2 cache holds; small products find their operands there.
 """
 
 
@@ -69,6 +73,13 @@ def summary(machines: list[dict[str, Any]]) -> str:
     )
 
 
+def machine_name(m: dict[str, Any]) -> str:
+    """The machine: its GPU, where that was measured."""
+    if "gpu" in m:
+        return f"{m['gpu']}, {m['multiprocessors']} multiprocessors, {m['arch']}"
+    return f"{m['cpu']}, {m['cores']} cores, {m['isa']}"
+
+
 def title(result: dict[str, Any]) -> str:
     """Machine, ISA, peers and date in a line."""
     m = result["machine"]
@@ -77,12 +88,15 @@ def title(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{p} {v}" for p, v in m["versions"].items() if p in peers and p != "nnfast")
     dates = sorted(s["date"] for s in result["sections"].values())
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    return f"**{m['cpu']}**, {m['cores']} cores, `{m['isa']}`, {when}; peers: {versions}"
+    first, second, last = machine_name(m).rsplit(", ", 2)
+    toolkit = f"{m['cuda']}; " if "gpu" in m else ""
+    return f"**{first}**, {second}, `{last}`, {when}; {toolkit}peers: {versions}"
 
 
 def compact(result: dict[str, Any]) -> str:
-    counts = thread_counts(result)
-    lines = table_head(["", *(f"{n} thread{'s' * (n > 1)}" for n in counts), "worst row"])
+    counts, gpu = thread_counts(result), "gpu" in result["machine"]
+    titles = ["ratio"] if gpu else [f"{n} thread{'s' * (n > 1)}" for n in counts]
+    lines = table_head(["", *titles, "worst row"])
     for name, section in result["sections"].items():
         rows = [r for r in section["rows"] if r["ratio"] and not r.get("bar")]  # with a bar: against nnfast itself
         if name in ROW_BY_ROW:
@@ -92,7 +106,8 @@ def compact(result: dict[str, Any]) -> str:
         elif rows:
             means = [number(geomean([r["ratio"] for r in rows if r["threads"] == n])) for n in counts]
             worst = min(rows, key=lambda r: r["ratio"])
-            what = f"{worst['ratio']:.2f}: {worst['name']}, {worst['threads']} thr, {worst['best_peer']}"
+            threads = "" if gpu else f"{worst['threads']} thr, "
+            what = f"{worst['ratio']:.2f}: {worst['name']}, {threads}{worst['best_peer']}"
             lines.append(cells([f"{name}, {len({r['name'] for r in rows})} cases", *means, what]))
     return "\n".join(lines) + "\n"
 
@@ -102,21 +117,25 @@ def full(machines: list[dict[str, Any]]) -> str:
     parts = [INTRODUCTION]
     for result in machines:
         m = result["machine"]
-        parts.append(f"\n## {m['cpu']}, {m['cores']} cores, {m['isa']}\n")
-        parts.append("\n" + ", ".join(f"{k} {v}" for k, v in m["versions"].items()) + "\n")
+        parts.append(f"\n## {machine_name(m)}\n")
+        around = [m["cuda"], f"beside {m['cpu']}"] if "gpu" in m else []
+        versions = [*around, *(f"{k} {v}" for k, v in m["versions"].items())]
+        parts.append("\n" + ", ".join(versions) + "\n")
         if "peaks" in m:
-            parts.append(f"\n{limits(m['peaks'])}")
+            parts.append(f"\n{limits(m['peaks'], 'gpu' in m)}")
         parts.append(picture(result, "../bench/results"))
-        for name, section in result["sections"].items():
-            parts.append(f"\n### {name} ({section['date']})\n\n{every_row(section['rows'])}")
+        for what, section in result["sections"].items():
+            parts.append(f"\n### {what} ({section['date']})\n\n{every_row(section['rows'])}")
     return "".join(parts)
 
 
-def limits(peaks: dict[str, dict[str, dict[str, float]]]) -> str:
-    """What the machine can do at best, by instruction set and by size."""
+def limits(peaks: dict[str, dict[str, dict[str, float]]], gpu: bool) -> str:
+    """What the machine can do at best, by instruction set (on a GPU, by kind of product) and by size."""
     counts = list(next(iter(peaks["gigaflops"].values())))
-    lines = table_head(["limit", *(f"{n} thread{'s' * (n != '1')}" for n in counts), "unit"])
-    for kind, unit in (("gigaflops", "GFLOP/s in registers"), ("gigabytes", "GB/s read and written by a copy")):
+    titles = ["at best"] if gpu else [f"{n} thread{'s' * (n != '1')}" for n in counts]
+    lines = table_head(["limit", *titles, "unit"])
+    products = "GFLOP/s" if gpu else "GFLOP/s in registers"
+    for kind, unit in (("gigaflops", products), ("gigabytes", "GB/s read and written by a copy")):
         for what, speeds in peaks[kind].items():
             lines.append(cells([what, *(f"{speeds[n]:,.1f}" for n in counts), unit]))
     return "\n".join(lines) + "\n"

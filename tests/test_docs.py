@@ -139,3 +139,23 @@ def test_the_walk_names_what_is_there():
         code = (folder / file).read_text(encoding="utf-8")
         for name in names.split(" -> "):
             assert re.search(rf"^ *(def|void|Array|constinit const .*) {name}\b", code, re.M), (file, name)
+
+
+def test_tables_of_a_gpu(tables, tmp_path):
+    """One thread calls it, so nobody counts them; the limits are products and copies."""
+    timings = {"nnfast": {"seconds": 2e-6, "spread": 0.1}, "torch": {"seconds": 1e-6, "spread": 0.04}}
+    row = {"name": "8^3", "threads": 1, "timings": timings, "gigaflop": None, "ratio": 0.5, "best_peer": "torch"}
+    peaks = {"gigaflops": {"TF32": {"1": 400_000.0}}, "gigabytes": {"2,048 MB": {"1": 4000.0}}}
+    gpu = {"gpu": "A GPU", "multiprocessors": 132, "arch": "sm_90", "cuda": "CUDA 13.0", "peaks": peaks}
+    about = {"cpu": "A CPU", "cores": 2, "isa": "avx2", "versions": {"nnfast": "0.1", "torch": "2"}, **gpu}
+    result = {"machine": about, "sections": {"gemm": {"date": "2026-01-02", "rows": [row]}}}
+    (tmp_path / "a-gpu.json").write_text(json.dumps(result))
+    machines = tables.load(tmp_path)
+    assert tables.summary(machines).startswith(
+        "\n**A GPU**, 132 multiprocessors, `sm_90`, 2026-01-02; CUDA 13.0; peers: torch 2\n\n"
+        "|  | ratio | worst row |\n|---|---:|---|\n"
+        "| gemm, 1 cases | 0.50 | 0.50: 8^3, torch |\n"
+    )
+    full = tables.full(machines)
+    assert "\n## A GPU, 132 multiprocessors, sm_90\n\nCUDA 13.0, beside A CPU, nnfast 0.1, torch 2\n" in full
+    assert "| TF32 | 400,000.0 | GFLOP/s |\n| 2,048 MB | 4,000.0 | GB/s" in full

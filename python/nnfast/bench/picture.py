@@ -28,7 +28,9 @@ def draw(result: dict[str, Any]) -> Figure:
     parts = {}
     for name in result["sections"]:
         rows = [row for (part, _, _), row in rows_of(result).items() if part == name]
-        shown = [r for r in rows if r.threads == max(r.threads for r in rows) and (r.peaks or name not in LIMITED)]
+        needs = {"gigaflops", "gigabytes"} if name in ROOFS else set()
+        held = [r for r in rows if name not in LIMITED or (r.peaks and needs <= r.peaks.keys())]
+        shown = [r for r in held if r.threads == max(r.threads for r in rows)]
         if shown:
             parts[name] = shown
     if not parts:
