@@ -36,14 +36,14 @@ struct KeptPanels {
 // activation(beta * y + bias). slope: of leaky_relu and elu. Without `kept` b is packed here.
 void gemm(const View& a, const View& b, const View& bias, double alpha, double beta, Activation activation,
           double slope, Precision precision, const View& y, void* scratch, KeptPanels* kept = nullptr);
-size_t gemm_scratch(const View& a, const View& b, const View& y);
+size_t gemm_scratch(const View& a, const View& b, const View& y, Precision precision = Precision::highest);
 size_t gemm_kept(const View& a, const View& b, const View& y);  // bytes of the panels; 0: they do not pay
 
 // d[M,N] = (a[M,K] * b[K,N]) * activation'(from its result y[M,N]); sum[N] = the sum of d over its rows. y is absent if
 // activation is linear, sum if nobody wants it.
 void gemm_gradient(const View& a, const View& b, const View& y, Activation activation, double slope,
                    Precision precision, const View& d, const View& sum, void* scratch);
-size_t gemm_gradient_scratch(const View& a, const View& b, const View& d);
+size_t gemm_gradient_scratch(const View& a, const View& b, const View& d, Precision precision);
 
 // Backwards through y = activation(z + bias), bias along `axis`: dz = dy * activation'(from y), of the shape of dy;
 // db[C] = the sum of dz over all other axes. Absent: y and dz if activation is linear, db if nobody wants it.

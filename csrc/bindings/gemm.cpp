@@ -45,8 +45,8 @@ Array gemm_(py::handle a_, py::handle b_, py::handle bias_, double alpha, double
   const Activation activation = activation_of(call, activation_);
   View y;
   Array out = call.out(out_, shape, a.dtype, y);
-  void* scratch = call.scratch(gemm_scratch(a, b, y));
   const Precision precision = precision_of(call, precision_);
+  void* scratch = call.scratch(gemm_scratch(a, b, y, precision));
   KeptPanels* kept = call.keep(b_, b, gemm_kept(a, b, y));
   call.run([=] { gemm(a, b, bias, alpha, beta, activation, slope, precision, y, scratch, kept); });
   return out;
@@ -67,8 +67,8 @@ py::tuple gemm_gradient_(py::handle a_, py::handle b_, py::handle y_, int activa
   View d, sum;
   Array d_ = call.out(py::none(), shape, a.dtype, d);
   py::object sum_ = needs_sum ? py::object(call.out(py::none(), {shape[1]}, a.dtype, sum)) : py::none();
-  void* scratch = call.scratch(gemm_gradient_scratch(a, b, d));
   const Precision precision = precision_of(call, precision_);
+  void* scratch = call.scratch(gemm_gradient_scratch(a, b, d, precision));
   call.run([=] { gemm_gradient(a, b, y, activation, slope, precision, d, sum, scratch); });
   return py::make_tuple(d_, sum_);
 }

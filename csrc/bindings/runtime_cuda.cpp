@@ -2,6 +2,7 @@
 #include "../cuda/gpu.h"
 #include "gpu_checks.h"
 #include "module.h"
+#include "tensor_cores.h"
 
 namespace nnfast {
 
@@ -25,6 +26,7 @@ py::module_ import_cupy() {
 }
 
 void bind_runtime(py::module_& m) {
+  bind_tensor_cores(m);
   m.def(
       "ready",
       [] {

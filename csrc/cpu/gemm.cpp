@@ -521,7 +521,7 @@ GemmPath gemm_path(const View& a, const View& b, const View& y, void* scratch) {
   });
 }
 
-size_t gemm_scratch(const View& a, const View& b, const View& y) {
+size_t gemm_scratch(const View& a, const View& b, const View& y, Precision) {
   const Shape s(a, b, y);
   return static_cast<size_t>(scratch_elements(s.M, s.N, s.K, false) * s.groups()) * item_size(y.dtype);
 }
@@ -548,7 +548,7 @@ void gemm(const View& a, const View& b, const View& bias, double alpha, double b
   });
 }
 
-size_t gemm_gradient_scratch(const View& a, const View& b, const View& d) {
+size_t gemm_gradient_scratch(const View& a, const View& b, const View& d, Precision) {
   const Shape s(a, b, d);
   return static_cast<size_t>(scratch_elements(s.M, s.N, s.K, true)) * item_size(d.dtype);
 }

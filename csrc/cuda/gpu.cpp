@@ -2,6 +2,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
+
+#include "tensor_cores.h"
+
 namespace nnfast {
 namespace {
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
@@ -41,6 +45,19 @@ int current_gpu() {
   int device = 0;
   cudaGetDevice(&device);
   return device;
+}
+
+int compute_capability() {
+  static std::atomic<int> known[64];  // 0: not asked yet
+  const int gpu = current_gpu();
+  std::atomic<int>& answer = known[gpu & 63];
+  if (answer == 0 || gpu > 63) {
+    int major = 0, minor = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu);
+    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, gpu);
+    answer = major * 10 + minor;
+  }
+  return answer;
 }
 
 }  // namespace nnfast

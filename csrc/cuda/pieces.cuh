@@ -10,15 +10,13 @@
 // CUDA cores is launched too, and leaves at once if it is not. The host reads nothing and waits for nothing.
 #pragma once
 #include "product.cuh"
+#include "tensor_cores.h"
 
 namespace nnfast {
 
 // ---- what decides (gemm.cu) ----
-// The pieces of a number in `batch` products [M,K] * [K,N] of float32: 1 to 3, or 0 if CUDA cores multiply.
-int pieces_for(Precision precision, int64_t M, int64_t N, int64_t K, int64_t batch);
-enum class PiecePath { automatic, always, always_six };  // always: for any size; always_six: for `highest`, too
-void use_pieces(PiecePath path);                         // for tests
-int compute_capability();                                // of the GPU in use, 80 for 8.0; the emulator says 80
+// The pieces of a number in a product of float32, 1 to 3, where they pay; 0: CUDA cores multiply.
+int pieces_for(Precision precision, bool pays);
 
 namespace {
 

@@ -1,11 +1,12 @@
-// What the emulator has of its own beside the ops: nothing to switch, and the stream that it does not need.
+// What the emulator has of its own beside the ops, and the stream that it does not need.
 #include "../bindings/module.h"
+#include "../bindings/tensor_cores.h"
 #include "../cuda/stream.h"
 
 namespace nnfast {
 
 cudaStream_t stream() { return nullptr; }
 
-void bind_runtime(py::module_&) {}
+void bind_runtime(py::module_& m) { bind_tensor_cores(m); }
 
 }  // namespace nnfast

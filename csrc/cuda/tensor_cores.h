@@ -1,0 +1,15 @@
+// What the host knows of tensor cores.
+#pragma once
+#include "../ops.h"
+
+namespace nnfast {
+
+int compute_capability();  // of the GPU in use, 80 for 8.0; the emulator says 80
+
+// Products of bfloat16 pieces are for large products, and of six pieces for nobody yet. always: for any size;
+// always_six: for `highest`, too. For tests and benchmarks.
+enum class PiecePath { automatic, always, always_six };
+void use_pieces(PiecePath path);
+int pieces_at(Precision precision);  // the pieces of a number in large products at this precision; 0: none
+
+}  // namespace nnfast
