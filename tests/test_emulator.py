@@ -12,7 +12,7 @@ from nnfast import _cpu, optimizers
 
 _emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
 
-CPU_ALONE = {"isa", "isas", "use_isa", "set_num_threads", "num_threads", "gemm_path", "use_gemm_path", "matmul_unit"}
+CPU_ALONE = {"isa", "isas", "use_isa", "set_num_threads", "num_threads", "gemm_path"}
 CPU_ALONE |= {"matmul_units", "use_matmul_unit"}
 
 

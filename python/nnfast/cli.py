@@ -341,7 +341,8 @@ def info() -> int:
         ("CUDA", device.cuda_state()),
         ("CuPy", _version("cupy-cuda13x", "cupy-cuda12x", "cupy")),
     ]
-    for name in ("NNFAST_ISA", "NNFAST_AMX", "NNFAST_NUM_THREADS", "OMP_NUM_THREADS", "NNFAST_CACHE", "NNFAST_DATA"):
+    settings = ("ISA", "AMX", "CUDA_PIECES", "NUM_THREADS", "CACHE", "DATA")
+    for name in (*(f"NNFAST_{setting}" for setting in settings), "OMP_NUM_THREADS"):
         if name in os.environ:
             rows.append((name, os.environ[name]))
     width = max(len(label) for label, _ in rows)

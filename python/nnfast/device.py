@@ -295,12 +295,13 @@ def cuda_state() -> str:
 
 
 def runtime_info() -> dict[str, object]:
-    """ISA in use, ISAs that this CPU can run, threads, the allocator's bytes, and what multiplies float32 matrices at
-    each precision."""
+    """ISA in use, ISAs that this CPU can run, threads, the allocator's bytes, and what multiplies large matrices of
+    float32 at each precision on the device in use."""
     matmul = {}
+    matmul_unit = getattr(_module(_name), "matmul_unit", _cpu.matmul_unit)
     for i, precision in enumerate(MATMUL_PRECISIONS):
-        unit = _cpu.matmul_unit(i)
-        matmul[precision] = f"{'two bfloat16 pieces' if i == 1 else 'bfloat16'} ({unit})" if unit else "float32"
+        unit, how = matmul_unit(i), ("three bfloat16 pieces", "two bfloat16 pieces", "bfloat16")[i]
+        matmul[precision] = f"{how} ({unit})" if unit else "float32"
     return {
         "isa": _cpu.isa(),
         "isas": _cpu.isas(),
