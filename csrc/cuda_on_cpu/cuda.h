@@ -1,6 +1,6 @@
 // CUDA C++ as a C++ compiler can read it: the words that kernels use, over the scheduler of emulator.cpp.
-// cuda/common.cuh includes it where nvcc does not compile. What it lacks, no kernel here may use: wgmma, TMA, clusters,
-// grid barriers, textures, and waiting in a loop for another thread.
+// cuda/common.cuh includes it where nvcc does not compile. What it lacks, no kernel here may use: clusters, grid
+// barriers, textures, and waiting in a loop for another thread.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -63,7 +63,8 @@ struct Thread {
   const void* kind;
   void* argument;
   void* fibre;
-  unsigned warp_epoch;  // counts __syncwarp
+  unsigned warp_epoch;    // counts __syncwarp
+  const char* waits_for;  // if it is suspended
 };
 struct Launch {
   dim3 grid, block;
@@ -78,6 +79,8 @@ enum class Access : unsigned char { load, store, atomic, copy_begins, copy_lands
 void observe(const void*, size_t bytes, Access, Where);
 
 void* dynamic_shared();
+void* allocate(size_t bytes);  // global memory, between launches
+void release(void*);
 void barrier(Where);
 // A meeting of the lanes in `mask`: each leaves a pointer and sleeps; the last to come runs `complete` for all of them.
 using Complete = void(unsigned mask, void* const* arguments);
@@ -116,6 +119,23 @@ void ldmatrix(unsigned* r, int count, bool transposed, const void* row, Where);
 void cp_async(void* shared, const void* global, int bytes, int valid, Where);
 void cp_async_commit();
 void cp_async_wait(int pending);
+
+// warpgroup.cpp
+struct TensorMap {  // a matrix [rows, columns] of 16-bit elements, rows `pitch` bytes apart; what a copy takes of it
+  const void* data;
+  int64_t rows, columns, pitch;
+  int box_rows, box_columns;
+};
+void mbarrier_init(const uint64_t* barrier, unsigned arrivals, Where);
+void mbarrier_arrive(const uint64_t* barrier, unsigned expect_bytes, Where);
+void mbarrier_wait(const uint64_t* barrier, unsigned parity, Where);
+void tma_load(void* shared, const TensorMap&, int column, int row, const uint64_t* barrier, Where);
+void wgmma_fence();
+void wgmma(float* d, int n, uint64_t a, uint64_t b, Where);  // d[64,n] += a[64,16] * b[16,n]
+void wgmma_commit();
+void wgmma_wait(int pending, Where);
+uint16_t bfloat16_bits(float);
+void named_barrier(int id, int threads, Where);
 }  // namespace emulator
 
 #define threadIdx (emulator::self->thread)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,7 @@ Hooks hooks;
 
 namespace {
 constexpr size_t STACK_BYTES = 128 * 1024, GUARD_BYTES = 4096;
-enum : unsigned char { FRESH, RUNNING, AT_BARRIER, IN_COLLECTIVE, DONE };
+enum : unsigned char { FRESH, RUNNING, AT_BARRIER, IN_COLLECTIVE, SUSPENDED, DONE };
 
 struct Fibre {
   void* sp = nullptr;
@@ -217,7 +218,7 @@ std::string deadlock() {
   std::string s = "[deadlock] no thread of the block can go on:";
   std::vector<const Thread*> shown;
   for (const Thread& t : block->threads) {
-    if (t.state != AT_BARRIER && t.state != IN_COLLECTIVE) continue;
+    if (t.state != AT_BARRIER && t.state != IN_COLLECTIVE && t.state != SUSPENDED) continue;
     const auto alike = [&t](const Thread& o) { return o.state == t.state && same_line(o.where, t.where); };
     if (std::any_of(shown.begin(), shown.end(), [&](const Thread* o) { return alike(*o); }) || shown.size() == 4)
       continue;
@@ -226,7 +227,10 @@ std::string deadlock() {
     char mask[48] = "";
     if (t.state == IN_COLLECTIVE) std::snprintf(mask, sizeof mask, " for the lanes 0x%08x", t.mask);
     s += "\n  " + number(static_cast<int>(n)) + " threads (the first: " + number(t.id) + ") wait at " + at(t.where) +
-         (t.state == AT_BARRIER ? " in __syncthreads" : " in a warp operation") + mask;
+         (t.state == AT_BARRIER  ? " in __syncthreads"
+          : t.state == SUSPENDED ? std::string(" for ") + t.waits_for
+                                 : " in a warp operation") +
+         mask;
   }
   return s + "\n  " + number(block->finished) + " threads have left the kernel";
 }
@@ -261,6 +265,7 @@ void run_block(dim3 at_block) {
   block->head = 0;
   block->error = nullptr;
   forget_copies();
+  forget_warpgroups();
   if (hooks.on_block) hooks.on_block();
   block->fibre = &block->main;
   switch_to(take_fibre());
@@ -283,7 +288,7 @@ void observe(const void* p, size_t bytes, Access access, Where where) {
   if (hooks.on_access) hooks.on_access(p, bytes, access, where);
 }
 
-const char* dynamic_base() { return block->shared_base; }
+char* dynamic_base() { return block->shared_base; }
 void* dynamic_shared() { return block->shared_base; }
 
 bool on_fibre_stack(const void* p) {
@@ -308,6 +313,30 @@ void barrier(Where where) {
   check_same_barrier();
   self->state = RUNNING;
   release_barrier(where);
+}
+
+void suspend(const char* waits_for, Where where) {
+  self->state = SUSPENDED;
+  self->where = where;
+  self->waits_for = waits_for;
+  wait();
+}
+void resume(Thread* t) { block->ready.push_back(t); }
+void go_ahead(const std::vector<Thread*>& others) {
+  block->ready.insert(block->ready.begin() + static_cast<ptrdiff_t>(block->head), others.begin(), others.end());
+  block->ready.push_back(self);
+  wait();
+}
+
+void* allocate(size_t bytes) {
+  void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+  if (!p) throw std::bad_alloc();
+  if (hooks.on_allocate) hooks.on_allocate(p, bytes);
+  return p;
+}
+void release(void* p) {
+  if (hooks.on_release) hooks.on_release(p);
+  std::free(p);
 }
 
 void collective(unsigned mask, Complete* complete, void* argument, Where where) {

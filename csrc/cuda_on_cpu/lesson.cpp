@@ -511,6 +511,15 @@ void on_launch(const void* kernel) {
   lesson->dynamic.cells.assign(config->shared_bytes, {});
 }
 
+void on_allocate(void* p, size_t bytes) { nnfast_lesson_array("scratch", p, bytes, nnfast_output); }
+void on_release(void* p) {  // sites go on to name it
+  for (const auto& a : lesson->arrays) {
+    if (a->begin != reinterpret_cast<uintptr_t>(p)) continue;
+    a->begin = a->end = 0;
+    a->cells = {};
+  }
+}
+
 void next_interval() {
   close_all();
   ++lesson->interval;
@@ -554,6 +563,8 @@ void nnfast_lesson_begin(const char* report, unsigned seconds) {
   hooks.on_block_end = next_interval;
   hooks.on_barrier = on_barrier;
   hooks.on_access = on_access;
+  hooks.on_allocate = on_allocate;
+  hooks.on_release = on_release;
   hooks.on_error = on_error;
   hooks.on_end = [] { lesson->running = false; };
   watch_signals(seconds);

@@ -1,6 +1,6 @@
 // Lesson mode, as the process that runs a kernel calls it (python/nnfast/ladder/lesson_child.py). A library of its own:
-// the kernel file, compiled so that it announces each load and store, with lesson.cpp, emulator.cpp and
-// tensor_core.cpp.
+// the kernel file, compiled so that it announces each load and store, with lesson.cpp, emulator.cpp, tensor_core.cpp
+// and warpgroup.cpp.
 #pragma once
 #include <cstddef>
 

@@ -3,11 +3,27 @@
 // compiles the file for the CPU, checks each access to memory, and counts what a GPU's memory would do. The same file
 // compiles with nvcc. Three conventions make that possible: kernels are started with launch(kernel, grid, block,
 // shared_bytes, stream, arguments...), dynamic shared memory is DYNAMIC_SHARED(float, name), and the instructions of
-// tensor cores and of cp.async are functions of cuda/ptx.cuh.
+// tensor cores and of cp.async are functions of cuda/ptx.cuh, those that only Hopper GPUs have of cuda/ptx_sm90.cuh.
 #pragma once
 #include "cuda/ptx.cuh"
 
 using nnfast::ceil_div;
+
+// Memory of the GPU, until the work that is queued in the life of this object is done.
+template <class T>
+struct Scratch {
+  T* data;
+
+#ifdef __CUDACC__
+  explicit Scratch(size_t count) { nnfast::check_cuda(cudaMallocAsync(&data, count * sizeof(T), nullptr)); }
+  ~Scratch() { cudaFreeAsync(data, nullptr); }
+#else
+  explicit Scratch(size_t count) : data(static_cast<T*>(emulator::allocate(count * sizeof(T)))) {}
+  ~Scratch() { emulator::release(data); }
+#endif
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+};
 
 // The pointers are those of the GPU; work is queued on the default stream, nullptr. Otherwise as in nnfast_ladder.h:
 // arrays are float32 without gaps, any size may be 0, the output holds rubbish before.

@@ -301,7 +301,7 @@ class Library:
         places = {}
         for address, part in zip(addresses, re.split(r"^0x[0-9a-f]+\n", text, flags=re.M)[1:]):
             frames = [line.partition(" (")[0].rpartition(":") for line in part.splitlines()[1::2]]
-            own = [f for f in frames if not re.search(r"/cuda_on_cpu/|^/usr/|/ptx\.cuh$|^\?", f[0])] or frames
+            own = [f for f in frames if not re.search(r"/cuda_on_cpu/|^/usr/|/ptx(?:_sm90)?\.cuh$|^\?", f[0])] or frames
             places[address] = own[0][0], int(own[0][2]) if own[0][2].isdigit() else 0
         return places
 
@@ -389,7 +389,7 @@ def _runtime() -> list[str]:
     folder, sources = Path(tempfile.mkdtemp()), include_folders()[-1] / "cuda_on_cpu"
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     objects, started = [], []
-    for name in ("lesson", "emulator", "tensor_core"):
+    for name in ("lesson", "emulator", "tensor_core", "warpgroup"):
         source, target = sources / f"{name}.cpp", folder / f"{name}.o"
         objects.append(str(target))
         started.append((_start([*gcc(), *FLAGS, "-O2", "-c", str(source), "-o", str(target)]), source))
