@@ -7,6 +7,7 @@ import functools
 import itertools
 import zlib
 
+import gpu_engine
 import numpy as np
 import pytest
 from cases import CASES, Case, Changed
@@ -18,7 +19,9 @@ import nnfast
 from nnfast import _cpu, reference
 
 MODULES = {"reference": reference}  # any other engine is an ISA of _cpu
-if EMULATOR:
+if GPU_ENGINE := gpu_engine.load():
+    MODULES["cuda"] = GPU_ENGINE
+elif EMULATOR:
     MODULES["cuda-emulator"] = EMULATOR
 ENGINES = [*_cpu.isas(), *MODULES]
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
