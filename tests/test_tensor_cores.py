@@ -227,3 +227,120 @@ def test_the_setting_for_six_products(setting):
     environment = {**os.environ, "NNFAST_CUDA_PIECES": setting}
     told = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ("tensor cores" if setting == "1" else "none")
+
+
+# ---- conv2d ----
+NONE, ONE = ((0, 0), (0, 0)), ((1, 1), (1, 1))
+# n, h, w, channels, rows, columns of the filter, filters, strides, pads, dilation, groups
+CONVOLUTIONS = [
+    (2, 9, 8, 16, 3, 3, 17, (1, 1), ONE, (1, 1), 1),  # channels by four
+    (2, 10, 11, 17, 3, 2, 65, (2, 1), ((0, 1), (0, 1)), (1, 1), 1),
+    (1, 13, 13, 20, 3, 3, 9, (3, 3), ((1, 2), (0, 1)), (2, 2), 1),  # remainders that no tap meets
+    (2, 6, 7, 48, 3, 3, 72, (1, 1), ONE, (1, 1), 3),
+    (3, 8, 8, 70, 1, 1, 66, (2, 2), NONE, (1, 1), 1),
+    (1, 24, 25, 3, 5, 5, 8, (1, 1), ((2, 2), (2, 2)), (1, 1), 1),  # a long sum of the filter's gradient: splits
+    (2, 5, 5, 8, 3, 3, 8, (1, 1), ONE, (1, 1), 8),  # depthwise: on CUDA cores
+    (1, 3, 3, 4, 5, 5, 4, (1, 1), ((6, 6), (6, 6)), (1, 1), 1),  # pixels that see nothing
+]
+
+
+def _operands(make, rng, case, channels_first=False):
+    n, h, w, c, r, s, f, strides, pads, dilation, groups = case
+    x = make(rng, *((n, c, h, w) if channels_first else (n, h, w, c)))
+    filters = make(rng, r, s, c // groups, f)
+    options = {"strides": strides, "pads": pads, "dilation": dilation, "groups": groups}
+    options["channels_first"] = channels_first
+    return x, filters, make(rng, *reference.conv2d(x, filters, **options).shape), options
+
+
+def _all(k, x, w, dz, **options):
+    return (
+        k.conv2d(x, w, **options),
+        k.conv2d_input_gradient(dz, w, x.shape, **options),
+        k.conv2d_filter_gradient(x, dz, w.shape, **options),
+    )
+
+
+def in_float32_all(x, w, dz, options):
+    return in_float32(lambda **how: _all(_emulator, x, w, dz, **how), **options)
+
+
+@pytest.mark.parametrize("channels_first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+def test_convolutions_of_small_integers(precision, case, channels_first, rng):
+    x, w, dz, options = _operands(whole, rng, case, channels_first)
+    for exact, got in zip(
+        _all(reference, x, w, dz, **options), _all(_emulator, x, w, dz, precision=precision, **options)
+    ):
+        np.testing.assert_array_equal(got, exact)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_convolutions_of_any_layout(precision, layout, rng):
+    x, w, dz, options = _operands(whole, rng, CONVOLUTIONS[0])
+    got = _all(_emulator, layout(x), layout(w), layout(dz), precision=precision, **options)
+    for e, g in zip(_all(reference, x, w, dz, **options), got):
+        np.testing.assert_array_equal(g, e)
+
+
+@pytest.mark.parametrize("channels_first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("kind", ["normal", "one-sided", "badly scaled"])
+def test_error_of_convolutions_stays_in_its_bound(precision, kind, channels_first, rng):
+    for case in (CONVOLUTIONS[0], CONVOLUTIONS[3]):
+        x, w, dz, options = _operands(normal, rng, case, channels_first)
+        if kind == "one-sided":
+            x, w, dz = np.abs(x), np.abs(w), np.abs(dz)
+        if kind == "badly scaled":
+            dz = (dz * 2.0 ** rng.integers(-20, 21, dz.shape)).astype(np.float32)
+            w = (w * 2.0 ** rng.integers(-8, 9, w.shape)).astype(np.float32)
+        wide = [a.astype(np.float64) for a in (x, w, dz)]
+        got = _all(_emulator, x, w, dz, precision=precision, **options)
+        plain = in_float32_all(x, w, dz, options)
+        products = _all(reference, *(np.abs(a) for a in wide), **options)
+        for e, g, f, size in zip(_all(reference, *wide, **options), got, plain, products):
+            seen = size > 0
+            error = np.max(np.abs(g - e)[seen] / size[seen])
+            assert LEAST[precision] <= error <= BOUND[precision] + 2.0**-20
+            assert not np.array_equal(f, g)
+            if precision == HIGHEST:
+                assert error <= 2 * np.max(np.abs(f - e)[seen] / size[seen]) + 2.0**-23
+
+
+@pytest.mark.parametrize("activation", [0, 1, 2, 6])
+def test_convolutions_with_bias_and_activation(precision, activation, rng):
+    x, w, _, options = _operands(normal, rng, CONVOLUTIONS[3])
+    how = {"activation": activation, "slope": 0.3, "precision": precision, **options}
+    b = normal(rng, w.shape[3])
+    got, told = (f.conv2d(x, w * np.float32(0.2), b, **how) for f in (_emulator, reference))
+    np.testing.assert_allclose(got, told, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", EXTREME)
+@pytest.mark.parametrize("where", ["x", "w", "dz"])
+def test_convolutions_of_what_does_not_fit_are_float32(precision, name, where, rng):
+    """The same bits in all that the operand takes part in; a gradient of stride 2 is several products."""
+    for case in (CONVOLUTIONS[0], CONVOLUTIONS[4]):
+        x, w, dz, options = _operands(normal, rng, case)
+        operands = {"x": x, "w": w, "dz": dz}
+        operands[where].flat[5] = EXTREME[name]
+        got = _all(_emulator, x, w, dz, precision=precision, **options)
+        uses = (("x", "w"), ("w", "dz"), ("x", "dz"))
+        for of, g, f in zip(uses, got, in_float32_all(x, w, dz, options)):
+            unfit = where in of and (name != "tiny" or precision != MEDIUM)
+            assert np.array_equal(g, f, equal_nan=True) == unfit
+
+
+def test_large_tiles_of_convolutions(precision, rng):
+    """Of 128 x 128, for 96 tiles and more: here of groups."""
+    case = (1, 9, 8, 96 * 70, 1, 1, 96 * 66, (1, 1), NONE, (1, 1), 96)
+    x, w, dz, options = _operands(whole, rng, case)
+    for e, g in zip(_all(reference, x, w, dz, **options), _all(_emulator, x, w, dz, precision=precision, **options)):
+        np.testing.assert_array_equal(g, e)
+
+
+def test_small_convolutions_stay_float32(rng):
+    x, w, dz, options = _operands(normal, rng, CONVOLUTIONS[0])
+    plain = _all(_emulator, x, w, dz, **options)
+    for low in (HIGH, MEDIUM):
+        for e, g in zip(plain, _all(_emulator, x, w, dz, precision=low, **options)):
+            np.testing.assert_array_equal(g, e)

@@ -3,57 +3,14 @@
 // outside the image it is zero. Forward, pixels are the rows of the product and taps are summed; for the filter's
 // gradient taps are the rows and pixels are summed. The gradient of x is a convolution for each remainder of row and
 // column by the strides. Groups of few channels (depthwise) go through kernels of their own. Where results are few and
-// sums long, blocks share a sum, and a last kernel adds their parts in a fixed order. Nothing overlaps.
+// sums long, blocks share a sum, and a last kernel adds their parts in a fixed order. Large convolutions of `high` and
+// `medium` are made by tensor cores (conv_pieces.cuh). Nothing overlaps.
 #include <numeric>
 
-#include "tile.cuh"
+#include "conv_pieces.cuh"
 
 namespace nnfast {
 namespace {
-
-// out[n,i,j,o] = finish(sum over a, b, c of x[n, i step + from + a reach, (columns alike), c] w[a,b,c,o]), per group.
-template <class T>
-struct Convolution {
-  int64_t n, I, J, A, B, C, O, groups;
-  int64_t step[2], from[2], reach[2], over[2];  // over: where the place in x is divided by it, and must be divisible
-  int64_t H, W, xn, xh, xw, xc;                 // x: sizes, strides
-  int64_t yn, yi, yj, yo, wa, wb, wc, wo;       // strides of the pixels' and the taps' arrays
-  const T* x;
-  const T* other;  // w; of the filter's gradient dz
-  T* out;          // y; of the filter's gradient dw
-  int64_t x_group, other_group, out_group;
-  int64_t splits, per_split;
-  T* parts;  // [splits, groups, rows, O], if splits > 1
-  Finish<T> finish;
-
-  __host__ __device__ int64_t pixels() const { return n * I * J; }
-  __host__ __device__ int64_t taps() const { return A * B * C; }
-};
-
-constexpr int NOWHERE = -(1 << 30);  // no sum of it and a real place lies in an image
-constexpr int64_t SMALL = 1 << 28;   // places below it: their sums are int
-struct Place {
-  int64_t at, other;  // in x; in the array of the pixels or taps
-  int h, w;
-};
-template <class T>
-__device__ inline Place place_of_pixel(const Convolution<T>& p, int64_t m, int64_t end) {
-  if (m >= end) return {0, 0, NOWHERE, 0};
-  const int64_t line = divide(m, p.J), n = divide(line, p.I), j = m - line * p.J, i = line - n * p.I;
-  const int64_t h = i * p.step[0] + p.from[0], w = j * p.step[1] + p.from[1];
-  return {n * p.xn + h * p.xh + w * p.xw, n * p.yn + i * p.yi + j * p.yj, static_cast<int>(h), static_cast<int>(w)};
-}
-template <class T>
-__device__ inline Place place_of_tap(const Convolution<T>& p, int64_t k, int64_t end) {
-  if (k >= end) return {0, 0, NOWHERE, 0};
-  const int64_t ab = divide(k, p.C), a = divide(ab, p.B), c = k - ab * p.C, b = ab - a * p.B;
-  const int64_t h = a * p.reach[0], w = b * p.reach[1];
-  return {h * p.xh + w * p.xw + c * p.xc, a * p.wa + b * p.wb + c * p.wc, static_cast<int>(h), static_cast<int>(w)};
-}
-template <bool FILTER, class T>
-__device__ inline Place place_of_row(const Convolution<T>& p, int64_t i, int64_t end) {
-  return FILTER ? place_of_tap(p, i, end) : place_of_pixel(p, i, end);
-}
 
 // FILTER: the gradient of the filter, whose rows are taps.
 template <class T, int BM, int BN, int BK, int TM, int TN, bool FILTER>
@@ -68,6 +25,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
   T(*const as)[BK][TileA::LINE] = reinterpret_cast<T(*)[BK][TileA::LINE]>(room);
   T(*const bs)[BK][TileB::LINE] = reinterpret_cast<T(*)[BK][TileB::LINE]>(room + 2 * BK * TileA::LINE);
 
+  if (p.is_done()) return;
   const int t = threadIdx.x;
   const int64_t M = FILTER ? p.taps() : p.pixels(), K = FILTER ? p.pixels() : p.taps();
   const int64_t column_tiles = ceil_div(p.O, BN);
@@ -76,7 +34,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
   const int64_t out_step = FILTER ? p.wo : p.yo, other_step = FILTER ? p.yo : p.wo;
   const bool a_k_first = (p.xc == 1) != FILTER, b_k_first = other_step != 1;  // depths lie in order
 
-  for (int i = t; i < BM; i += THREADS) rows[i] = place_of_row<FILTER>(p, i0 + i, M);
+  for (int i = t; i < BM; i += THREADS) rows[i] = place_of_row(p, FILTER, i0 + i, M);
   __syncthreads();
   Place mine[TileA::EACH];
 #pragma unroll
@@ -93,7 +51,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
     const auto look_up = [&](int64_t k, int to) {
       const int lane = t % WARP;
       if ((k / BK) % (THREADS / WARP) == t / WARP && lane < BK)
-        depths[to][lane] = FILTER ? place_of_pixel(p, k + lane, k_end) : place_of_tap(p, k + lane, k_end);
+        depths[to][lane] = place_of_depth(p, FILTER, k + lane, k_end);
     };
     const auto fetch = [&](const Place* depth) {
 #pragma unroll
@@ -138,12 +96,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
         const int i = out_step == 1 ? n / BN : n % STAGE, j = out_step == 1 ? n % BN : n / STAGE;
         const int64_t row = i0 + group * STAGE + i, column = j0 + j;
         if (row >= M || column >= p.O) continue;
-        const T sum = room[i * (BN + 1) + j];
-        if (p.splits > 1)
-          p.parts[((blockIdx.y * p.groups + g) * M + row) * p.O + column] = sum;
-        else
-          p.out[g * p.out_group + rows[group * STAGE + i].other + column * out_step] =
-              p.finish(sum, nullptr, row, g * p.O + column);
+        put_sum(p, room[i * (BN + 1) + j], g, M, row, column, rows[group * STAGE + i].other + column * out_step);
       }
     }
     __syncthreads();  // the next group begins with the same buffers
@@ -153,12 +106,13 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
 // out = finish(the sum of the parts, in their order).
 template <class T, bool FILTER>
 __global__ void __launch_bounds__(256) add_parts(Convolution<T> p) {
+  if (p.is_done()) return;
   const int64_t M = FILTER ? p.taps() : p.pixels(), all = p.groups * M * p.O;
   for (int64_t n = global_thread(); n < all; n += all_threads()) {
     const int64_t line = divide(n, p.O), g = divide(line, M), row = line - g * M, column = n - line * p.O;
     T sum = 0;
     for (int64_t s = 0; s < p.splits; ++s) sum += p.parts[s * all + n];
-    p.out[g * p.out_group + place_of_row<FILTER>(p, row, M).other + column * (FILTER ? p.wo : p.yo)] =
+    p.out[g * p.out_group + place_of_row(p, FILTER, row, M).other + column * (FILTER ? p.wo : p.yo)] =
         p.finish(sum, nullptr, row, g * p.O + column);
   }
 }
@@ -260,8 +214,10 @@ struct Choice {
   bool direct;
   int64_t bm, bn;  // the block's tile
   int64_t splits, per_split;
-  size_t scratch;
+  PieceChoice with_pieces;
+  size_t scratch;  // with pieces first comes the word `unfit`
 };
+constexpr size_t UNFIT_BYTES = 256;
 constexpr int64_t BLOCKS = 264;  // enough for a large GPU
 
 // Is it a matter for the direct kernels? Groups have few channels, or places are too large for 32 bits.
@@ -277,7 +233,7 @@ bool is_direct(const Convolution<T>& p) {
 }
 
 template <class T>
-Choice choose(const Convolution<T>& p, bool filter) {
+Choice choose(const Convolution<T>& p, bool filter, Precision precision) {
   const int64_t M = filter ? p.taps() : p.pixels(), K = filter ? p.pixels() : p.taps(), N = p.O;
   Choice c{};
   c.direct = is_direct(p) || p.over[0] * p.over[1] > 1;
@@ -302,16 +258,32 @@ Choice choose(const Convolution<T>& p, bool filter) {
   c.per_split = ceil_div(ceil_div(length, c.splits), 32) * 32;
   if (c.direct) c.per_split = ceil_div(length, c.splits);
   c.splits = length ? ceil_div(length, c.per_split) : 1;
-  c.scratch = c.splits > 1 ? static_cast<size_t>(c.splits * p.groups * M * N) * sizeof(T) : 0;
+  if (sizeof(T) == 4 && !c.direct) c.with_pieces = PieceChoice(M, N, K, p.groups, precision);
+  const int64_t splits = c.splits > c.with_pieces.splits ? c.splits : c.with_pieces.splits;
+  c.scratch = splits > 1 ? static_cast<size_t>(splits * p.groups * M * N) * sizeof(T) : 0;
+  if (c.with_pieces.pieces) c.scratch += UNFIT_BYTES;
   return c;
 }
 
 template <bool FILTER, class T>
-void run(Convolution<T> p, void* scratch) {
+void run(Convolution<T> p, Precision precision, void* scratch) {
   const int64_t M = FILTER ? p.taps() : p.pixels(), results = p.groups * M * p.O;
   if (results == 0) return;
-  const Choice c = choose(p, FILTER);
-  p.splits = c.splits, p.per_split = c.per_split, p.parts = static_cast<T*>(scratch);
+  const Choice c = choose(p, FILTER, precision);
+  p.parts = static_cast<T*>(scratch);
+  const auto finish = [&] {
+    if (p.splits > 1) launch(add_parts<T, FILTER>, blocks_for(results, 256, 132 * 16), 256, 0, stream(), p);
+  };
+  if constexpr (sizeof(T) == 4)
+    if (c.with_pieces.pieces) {
+      auto* unfit = static_cast<unsigned*>(scratch);
+      p.parts = reinterpret_cast<T*>(static_cast<char*>(scratch) + UNFIT_BYTES);
+      p.splits = c.with_pieces.splits, p.per_split = c.with_pieces.per_split;
+      start_pieces(p, FILTER, c.with_pieces, unfit);
+      finish();
+      p.unfit = unfit;
+    }
+  p.splits = c.splits, p.per_split = c.per_split;
   const auto splits = static_cast<unsigned>(c.splits);
   if (c.direct && FILTER) {
     const int64_t blocks = ceil_div(p.groups * p.O, direct_channels(p.yo == 1)) * p.taps();
@@ -336,7 +308,7 @@ void run(Convolution<T> p, void* scratch) {
     if (c.bm == 64 && c.bn == 64) start(conv_kernel<T, 64, 64, 16, 4, 4, FILTER>, 256);
     if (c.bn == 32) start(conv_kernel<T, 64, 32, 16, 4, 2, FILTER>, 256);
   }
-  if (c.splits > 1) launch(add_parts<T, FILTER>, blocks_for(results, 256, 132 * 16), 256, 0, stream(), p);
+  finish();
 }
 
 // ---- the three ops as Convolutions ----
@@ -407,8 +379,9 @@ void for_input_gradients(const View& dz_, const View& w, const Conv2d& how, cons
 }  // namespace
 
 size_t conv2d_scratch(const View& x, const View& w, const View&, const Conv2d& how, const View& y) {
-  return visit_float(
-      x.dtype, [&](auto tag) { return choose(forward<typename decltype(tag)::type>(x, w, how, y), false).scratch; });
+  return visit_float(x.dtype, [&](auto tag) {
+    return choose(forward<typename decltype(tag)::type>(x, w, how, y), false, how.precision).scratch;
+  });
 }
 
 void conv2d(const View& x, const View& w, const View& bias, const Conv2d& how, Activation activation, double slope,
@@ -420,7 +393,7 @@ void conv2d(const View& x, const View& w, const View& bias, const Conv2d& how, A
     p.other_group = p.O * p.wo, p.out_group = p.O * p.yo;
     p.finish.activation = activation, p.finish.slope = T(slope);
     if (bias.given()) p.finish.bias = bias.as<T>(), p.finish.bias_step = bias.stride[0];
-    run<false>(p, scratch);
+    run<false>(p, how.precision, scratch);
   });
 }
 
@@ -429,7 +402,7 @@ size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d
     using T = typename decltype(tag)::type;
     size_t most = 0;
     for_input_gradients<T>(dz, w, how, dx, [&](const Convolution<T>& p) {
-      const size_t bytes = choose(p, false).scratch;
+      const size_t bytes = choose(p, false, how.precision).scratch;
       most = bytes > most ? bytes : most;
     });
     return most;
@@ -439,13 +412,14 @@ size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d
 void conv2d_input_gradient(const View& dz, const View& w, const Conv2d& how, const View& dx, void* scratch) {
   visit_float(dz.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for_input_gradients<T>(dz, w, how, dx, [&](const Convolution<T>& p) { run<false>(p, scratch); });
+    for_input_gradients<T>(dz, w, how, dx, [&](const Convolution<T>& p) { run<false>(p, how.precision, scratch); });
   });
 }
 
 size_t conv2d_filter_gradient_scratch(const View& x, const View& dz, const Conv2d& how, const View& dw) {
-  return visit_float(
-      x.dtype, [&](auto tag) { return choose(forward<typename decltype(tag)::type>(x, dw, how, dz), true).scratch; });
+  return visit_float(x.dtype, [&](auto tag) {
+    return choose(forward<typename decltype(tag)::type>(x, dw, how, dz), true, how.precision).scratch;
+  });
 }
 
 void conv2d_filter_gradient(const View& x, const View& dz, const Conv2d& how, const View& dw, void* scratch) {
@@ -454,7 +428,7 @@ void conv2d_filter_gradient(const View& x, const View& dz, const Conv2d& how, co
     Convolution<T> p = forward<T>(x, dw, how, dz);
     p.x = x.as<T>(), p.other = dz.as<T>(), p.out = dw.as<T>();
     p.other_group = p.O * p.yo, p.out_group = p.O * p.wo;
-    run<true>(p, scratch);
+    run<true>(p, how.precision, scratch);
   });
 }
 

@@ -2,12 +2,12 @@
 // registers; tiles of a and b pass through shared memory, the next one loaded while the present one is used. Any
 // strides: threads load along whichever dimension lies in order. Where y is small and K long, blocks share the k of a
 // tile, and a second kernel adds their parts in a fixed order. y overlaps nothing but, with beta, itself. Large
-// products of `high` and `medium` are made by tensor cores, of pieces (pieces.cuh, mma.cuh).
+// products of `high` and `medium` are made by tensor cores, of pieces (pieces.cuh, gemm_pieces.cuh).
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 
-#include "mma.cuh"
+#include "gemm_pieces.cuh"
 
 namespace nnfast {
 namespace {

@@ -1,8 +1,8 @@
 // The inner loop of products of bfloat16 pieces on tensor cores: a stage of both operands in shared memory, the part of
 // a block's tile that a warp adds up in registers.
 #pragma once
-#include "pieces.cuh"
 #include "ptx.cuh"
+#include "split.cuh"
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
 #define TENSOR_CORES 1  // else kernels that need them are empty, so that they cost no room
@@ -84,83 +84,6 @@ struct Fragments {
               SEPARATE ? total[SEPARATE ? m : 0][n][i] : sum[m][n][i];
   }
 };
-
-// Stages in shared memory: as many as fit into the 99 KB that every GPU with these instructions has.
-__host__ __device__ inline int stages_of(int pieces) { return 5 - pieces; }
-template <int BM, int BN>
-size_t stages_bytes(int pieces) {
-  const int stages = stages_of(pieces) * pieces * (BM + BN) * STEP * 2, sums = BM * BN * 4;
-  return static_cast<size_t>(stages > sums ? stages : sums);
-}
-
-// The multiply kernel of planes for sm_80 and up: stages come by cp.async while earlier ones are multiplied.
-template <int BM, int BN, bool SEPARATE>
-__global__ void __launch_bounds__(2 * BN) multiply_pieces(const __grid_constant__ PieceProduct p) {
-#ifdef TENSOR_CORES
-  using Part = Fragments<BM, BN, SEPARATE>;
-  DYNAMIC_SHARED(uint16_t, room);  // stages; in the end, sums on their way out
-  if (p.y.is_other_kernels()) return;
-  const int t = threadIdx.x, stages = stages_of(p.pieces), stage = p.pieces * (BM + BN) * STEP;
-  const int64_t row_tiles = ceil_div(p.y.M, BM);
-  const int64_t split = blockIdx.y, i0 = blockIdx.x % row_tiles * BM, j0 = blockIdx.x / row_tiles * BN;
-  const int64_t k_begin = split * p.y.k_per_split;
-  const int64_t k_end = k_begin + p.y.k_per_split < p.depth ? k_begin + p.y.k_per_split : p.depth;
-  const int steps = static_cast<int>((k_end - k_begin) / STEP);
-
-  for (int64_t z = blockIdx.z; z < p.y.batch.size; z += gridDim.z) {
-    int64_t at[3];
-    p.y.batch.at(z, at);
-    const uint16_t* a = p.a + (at[1] * p.rows + i0) * p.depth + k_begin;
-    const uint16_t* b = p.b + (at[2] * p.columns + j0) * p.depth + k_begin;
-    Part part;
-    part.clear();
-
-    int next = 0, slot = 0;
-    const auto fetch = [&] {
-      if (next < steps) {
-        uint16_t* to = room + slot * stage;
-#pragma unroll 1
-        for (int piece = 0; piece < p.pieces; ++piece, to += BM * STEP)
-#pragma unroll
-          for (int i = 0; i < BM * STEP / 8 / Part::THREADS; ++i) {
-            const int n = i * Part::THREADS + t;
-            cp_async16(to + in_stage(n / 4, n % 4), a + piece * p.a_plane + n / 4 * p.depth + next * STEP + n % 4 * 8);
-          }
-#pragma unroll 1
-        for (int piece = 0; piece < p.pieces; ++piece, to += BN * STEP)
-#pragma unroll
-          for (int i = 0; i < BN * STEP / 8 / Part::THREADS; ++i) {
-            const int n = i * Part::THREADS + t;
-            cp_async16(to + in_stage(n / 4, n % 4), b + piece * p.b_plane + n / 4 * p.depth + next * STEP + n % 4 * 8);
-          }
-      }
-      cp_async_commit();  // a group for each step, an empty one behind the last
-      ++next;
-      slot = slot + 1 < stages ? slot + 1 : 0;
-    };
-    for (int i = 0; i < stages - 1; ++i) fetch();
-    for (int step = 0, now = 0; step < steps; ++step, now = now + 1 < stages ? now + 1 : 0) {
-      if (stages == 4)  // the stage of this step is here
-        cp_async_wait<2>();
-      else if (stages == 3)
-        cp_async_wait<1>();
-      else
-        cp_async_wait<0>();
-      __syncthreads();  // for all threads; and nobody reads the stage that is filled next
-      fetch();
-      part.add(room + now * stage, room + now * stage + p.pieces * BM * STEP, p.pieces);
-      if (step % (128 / STEP) == 128 / STEP - 1) part.move();
-    }
-    cp_async_wait<0>();
-    __syncthreads();
-    float* sums = reinterpret_cast<float*>(room);
-    part.leave(sums);
-    __syncthreads();
-    put_staged<BM, BN, Part::THREADS>(p.y, sums, split, z, at[0], i0, j0);
-    __syncthreads();  // the next product of the batch begins with the same room
-  }
-#endif
-}
 
 }  // namespace
 }  // namespace nnfast

@@ -10,38 +10,14 @@
 // CUDA cores is launched too, and leaves at once if it is not. The host reads nothing and waits for nothing.
 #pragma once
 #include "product.cuh"
-#include "tensor_cores.h"
+#include "split.cuh"
 
 namespace nnfast {
-
-// ---- what decides (gemm.cu) ----
-// The pieces of a number in a product of float32, 1 to 3, where they pay; 0: CUDA cores multiply.
-int pieces_for(Precision precision, bool pays);
 
 namespace {
 
 constexpr int64_t PIECE_ROWS = 128, PIECE_DEPTH = 64;  // what rows and k are padded to
 constexpr int64_t padded(int64_t n, int64_t to) { return ceil_div(n, to) * to; }
-
-// ---- pieces of a number ----
-// A number of 2^63 and more, Inf or NaN could become Inf or NaN in a sum of products where float32 has a number. Where
-// the last piece would be subnormal, what is lost must stay below its error: 2^-17 of a number in two pieces, 2^-25 in
-// three. One piece has no such limit.
-__device__ inline bool fits_pieces(float x, int pieces) {
-  const unsigned size = __float_as_uint(x) & 0x7fffffffu;
-  const unsigned least = pieces == 1 ? 0u : (pieces == 2 ? 127u - 109u : 127u - 101u) << 23;
-  return size < (127u + 63u) << 23 && (size == 0 || size >= least);
-}
-// The bits of the nearest bfloat16, to even, in their upper half; x becomes what is left.
-__device__ inline unsigned take_piece(float& x) {
-  const unsigned bits = __float_as_uint(x), piece = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
-  x -= __uint_as_float(piece);
-  return piece;
-}
-__device__ inline unsigned take_pieces(float& even, float& odd) {  // of two neighbours, as a word
-  const unsigned low = take_piece(even) >> 16;
-  return low | take_piece(odd);
-}
 
 // ---- packing ----
 struct PieceSource {  // an operand, and where its pieces go
@@ -60,8 +36,6 @@ struct Packing {
   int pieces;
   unsigned* unfit;
 };
-
-__global__ void clear_word(unsigned* word) { *word = 0; }
 
 // A block takes 64 rows by 64 k of a or of b, read along whichever lies in order and written along k, 16 bytes a
 // thread.
@@ -122,13 +96,7 @@ struct PieceProduct {
   int pieces;
 };
 
-// Sums leave a kernel through shared memory, float[rows][WIDTH], so that neighbouring threads write neighbours of y
-// whichever dimension lies in order. Columns are exchanged within a row: then lanes that write fragments of mma (lane
-// 4 g + t: row g, column 2 t), a row, or a column meet different banks, without padding.
-template <int WIDTH>
-__device__ inline int staged(int row, int column) {
-  return row * WIDTH + (column ^ ((row & 3) << 3 | (row >> 2 & 7)));
-}
+// Sums as `staged` lays them in shared memory, to where they belong.
 template <int ROWS, int WIDTH, int THREADS>
 __device__ inline void put_staged(const Product<float>& y, const float* room, int64_t split, int64_t z, int64_t y_at,
                                   int64_t i0, int64_t j0) {

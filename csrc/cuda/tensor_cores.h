@@ -10,6 +10,8 @@ int compute_capability();  // of the GPU in use, 80 for 8.0; the emulator says 8
 // always_six: for `highest`, too. For tests and benchmarks.
 enum class PiecePath { automatic, always, always_six };
 void use_pieces(PiecePath path);
+// The pieces of a number in a product of float32, 1 to 3, where they pay; 0: CUDA cores multiply. In gemm.cu.
+int pieces_for(Precision precision, bool pays);
 int pieces_at(Precision precision);  // the pieces of a number in large products at this precision; 0: none
 
 }  // namespace nnfast
