@@ -63,6 +63,10 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
 // index outside [0, rows) is reported, and its dy left out.
 void take_rows_gradient(const View& dy, const View& indices, const View& dx, void* scratch, Status* status);
 size_t take_rows_gradient_scratch(const View& dx);
+// The rows of a step, which begin at the cursor: y = rows [*cursor, *cursor + rows of y) of the table, and the other
+// way.
+void next_rows(const View& table, const int64_t* cursor, const View& y);
+void put_rows(const View& x, const View& table, const int64_t* cursor);
 struct Before {
   int64_t cells[MAX_DIMS];
 };

@@ -55,6 +55,11 @@ struct View {
     }
     return v;
   }
+  bool operator==(const View& o) const {  // the same elements in the same order
+    bool same = data == o.data && dtype == o.dtype && ndim == o.ndim;
+    for (int i = 0; same && i < ndim; ++i) same = shape[i] == o.shape[i] && stride[i] == o.stride[i];
+    return same;
+  }
   bool contiguous() const {  // C order, without gaps
     int64_t step = 1;
     for (int i = ndim - 1; i >= 0; --i) {
@@ -65,6 +70,14 @@ struct View {
   }
 };
 static_assert(std::is_trivially_copyable_v<View>);
+
+inline View int64s(void* data, int64_t n) {  // so many numbers, in order
+  View v;
+  v.ndim = 1;
+  v.dtype = DType::int64;
+  v.shape[0] = n;
+  return v.dense(data);
+}
 
 template <class T>
 struct TypeTag {

@@ -226,14 +226,26 @@ def make_cupy():
         return of(np.from_dlpack(Capsule(x.__dlpack__())))
 
     class Memory:
-        """A block, or a place in one."""
+        """A block, or a place in one. What a pool has handed out goes back there."""
 
-        def __init__(self, size):
+        pool = None
+        mem = property(lambda self: self)
+
+        def __init__(self, size, pool=None):
             if size > cupy.room:
                 raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
-            self.block = np.empty(max(size, 1) + 512, np.uint8)
+            size = max(size, 1)
+            free = pool.free.get(size) if pool is not None else None
+            self.block = free.pop() if free else np.empty(size + 512, np.uint8)
             self.ptr = (self.block.ctypes.data + 511) // 512 * 512
-            self.mem = self
+            self.pool, self.size = pool, size
+            if pool is not None:
+                pool.used += size
+
+        def __del__(self):
+            if self.pool is not None:
+                self.pool.used -= self.size
+                self.pool.free.setdefault(self.size, []).append(self.block)
 
         def copy_from_device_async(self, source, size, stream=None):
             ctypes.memmove(self.ptr, source.ptr, size)
@@ -248,13 +260,23 @@ def make_cupy():
             pass
 
     class Pool:
-        def malloc(self, size):
-            return Memory(size)
+        def __init__(self):
+            self.used, self.free = 0, {}
 
-        used_bytes = total_bytes = free_bytes = lambda self: 0
+        def malloc(self, size):
+            return Memory(size, self)
+
+        def used_bytes(self):
+            return self.used
+
+        def free_bytes(self):
+            return sum(size * len(blocks) for size, blocks in self.free.items())
+
+        def total_bytes(self):
+            return self.used_bytes() + self.free_bytes()
 
         def free_all_blocks(self):
-            pass
+            self.free.clear()
 
     cupy.asarray, cupy.from_dlpack = asarray, from_dlpack
     cupy.zeros = lambda shape, dtype=np.float32: of(np.zeros(shape, dtype))
@@ -296,6 +318,7 @@ class Cuda:
                 setattr(self, name, value if plain else self._wrapped(name, value))
 
         self.empty = self._with_room(self.empty)
+        self.Slot, self.Plan = lambda array: emulator.Slot(inner(array)), _plan(emulator.Plan)
 
     def _with_room(self, empty):
         def run(shape, dtype, for_life=False):
@@ -338,6 +361,20 @@ class Cuda:
 
         run.__doc__ = kernel.__doc__
         return run
+
+
+def _plan(made):
+    class Plan(made):
+        def begin(self, status=None, cursor=None, constant=False):
+            super().begin(inner(status), inner(cursor), constant)
+
+        def replay(self, n=1, seconds=sys.float_info.max, bindings=(), start=-1, wait=True):
+            return super().replay(n, seconds, [(slot, inner(a)) for slot, a in bindings], start, wait)
+
+        def profile(self, bindings=(), start=-1):
+            return super().profile([(slot, inner(a)) for slot, a in bindings], start)
+
+    return Plan
 
 
 def inner(x):

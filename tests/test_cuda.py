@@ -387,18 +387,106 @@ def test_a_training_loop_by_hand(gpu, rng):
     assert_close(batches, model.predict(cupy().asarray(x), verbose=0))
 
 
-def test_replay_is_not_there_yet_and_nobody_says_otherwise(gpu, rng):
-    """fit is eager, without a word (warnings are errors here); an explicit capture says why it cannot be."""
+@pytest.mark.parametrize("make", [perceptron, convolutional, recurrent])
+def test_replayed_steps_are_the_eager_ones(make, gpu, rng):
+    x, y = inputs_of(make(), rng, 42)
+
+    def trained(eager):
+        nnfast.utils.set_random_seed(3)
+        model = make()
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], run_eagerly=eager)
+        history = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history
+        results = [history["loss"], history["accuracy"], model.evaluate(x, y, batch_size=8, verbose=0)]
+        one = [model.predict(x[:1], verbose=0) for _ in range(3)]
+        return [*results, model.predict(x, batch_size=8, verbose=0), *one, *model.get_weights()], model
+
+    (eager, _), (replayed, model) = trained(True), trained(False)
+    for a, b in zip(eager, replayed, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert {key[0] for key in model._plans} == {"train", "test", "predict"} and model._eager is None
+
+
+def test_a_graph_follows_what_it_is_fed(gpu, rng):
+    """Other arrays, batches given one by one, a changed weight: the plan stays, and sees them."""
     model = perceptron()
-    model.compile("sgd", "sparse_categorical_crossentropy", jit_compile="auto")
-    model.fit(*inputs_of(model, rng, 40), batch_size=8, epochs=2, verbose=0)
-    assert not model._plans
-    v = nnfast.Variable([1.0])
-    with (
-        pytest.raises(nnfast.graph.CaptureError, match="the device 'cuda' does not capture"),
-        nnfast.graph.capture(),
-    ):
-        v.assign(v * 2.0)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    kept = model.get_weights()
+    for _ in range(3):
+        for k in range(4):
+            x, y = inputs_of(model, np.random.default_rng(k), 8)
+            model.train_on_batch(x, y)
+    there = model.get_weights()
+    assert len(model._plans) == 1
+    eager = models.clone_model(model)
+    eager.set_weights(kept)
+    eager.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)
+    assert model.layers[1].rate == eager.layers[1].rate
+    x, _ = inputs_of(model, rng, 8)
+    before = [model.predict_on_batch(x) for _ in range(3)]
+    model.set_weights([2 * w for w in there])
+    after = model.predict_on_batch(x)
+    eager.set_weights([2 * w for w in there])
+    np.testing.assert_array_equal(after, eager.predict_on_batch(x))
+    assert np.abs(after - before[-1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("at", [0, 9, 37, 69])
+def test_a_bad_label_among_replayed_steps(at, gpu, rng):
+    model = perceptron()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x, y = inputs_of(model, rng, 80)
+    bad = y.copy()
+    bad[at] = 5
+
+    def run(eager):
+        nnfast.utils.set_random_seed(3)
+        model = perceptron()
+        model.compile("adam", "sparse_categorical_crossentropy", run_eagerly=eager)
+        model.fit(x, y, batch_size=8, epochs=1, verbose=0, shuffle=False)
+        with pytest.raises(ValueError) as caught:
+            model.fit(x, bad, batch_size=8, epochs=2, verbose=0, shuffle=False)
+        assert f"row {at} of the data" in str(caught.value) and f"batch {at // 8} of epoch 1" in str(caught.value)
+        left = model.get_weights()
+        model.fit(x, y, batch_size=8, epochs=1, verbose=0)
+        return [*left, *model.get_weights()]
+
+    for a, b in zip(run(True), run(False), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_capture_and_replay_by_hand(gpu):
+    v, w = nnfast.Variable([1.0, 2.0]), nnfast.Variable([1.0])
+    with nnfast.graph.capture() as plan:
+        v.assign(v * 3.0)
+    assert plan.replay(2) == (2, None) and v.tolist() == [27, 54]
+    assert plan.launches >= 2 and plan.bytes >= 8
+    assert [op for op, _ in plan.profile()[0]] and v.tolist() == [81, 162]
+    with nnfast.GradientTape() as tape:
+        y = v * v
+        plan.replay()
+    with pytest.raises(RuntimeError, match="changed"):
+        tape.gradient(y, v)
+    kept = []
+    with pytest.raises(nnfast.graph.CaptureError, match="still in use"), nnfast.graph.capture():
+        kept.append(ops.exp(w))
+    with pytest.raises(nnfast.graph.CaptureError, match="reads a value"), nnfast.graph.capture():
+        float(w.sum())
+
+
+def test_rates_and_random_numbers_go_on_in_replays(gpu, rng):
+    """A schedule gives each step its own rate, and dropout each step its own mask."""
+    x, y = inputs_of(perceptron(), rng, 80)
+
+    def trained(eager):
+        nnfast.utils.set_random_seed(3)
+        model = perceptron()
+        rate = optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+        model.compile(optimizers.SGD(rate, momentum=0.9), "sparse_categorical_crossentropy", run_eagerly=eager)
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0)
+        return model.get_weights()
+
+    for a, b in zip(trained(True), trained(False), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_plans_of_the_cpu_know_that_the_weights_have_moved(cuda, rng):

@@ -184,9 +184,7 @@ KeptPanels* Call::keep(py::handle array, const View& b, size_t bytes) {
   void* block = block_under(array);
   if (!block || block_of(block)->home == plan->pool()) return nullptr;  // what a step makes changes from step to step
   for (Kept& k : plan->kept)
-    if (k.of.data == b.data && k.of.dtype == b.dtype && k.of.ndim == b.ndim &&
-        std::equal(b.shape, b.shape + b.ndim, k.of.shape) && std::equal(b.stride, b.stride + b.ndim, k.of.stride))
-      return &k;
+    if (k.of == b) return &k;
   return &plan->kept.emplace_back(Kept{{bytes, &version_of(block)}, b});
 }
 

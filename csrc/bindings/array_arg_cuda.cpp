@@ -6,6 +6,7 @@
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "../cpu/memory.h"
@@ -35,12 +36,17 @@ thread_local cudaStream_t stream_of_call = nullptr;
 }  // namespace
 
 cudaStream_t stream() { return stream_of_call; }
+void set_stream(cudaStream_t s) { stream_of_call = s; }
+cudaStream_t current_stream() {
+  return reinterpret_cast<cudaStream_t>(cupy().current_stream().attr("ptr").cast<uintptr_t>());
+}
 
 // ---- memory: CuPy's pool, and one for each plan, whose blocks every replay writes again ----
 struct Pool {
   py::object pool;
+  std::unordered_set<uintptr_t> blocks;  // where those begin that it has handed out
 };
-Pool* make_pool() { return new Pool{cupy().pool()}; }
+Pool* make_pool() { return new Pool{cupy().pool(), {}}; }
 void retire(Pool* pool) noexcept { delete pool; }
 Pool*& thread_pool() {
   thread_local Pool* pool = nullptr;
@@ -65,7 +71,11 @@ size_t empty_cache() noexcept {
 namespace {
 py::object allocate_on_gpu(const char* op, size_t bytes, bool for_life) {
   try {
-    return thread_pool() && !for_life ? thread_pool()->pool.attr("malloc")(bytes) : cupy().alloc(bytes);
+    Pool* const plan = for_life ? nullptr : thread_pool();
+    if (!plan) return cupy().alloc(bytes);
+    py::object memory = plan->pool.attr("malloc")(bytes);
+    plan->blocks.insert(memory.attr("ptr").cast<uintptr_t>());
+    return memory;
   } catch (py::error_already_set& e) {
     if (!e.matches(cupy().out_of_memory)) throw;
     const std::string text = "[" + std::string(op) + "] there is not enough memory on the GPU. Received: a result or " +
@@ -95,15 +105,26 @@ Array new_array(const Shape& shape, DType dtype, bool for_life, const char* op) 
   return cupy().ndarray(py::cast(shape), dtype_object(dtype), memory);
 }
 
+namespace {
+// Where the memory begins in which CuPy's array lies; 0: it is none of CuPy's.
+uintptr_t block_under(py::handle array) {
+  if (!py::isinstance(array, cupy().ndarray)) return 0;
+  return array.attr("data").attr("mem").attr("ptr").cast<uintptr_t>();
+}
+}  // namespace
+
 int64_t* version_under(py::handle array) {
-  if (!py::isinstance(array, cupy().ndarray)) return nullptr;
-  const auto begin = array.attr("data").attr("mem").attr("ptr").cast<uintptr_t>();
+  const uintptr_t begin = block_under(array);
+  if (!begin) return nullptr;
   const std::lock_guard lock(versions_mutex);
   const auto found = versions().find(begin);
   return found == versions().end() ? nullptr : found->second;
 }
 
-void hold(py::handle array) { static_cast<PyPlan*>(capturing)->hold(array); }
+void hold(py::handle array) {
+  const uintptr_t block = block_under(array);
+  if (!block || !capturing->pool()->blocks.contains(block)) static_cast<PyPlan*>(capturing)->hold(array);
+}
 
 void* data_of(const Array& array) { return reinterpret_cast<void*>(array.attr("data").attr("ptr").cast<uintptr_t>()); }
 
@@ -186,9 +207,7 @@ KeptPanels* Call::keep(py::handle, const View&, size_t) { return nullptr; }
 void PyPlan::lend() noexcept {}
 void PyPlan::take_back() noexcept {}
 
-void Call::begin() const {
-  stream_of_call = reinterpret_cast<cudaStream_t>(cupy().current_stream().attr("ptr").cast<uintptr_t>());
-}
+void Call::begin() const { set_stream(current_stream()); }
 
 // What the kernels of an op found in data stands in a status of its own for each op, until somebody reads values. All
 // lie in one array, so that one copy brings them.

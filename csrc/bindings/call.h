@@ -104,7 +104,7 @@ class Call {
       const auto raise_some = [some] {
         for (size_t i = 0; i < some.count; ++i) ++*some.at[i];
       };
-      launch(raise_some, "version");
+      launch(raise_some, RAISES_VERSIONS);
     }
   }
   void begin() const;  // before a launch

@@ -5,7 +5,6 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <chrono>
 #include <limits>
 #include <utility>
 
@@ -82,8 +81,12 @@ class Run {
       unbind();
       throw;
     }
-    if (plan.cursor && start >= 0) *plan.cursor = start;
-    if (plan.status) *plan.status = Status{};
+    try {
+      plan.prepare(start);
+    } catch (const DeviceError& e) {
+      unbind();
+      throw std::runtime_error(std::string("[replay] ") + e.what());
+    }
   }
   ~Run() {
     if (ready()) unbind();
@@ -112,12 +115,21 @@ class Run {
   std::unique_lock<std::mutex> lock_;
 };
 
-// What the status of a plan that has run holds, None if it is clear; and clears it.
-py::object taken(PyPlan& plan) {
-  if (!plan.status || plan.status->code == OK) return py::none();
-  const Status found = *plan.status;
-  *plan.status = Status{};
+// What a plan that has run found in data, None if nothing.
+py::object tuple_of(const Status& found) {
+  if (found.code == OK) return py::none();
   return py::make_tuple(found.code, found.step, found.sample, found.value, found.now);
+}
+
+// Runs without the GIL what may fail on the device.
+template <class F>
+void on_device(const F& f) {
+  NoGil nogil;
+  try {
+    f();
+  } catch (const DeviceError& e) {
+    throw std::runtime_error(std::string("[replay] ") + e.what());
+  }
 }
 
 // Memory for packed weights, while several steps run. A product of few rows packs nothing, or on its way: (14,512,784)
@@ -136,46 +148,28 @@ class Lend {
   PyPlan& plan_;
 };
 
-using Clock = std::chrono::steady_clock;
-
-// At most n steps, for at most `seconds` (looked at between steps); fewer, if a step sets the status or a Ctrl-C waits.
-// Returns how many ended well, -1 if another thread is replaying this plan and wait is false; and what the status holds
-// if it was set.
+// At most n steps, for at most `seconds`; fewer, if a step sets the status or Ctrl-C waits. Returns how many ended
+// well, -1 if another thread is replaying this plan and wait is false; and what the status held if it was set.
 std::pair<int64_t, py::object> replay(PyPlan& plan, int64_t n, double seconds, const Bindings& bindings, int64_t start,
                                       bool wait) {
   const Run run(plan, bindings, start, wait);
   if (!run.ready()) return {-1, py::none()};
-  const bool timed = seconds < std::numeric_limits<double>::max();
   const Lend lend(plan, n);
-  const auto until = Clock::now() + std::chrono::duration<double>(timed ? seconds : 0);
   int64_t done = 0;
-  {
-    NoGil nogil;
-    while (done < n && !closing()) {
-      plan.replay();
-      if (plan.status && plan.status->code != OK) break;
-      ++done;
-      if (timed && Clock::now() >= until) break;
-    }
-  }
-  return {done, taken(plan)};
+  Status found;
+  on_device([&] { done = plan.steps(n, seconds, found); });
+  return {done, tuple_of(found)};
 }
 
-// One step, and how long each of its kernels took: pairs (op, seconds). A look at the clock costs 20 to 50 ns.
+// One step, and how long each of its kernels took: pairs (op, seconds).
 std::pair<std::vector<std::pair<std::string, double>>, py::object> profile(PyPlan& plan, const Bindings& bindings,
                                                                            int64_t start) {
   const Run run(plan, bindings, start, true);
   std::vector<std::pair<std::string, double>> times;
   times.reserve(static_cast<size_t>(plan.launches()));
-  {
-    NoGil nogil;
-    plan.each([&](const char* op, const auto& kernel) {
-      const auto began = Clock::now();
-      kernel();
-      times.emplace_back(op, std::chrono::duration<double>(Clock::now() - began).count());
-    });
-  }
-  return {times, taken(plan)};
+  Status found;
+  on_device([&] { plan.time_each(times, found); });
+  return {times, tuple_of(found)};
 }
 
 // ---- the kernels that only plans need ----
@@ -201,12 +195,7 @@ Array next_rows_(py::handle order_, py::handle cursor_, py::ssize_t count) {
   const int64_t* cursor = cursor_in(call, cursor_);
   View y;
   Array out = call.out(py::none(), Shape{count}, order->dtype, y);
-  call.run([=] {
-    View part = *order;
-    part.data = order->as<char>() + *cursor * order->stride[0] * size_of(order->dtype);
-    part.shape[0] = y.shape[0];
-    copy(part, y);
-  });
+  call.run([=] { next_rows(*order, cursor, y); });
   return out;
 }
 
@@ -219,12 +208,7 @@ void put_rows_(py::handle x_, py::handle to_, py::handle cursor_) {
   bool fits = x.ndim == to->ndim && x.ndim >= 1 && x.dtype == to->dtype;
   for (int i = 1; fits && i < x.ndim; ++i) fits = x.shape[i] == to->shape[i];
   call.require(fits, "the rows must have the shape and dtype of those of `to`. Received: ", x, " and ", *to);
-  call.run([=] {
-    View part = *to;
-    part.data = to->as<char>() + *cursor * to->stride[0] * size_of(to->dtype);
-    part.shape[0] = x.shape[0];
-    copy(x, part);
-  });
+  call.run([=] { put_rows(x, *to, cursor); });
 }
 }  // namespace
 

@@ -2,9 +2,12 @@
 // reaches arrays that change from replay to replay.
 #pragma once
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "../ops.h"
 #include "call.h"
@@ -32,6 +35,14 @@ struct PyPlan : Plan {
   // for is not kept.
   void lend() noexcept;
   void take_back() noexcept;
+
+  // A replay, as each device does it: plan_cpu.cpp, plan_cuda.cpp. Only `prepare` needs the GIL.
+  void prepare(int64_t start);  // sets the cursor, if start is none below 0, and clears the status
+  // At most n steps for at most `seconds`, up to the one that sets the status; returns how many ended well, and leaves
+  // the status clear, with what was in it in `found`.
+  int64_t steps(int64_t n, double seconds, Status& found);
+  void time_each(std::vector<std::pair<std::string, double>>& times, Status& found);  // one step
+  std::shared_ptr<void> of_device;  // what a device keeps from replay to replay
 
   void hold(py::handle object) { held.try_emplace(object.ptr(), py::reinterpret_borrow<py::object>(object)); }
   void spoil(const std::string& reason) {

@@ -62,6 +62,10 @@ class Plan {
 
 inline constinit thread_local Plan* capturing = nullptr;
 
+// The op of what raises versions of Variables: the one that is recorded and is no kernel, but works on the CPU's
+// memory.
+inline constexpr char RAISES_VERSIONS[] = "version";
+
 template <class Visit>
 void Plan::each(const Visit& visit) const {
   if (capturing) throw std::logic_error("[replay] a replay inside a capture would not be recorded");

@@ -317,6 +317,21 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
 
 // Each chunk owns a range of rows of dx and looks through all indices for those that fall into it, so the sums have the
 // order of the indices for any number of threads.
+namespace {
+View rows_at(const View& table, int64_t first, int64_t count) {
+  View part = table;
+  part.data = table.as<char>() + first * table.stride[0] * size_of(table.dtype);
+  part.shape[0] = count;
+  return part;
+}
+}  // namespace
+void next_rows(const View& table, const int64_t* cursor, const View& y) {
+  copy(rows_at(table, *cursor, y.shape[0]), y, nullptr);
+}
+void put_rows(const View& x, const View& table, const int64_t* cursor) {
+  copy(x, rows_at(table, *cursor, x.shape[0]), nullptr);
+}
+
 size_t take_rows_gradient_scratch(const View&) { return 0; }
 void take_rows_gradient(const View& dy, const View& indices, const View& dx, void*, Status* status) {
   const int64_t n = indices.size(), rows = dx.shape[0], size = rows ? dx.size() / rows : 0;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "failure.h"
 #include "tensor_cores.h"
 
 namespace nnfast {
@@ -58,6 +59,86 @@ int compute_capability() {
     answer = major * 10 + minor;
   }
   return answer;
+}
+
+void wait_for(cudaStream_t stream) { check_cuda(cudaStreamSynchronize(stream)); }
+
+void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream));
+  wait_for(stream);
+}
+
+// ---- graphs ----
+namespace {
+// A stream that records instead of running. The default stream cannot.
+class Recorder {
+ public:
+  Recorder() {
+    check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    try {
+      check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed));
+    } catch (...) {
+      cudaStreamDestroy(stream_);
+      throw;
+    }
+  }
+  ~Recorder() {
+    if (recording_) cudaStreamEndCapture(stream_, &graph_);
+    if (graph_) cudaGraphDestroy(graph_);
+    cudaStreamDestroy(stream_);
+  }
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+  cudaStream_t stream() const { return stream_; }
+  cudaGraph_t finish() {
+    recording_ = false;
+    check_cuda(cudaStreamEndCapture(stream_, &graph_));
+    return graph_;
+  }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+  cudaGraph_t graph_ = nullptr;
+  bool recording_ = true;
+};
+}  // namespace
+
+Graph::~Graph() {
+  if (runs_) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(runs_));
+  if (ended_) cudaEventDestroy(static_cast<cudaEvent_t>(ended_));
+}
+
+void Graph::record(const std::function<void(cudaStream_t)>& work) {
+  Recorder recorder;
+  work(recorder.stream());
+  cudaGraph_t graph = recorder.finish();
+  auto runs = static_cast<cudaGraphExec_t>(runs_);
+  if (runs) {  // other arguments for the same kernels: cheaper than a new one
+    cudaGraphExecUpdateResultInfo info{};
+    if (cudaGraphExecUpdate(runs, graph, &info) == cudaSuccess) return;
+    cudaGetLastError();
+    runs_ = nullptr;
+    cudaGraphExecDestroy(runs);
+  }
+  check_cuda(cudaGraphInstantiate(&runs, graph, 0));
+  runs_ = runs;
+}
+
+void Graph::start(cudaStream_t stream) const {
+  check_cuda(cudaGraphLaunch(static_cast<cudaGraphExec_t>(runs_), stream));
+}
+
+void Graph::begin(cudaStream_t stream) const {
+  if (ended_) check_cuda(cudaStreamWaitEvent(stream, static_cast<cudaEvent_t>(ended_), 0));
+}
+
+void Graph::end(cudaStream_t stream) {
+  if (!ended_) {
+    cudaEvent_t event = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    ended_ = event;
+  }
+  check_cuda(cudaEventRecord(static_cast<cudaEvent_t>(ended_), stream));
 }
 
 }  // namespace nnfast

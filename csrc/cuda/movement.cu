@@ -419,6 +419,45 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
   report(status, index);
 }
 
+// ---- the rows of a step ----
+
+namespace {
+
+// The walk: y, x. Both begin at the cursor, in steps of y_row and x_row.
+template <class C>
+__global__ void __launch_bounds__(THREADS)
+    copy_at_cursor(const C* x, int64_t x_row, C* y, int64_t y_row, Walk<2> walk, const int64_t* cursor) {
+  x += *cursor * x_row, y += *cursor * y_row;
+  for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
+    int64_t at[2];
+    walk.at(i, at);
+    y[at[0]] = x[at[1]];
+  }
+}
+
+void start_at_cursor(const View& x, int64_t x_row, const View& y, int64_t y_row, const int64_t* cursor) {
+  if (y.size() == 0) return;
+  const Walk<2> walk = walk_over(y, x);
+  visit_cell(size_of(y.dtype), [&](auto tag) {
+    using C = typename decltype(tag)::type;
+    launch(copy_at_cursor<C>, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), x.as<C>(), x_row,
+           y.as<C>(), y_row, walk, cursor);
+  });
+}
+
+View with_rows(View table, int64_t rows) {
+  table.shape[0] = rows;
+  return table;
+}
+}  // namespace
+
+void next_rows(const View& table, const int64_t* cursor, const View& y) {
+  start_at_cursor(with_rows(table, y.shape[0]), table.stride[0], y, 0, cursor);
+}
+void put_rows(const View& x, const View& table, const int64_t* cursor) {
+  start_at_cursor(x, 0, with_rows(table, x.shape[0]), table.stride[0], cursor);
+}
+
 namespace {
 
 // Where each row is taken first and last: its gradient is the business of the block of its first position.
@@ -464,16 +503,6 @@ __global__ void __launch_bounds__(THREADS)
       if (j < size) dx[row * size + j] = sum;
     }
   }
-}
-
-View int64s(void* data, int64_t n) {
-  View v;
-  v.data = data;
-  v.ndim = 1;
-  v.dtype = DType::int64;
-  v.shape[0] = n;
-  v.stride[0] = 1;
-  return v;
 }
 }  // namespace
 

@@ -85,7 +85,15 @@ void barrier(Where);
 // A meeting of the lanes in `mask`: each leaves a pointer and sleeps; the last to come runs `complete` for all of them.
 using Complete = void(unsigned mask, void* const* arguments);
 void collective(unsigned mask, Complete* complete, void* argument, Where);
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel);
+struct Grid {  // a launch
+  dim3 grid, block;
+  size_t shared_bytes;
+  void (*run)(void* closure);  // what each thread does
+  void* closure;               // plain bytes: the kernel's arguments
+  size_t closure_bytes;
+  const void* kernel;
+};
+void run_grid(cudaStream_t stream, const Grid&);
 
 // Lesson mode compiles kernels with a hook at each load and store; these templates are not the kernel's own accesses.
 #define NOT_OBSERVED __attribute__((no_sanitize("thread")))
@@ -275,9 +283,10 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(
 
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...): the two compilers have one spelling.
 template <class... P, class... A>
-void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t, A... arguments) {
-  auto body = [&] NOT_OBSERVED { kernel(static_cast<P>(arguments)...); };
+void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, A... arguments) {
+  auto body = [=] NOT_OBSERVED { kernel(static_cast<P>(arguments)...); };
+  static_assert(std::is_trivially_copyable_v<decltype(body)>, "arguments of a kernel are plain bytes");
   emulator::run_grid(
-      grid, block, shared_bytes, [](void* f) NOT_OBSERVED { (*static_cast<decltype(body)*>(f))(); }, &body,
-      reinterpret_cast<const void*>(kernel));
+      stream, {grid, block, shared_bytes, [](void* f) NOT_OBSERVED { (*static_cast<decltype(body)*>(f))(); }, &body,
+               sizeof body, reinterpret_cast<const void*>(kernel)});
 }

@@ -451,7 +451,8 @@ unsigned long long atomic_cas(unsigned long long* p, unsigned long long e, unsig
 }
 
 namespace {
-void run_blocks(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel) {
+void run_blocks(const Grid& g) {
+  const dim3 grid = g.grid, size = g.block;
   const uint64_t threads = uint64_t{size.x} * size.y * size.z;
   if (threads == 0 || threads > 1024 || size.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
@@ -461,12 +462,12 @@ void run_blocks(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), 
   const std::lock_guard lock(one_grid_at_a_time());
   static auto* storage = new Block;  // never destroyed: a thread may run a kernel at the exit
   block = storage;
-  Launch launch{grid, size, shared_bytes};
+  Launch launch{grid, size, g.shared_bytes};
   config = &launch;
   block->threads.assign(threads, Thread{});
-  block->body = body;
-  block->context = context;
-  block->shared.resize(std::max(block->shared.size(), shared_bytes + 256));
+  block->body = g.run;
+  block->context = g.closure;
+  block->shared.resize(std::max(block->shared.size(), g.shared_bytes + 256));
   block->shared_base = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(block->shared.data()) + 127) / 128 * 128);
   struct End {
     ~End() {
@@ -475,16 +476,22 @@ void run_blocks(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), 
       self = nullptr;
     }
   } end;
-  if (hooks.on_launch) hooks.on_launch(kernel);
+  if (hooks.on_launch) hooks.on_launch(g.kernel);
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
       for (unsigned x = 0; x < grid.x; ++x) run_block({x, y, z});
 }
 }  // namespace
 
-void run_grid(dim3 grid, dim3 size, size_t shared_bytes, void (*body)(void*), void* context, const void* kernel) {
+bool (*later)(cudaStream_t, const Grid&) = nullptr;
+
+void run_grid(cudaStream_t stream, const Grid& grid) {
+  if (!later || !later(stream, grid)) run_now(grid);
+}
+
+void run_now(const Grid& grid) {
   try {
-    run_blocks(grid, size, shared_bytes, body, context, kernel);
+    run_blocks(grid);
   } catch (const std::exception& e) {
     if (hooks.on_error) hooks.on_error(e.what());
     throw;

@@ -20,6 +20,11 @@ struct Hooks {
 };
 extern Hooks hooks;
 
+// Streams are for tests (stand_in/): takes a launch on a stream, to `run_now` it later, or returns false. Else a launch
+// runs at once, on whatever stream.
+extern bool (*later)(cudaStream_t, const Grid&);
+void run_now(const Grid&);
+
 // Ends the launch here and now: run_grid throws DeviceError(text). Nothing unwinds through a kernel.
 [[noreturn]] void abandon(const std::string& text);
 

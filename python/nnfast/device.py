@@ -137,6 +137,11 @@ def write(array: Any, values: Any) -> None:
         _gpu.write(array, values)
 
 
+def empty(shape: Any, dtype: Any) -> Any:
+    """A new array of the device, of any values, which belongs to no plan."""
+    return np.empty(shape, dtype) if _gpu is None else kernels.empty(list(shape), dtype, for_life=True)
+
+
 def for_life(values: Any, dtype: Any = None) -> Any:
     """A new array of the device with these values, which keeps its address and has a version."""
     values = values if dtype is None else np.asarray(values, dtype)

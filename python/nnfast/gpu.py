@@ -11,12 +11,6 @@ from typing import Any
 
 import numpy as np
 
-_APART = {
-    "Plan",
-    "Slot",
-    "next_rows",
-    "put_rows",
-}  # replay: a plan of the GPU's is a CUDA graph, which is not there yet
 _SAME = {"contiguous"}  # may return its argument, which then has to be one that others may have
 _PLAIN = {"ready", "problem", "versions", "check_data", "memory", "empty_cache", "empty", "version"}  # take no inputs
 _CONSTANTS = 512  # numbers that stay on the GPU
@@ -121,10 +115,24 @@ class Kernels:
 
     def __init__(self, module: Any, lend: Callable[[Any], Any], own: Callable[[Any], Any]):
         for name in dir(module):
-            if not name.startswith("_") and name not in _APART:
+            if not name.startswith("_"):
                 kernel = getattr(module, name)
                 as_it_is = name in _PLAIN
                 setattr(self, name, kernel if as_it_is else _lending(kernel, own if name in _SAME else lend))
+        self.Plan, self.Slot = _plan(module.Plan, own), lambda array: module.Slot(own(array))
+
+
+def _plan(made: Any, own: Callable[[Any], Any]) -> Any:
+    """The class of plans, for arrays of the GPU and of NumPy."""
+
+    class Plan(made):
+        def replay(self, n: int, seconds: float, bindings: Any, start: int, wait: bool) -> Any:
+            return super().replay(n, seconds, [(slot, own(a)) for slot, a in bindings], start, wait)
+
+        def profile(self, bindings: Any, start: int) -> Any:
+            return super().profile([(slot, own(a)) for slot, a in bindings], start)
+
+    return Plan
 
 
 def _lending(kernel: Callable[..., Any], lend: Callable[[Any], Any]) -> Callable[..., Any]:

@@ -113,8 +113,8 @@ class Plan:
             bindings, start: as in `replay`.
 
         Returns:
-            Pairs (op, seconds), in order; a look at the clock adds some 30 ns to each. And None, or what the plan's
-            status held.
+            Pairs (op, seconds), in order; a look at the clock adds some 30 ns to each, on a GPU a wait some 10 us. And
+            None, or what the plan's status held.
         """
         self._prepared(1)
         return self._plan.profile(bindings or (), start)

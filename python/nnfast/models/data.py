@@ -73,6 +73,7 @@ class ArrayData:
         self.batch_size, self.shuffle = int(batch_size), shuffle
         self.steps: int | None = -(-self.rows // self.batch_size)
         self.order: np.ndarray | None = None
+        self.order_there: Any = None  # where the device computes
         self._there: list[list[Any]] | None = None
 
     @property
@@ -84,7 +85,8 @@ class ArrayData:
 
     def begin(self) -> None:
         """Begins a pass over the data: a new order, if it is to be shuffled."""
-        self.order = device.host(ops.permutation(self.rows).data) if self.shuffle else np.arange(self.rows)
+        self.order_there = ops.permutation(self.rows).data if self.shuffle else device.put(np.arange(self.rows))
+        self.order = device.host(self.order_there)
 
     def rows_of(self, step: int) -> np.ndarray:
         """Which samples the batch of a step is made of."""

@@ -33,7 +33,7 @@ class StepPlan:
         self.outputs: Any = None  # of `predict`: their structure, and the dtype and shape of the rows of each
         self.status = ops.new_status()
         self.cursor = ops.counter(source.start)
-        self.first = np.arange(source.rows)  # the order of an array that is one batch
+        self.first = device.put(np.arange(source.rows))  # the order of an array that is one batch
         self.setting = _setting()
         self.plan: Any = None
 
@@ -60,8 +60,8 @@ class Source:
         self.arrays: list[list[Any]]
         if isinstance(batch, Pending):
             data = batch.data
-            self.parts, self.arrays, self.dtypes = data.parts, data.arrays, data.dtypes
-            self.order, self.start, self.rows, self.alike = data.order, batch.start, batch.rows, batch.alike
+            self.parts, self.arrays, self.dtypes = data.parts, data.there, data.dtypes
+            self.order, self.start, self.rows, self.alike = data.order_there, batch.start, batch.rows, batch.alike
         else:  # what a generator gave
             found = [structured("fit", "batch", part) for part in batch]
             self.parts, self.arrays = [structure for structure, _ in found], [leaves for _, leaves in found]
@@ -160,8 +160,9 @@ class Steps:
             ops.advance(made.cursor, source.rows, status=made.status)
         for slot in made.slots:
             slot.unbind()
-        if made.status[0]:
-            self._stopped(made.status.tolist(), batch, 0, epoch, number, stream)
+        found = device.host(made.status)
+        if found[0]:
+            self._stopped(found, batch, 0, epoch, number, stream)
         if plan.reason:
             self._refused(plan.reason)
         else:
@@ -221,7 +222,7 @@ class Predictions(Steps):
         self.rows = rows
         self._status = ops.new_status()  # of its own: several threads may predict
         self._structure: Any = None
-        self._parts: list[list[np.ndarray]] = []  # one for all batches where rows is known, else one for each
+        self._parts: list[list[Any]] = []  # one for all batches where rows is known, else one for each
 
     @staticmethod
     def at_once(model: Any, x: Any, most: Any = sys.maxsize) -> np.ndarray | None:
@@ -233,10 +234,10 @@ class Predictions(Steps):
         if most.__class__ is not int or known.rows > most:
             return None
         dtype, shape = known.outputs[1][0]
-        y = np.empty((known.rows, *shape), dtype)
+        y = device.empty((known.rows, *shape), dtype)
         bindings = list(zip(known.slots, (known.first, x, y)))
         done, _ = known.plan.replay(1, bindings=bindings, start=0, wait=False)
-        return y if done == 1 else None
+        return device.host(y) if done == 1 else None
 
     def _keep(self, key: Any, made: StepPlan) -> None:
         super()._keep(key, made)
@@ -261,13 +262,13 @@ class Predictions(Steps):
             self.rows = None
             return outputs
         for t, a in zip(leaves, self._room(n, [(t.dtype, t.shape[1:]) for t in leaves])):
-            a[start : start + n] = device.host(t.data)
+            device.write(a[start : start + n], t.data)
         return outputs
 
-    def _room(self, n: int, kinds: Any) -> list[np.ndarray]:
+    def _room(self, n: int, kinds: Any) -> list[Any]:
         """The arrays for the outputs of a batch of n rows."""
         if self.rows is None or not self._parts:
-            self._parts.append([np.empty((self.rows or n, *shape), dtype) for dtype, shape in kinds])
+            self._parts.append([device.empty((self.rows or n, *shape), dtype) for dtype, shape in kinds])
         return self._parts[-1]
 
     def _finish(self, made: StepPlan, source: Source, result: Any) -> Any:
@@ -298,7 +299,8 @@ class Predictions(Steps):
         """All outputs, in their structure."""
         if not self._parts:
             raise ValueError("[predict] the data gave no batch")
-        joined = self._parts[0] if len(self._parts) == 1 else [np.concatenate(p) for p in zip(*self._parts)]
+        parts = [[device.host(a) for a in part] for part in self._parts]
+        joined = parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts)]
         return pack(self._structure, joined)
 
 

@@ -84,17 +84,18 @@ def follow(variable: Tensor, value_at: Callable[[int], float], most: int = 256) 
     """variable = value_at(0), a number that Python knows. A replay of n steps, of which there are at most `most`, asks
     for value_at(0), ..., value_at(n - 1) before, and gives each step its own."""
     with graph.outside():
-        device.write(variable.data, value_at(0))
+        value = value_at(0)
+        device.write(variable.data, value)
     if graph.capturing() is None:
         return
     k = device.kernels
-    table, at = np.zeros(most, variable.dtype), k.empty([1], "int64", for_life=True)
+    table, at = device.for_life(np.zeros(most, variable.dtype)), device.for_life(np.zeros(1, "int64"))
 
     def prepare(n: int) -> None:
-        table[:n] = [value_at(i) for i in range(n)]
-        at[...] = 0
+        device.write(table[:n], [value_at(i) for i in range(n)])
+        device.write(at, 0)
 
-    table[0], at[0] = variable.data, 0
+    device.write(table[:1], value)
     k.copy(k.next_rows(k.Slot(table), at, 1), variable.data.reshape(1))
     k.advance(at, 1)
     graph.before_replay(variable, prepare, most)
