@@ -2,10 +2,12 @@
 #include "../bindings/module.h"
 #include "../bindings/tensor_cores.h"
 #include "../cuda/stream.h"
+#include "../cuda/tensor_cores.h"
 
 namespace nnfast {
 
 cudaStream_t stream() { return nullptr; }
+int compute_capability() { return 80; }
 
 void bind_runtime(py::module_& m) { bind_tensor_cores(m); }
 

@@ -4,7 +4,6 @@
 #include <deque>
 #include <vector>
 
-#include "../cuda/tensor_cores.h"
 #include "cuda.h"
 #include "emulator.h"
 
@@ -155,5 +154,3 @@ void forget_copies() {
 }
 
 }  // namespace emulator
-
-int nnfast::compute_capability() { return 80; }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "../../cuda/tensor_cores.h"
 #include "../emulator.h"
 
 namespace nnfast {
@@ -31,6 +32,7 @@ std::string cuda_versions() { return "CUDA 12.9, emulated"; }
 std::string gpu_problem() { return ""; }
 int gpu_of(const void*) { return 0; }
 int current_gpu() { return 0; }
+int compute_capability() { return 80; }
 
 void wait_for(cudaStream_t) {}
 void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t) { std::memcpy(to, from, bytes); }
