@@ -57,7 +57,7 @@ def test_no_rung_reads_outside_of_its_arrays(rung):
 @pytest.mark.parametrize("rung", [r for r in RUNGS if r.threaded and r.path.suffix == ".cpp"], ids=named)
 def test_threads_do_not_change_the_bits(rung):
     problem = PROBLEMS[rung.op]
-    sizes = {"gemm": (150, 70, 300), "reduce": (1 << 18,)}[rung.op]
+    sizes = {"gemm": (150, 70, 300), "reduce": (1 << 18,), "transpose": (70, 150)}[rung.op]
     inputs = problem.make(sizes, "normal", np.random.default_rng(0))
     results = []
     for count in (1, 2, 5):
@@ -173,7 +173,7 @@ def test_show(capsys):
         (["gemm", "--threads", "1025"], "threads is a number from 1 to 1024. Received: 1025"),
         (
             ["--mine", "f.cpp"],
-            "--mine needs an op: gemm, conv2d, softmax, reduce, elementwise. Write, for example: nnfast",
+            "--mine needs an op: gemm, conv2d, softmax, reduce, transpose, elementwise. Write, for example: nnfast",
         ),
         (["--show", "1", "--cuda", "--json"], "nnfast ladder gemm --cuda --show 1 --json\n"),
         (["--show", "0", "--size", "3,4"], "nnfast ladder gemm --size 3,4 --show 0\n"),
@@ -226,7 +226,7 @@ def test_more_threads_than_cores_can_do_no_more(quick):
 
 @pytest.mark.parametrize("op", [op for op in PROBLEMS if op != "gemm"])
 def test_climbing_the_others(op, quick, capsys):
-    size = {"conv2d": "1,6,6,3,5", "softmax": "20,50", "reduce": "3000", "elementwise": "3000"}[op]
+    size = {"conv2d": "1,6,6,3,5", "softmax": "20,50", "transpose": "40,70"}.get(op, "3000")
     assert cli.main(["ladder", op, "--size", size, "--threads", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert [r["number"] for r in result["results"] if r["number"] is not None] == [r.number for r in rungs.ladder(op)]

@@ -5,9 +5,10 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nnfast import cli, ladder
+from nnfast import cli, device, ladder
 from nnfast.ladder import cuda, lessons, rungs
 from nnfast.ladder.problems import PROBLEMS
 
@@ -19,11 +20,15 @@ except ValueError as e:
 needs_gcc = pytest.mark.skipif(bool(WHY), reason=WHY)
 OPS = sorted(p.name.removesuffix("_cuda") for p in rungs.sources().glob("*_cuda"))
 RUNGS = [rung for op in OPS for rung in rungs.ladder(f"{op}_cuda")]
+ON_EMULATOR = [rung for rung in RUNGS if rung.path.suffix == ".cu"]
+SHIPPED = [rung for rung in RUNGS if rung.path.suffix == ".py"]
 # The shapes that the others resemble.
 FEW = {
     "gemm": [(3, 5, 0), (0, 5, 3), (17, 19, 23), (63, 65, 66)],
     "reduce": [(0,), (1,), (33,), (4097,)],
     "softmax": [(0, 5), (1, 1), (3, 17), (2, 1000)],
+    "transpose": [(0, 5), (1, 37), (33, 31), (64, 36)],
+    "conv2d": [(0, 4, 4, 2, 2), (1, 4, 4, 0, 3), (2, 5, 4, 3, 2), (1, 7, 9, 5, 17)],
 }
 libraries = {}
 
@@ -56,7 +61,7 @@ class Some:
 
 
 @needs_gcc
-@pytest.mark.parametrize("rung", RUNGS, ids=named)
+@pytest.mark.parametrize("rung", ON_EMULATOR, ids=named)
 def test_every_rung_is_right_and_without_faults(rung):
     op = rung.op.removesuffix("_cuda")
     problem = PROBLEMS[op]
@@ -69,10 +74,21 @@ def test_every_rung_is_right_and_without_faults(rung):
 
 @needs_gcc
 @pytest.mark.full
-@pytest.mark.parametrize("rung", RUNGS, ids=named)
+@pytest.mark.parametrize("rung", ON_EMULATOR, ids=named)
 def test_every_rung_on_every_awkward_shape(rung):
     problem = PROBLEMS[rung.op.removesuffix("_cuda")]
     cuda.check(rung, compiled(rung.path), problem, 60, lambda text: None)
+
+
+@pytest.mark.parametrize("rung", SHIPPED, ids=named)
+def test_nnfasts_own_kernels(rung, monkeypatch):
+    pytest.importorskip("nnfast._emulator")
+    cuda.check_shipped(rung)
+    assert device.get_device() == "cpu"
+    monkeypatch.setattr(rungs, "from_python", lambda p, path: rungs.Function(p, lambda *x: x[0] * np.nan, False))
+    with pytest.raises(ValueError, match=r"rung .*, shipped: .* of "):
+        cuda.check_shipped(rung)
+    assert device.get_device() == "cpu"
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -80,13 +96,80 @@ def test_numbers_and_heads(op):
     steps = rungs.ladder(f"{op}_cuda")
     assert [r.number for r in steps] == list(range(1, len(steps) + 1))
     assert all({"summary", "idea", "changed", "removes"} <= set(r.about) for r in steps)
+    assert all(re.match(r"$|sm_\d+a?$", r.needs) for r in steps)
+
+
+def counted(op, *sizes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "compile_kernels", compiled)
+        return ladder.count(op, list(sizes))
 
 
 @pytest.fixture(scope="module")
 def gemm():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cuda, "compile_kernels", compiled)
-        return ladder.count("gemm", [64, 128, 64])
+    return counted("gemm", 64, 128, 64)
+
+
+def global_lines(result):
+    """(array, loads or stores, sectors of a request)"""
+    return {(n.array, n.access, n.per_request) for n in result.report.lines if not n.shared}
+
+
+@needs_gcc
+def test_the_counts_of_sums():
+    n = 1 << 19
+    by = {r.title: r for r in counted("reduce", n).results}
+    assert (by["one thread"].excess, by["one thread"].lanes) == (32 * (n + 1) / (4 * n + 4), 1)
+    # Every second thread, every fourth, ... in all warps, or the first 128, 64, ...
+    assert by["interleaved"].lanes < 10 and by["packed threads"].lanes > 20
+    conflicts = {t: by[t].per_request(True) for t in ("interleaved", "packed threads", "halves", "added while loading")}
+    assert conflicts.pop("packed threads") > 3 and set(conflicts.values()) == {1}
+    barriers = {t: r.report.barriers for t, r in by.items()}
+    tiles = n // 256 + 1024 // 256  # of x, and of the sums of 1024 blocks
+    assert barriers["halves"] == barriers["interleaved"] == 9 * tiles
+    assert barriers["added while loading"] == 8 * 1025 and barriers["warp shuffles"] == 1025
+    falling = ["interleaved", "packed threads", "added while loading", "warp shuffles", "sixteen bytes"]
+    assert all(by[a].requests > 1.4 * by[b].requests for a, b in pairwise(falling))
+    [of_x] = [line for line in by["sixteen bytes"].report.lines if line.array == "x"]
+    assert (of_x.bytes, of_x.requests, of_x.per_request) == (16, n // 128, 16)
+    assert by["shipped"].report.launches == [] and "checked and not counted" in counted("reduce", 64).notes[0]
+
+
+@needs_gcc
+def test_the_counts_of_softmax():
+    by = {r.title: r for r in counted("softmax", 64, 1024).results}
+    assert global_lines(by["thread a row"]) == {("x", "load", 32), ("y", "load", 32), ("y", "store", 32)}
+    for title in ("block a row", "online", "warp a row", "in registers"):
+        assert {s for _, _, s in global_lines(by[title])} == {4}
+    assert {s for _, _, s in global_lines(by["sixteen bytes"])} == {16}
+    # Reads and writes of each number: 3 + 2, 2 + 1, 1 + 1, and the least is 1 + 1.
+    assert [by[t].excess for t in ("block a row", "online", "warp a row", "in registers")] == [2.5, 1.5, 1.5, 1]
+    assert by["block a row"].report.barriers == 64 * 2 * (7 + 2) and by["online"].report.barriers == 64 * 8
+    assert by["warp a row"].report.barriers == 0 and by["warp a row"].per_wavefront is None
+    assert by["sixteen bytes"].requests * 4 == by["in registers"].requests
+    long = {r.title: r for r in counted("softmax", 2, 1500).results}  # more than registers hold
+    assert 1 < long["sixteen bytes"].excess < long["warp a row"].excess
+
+
+@needs_gcc
+def test_the_counts_of_transposes():
+    by = {r.title: r for r in counted("transpose", 64, 96).results}
+    assert global_lines(by["naive"]) == {("x", "load", 4), ("y", "store", 32)}
+    assert global_lines(by["whole writes"]) == {("x", "load", 32), ("y", "store", 4)}
+    for title in ("shared tile", "padded", "four a thread", "swizzled"):
+        assert global_lines(by[title]) == {("x", "load", 4), ("y", "store", 4)} and by[title].excess == 1
+
+    def shared(title):
+        return {(n.access, n.per_request) for n in by[title].report.lines if n.shared}
+
+    assert shared("shared tile") == {("store", 1), ("load", 32)}
+    assert all(shared(t) == {("store", 1), ("load", 1)} for t in ("padded", "four a thread", "swizzled"))
+    last = by["sixteen bytes"]
+    assert global_lines(last) == {("x", "load", 16), ("y", "store", 16)} and shared("sixteen bytes") == {
+        ("store", 4), ("load", 1),
+    }  # fmt: skip
+    assert not [n.remark for n in last.report.lines if n.remark]
+    assert all(r.report.barriers == 2 * 3 for t, r in by.items() if r.report.launches and r.per_request(True))
 
 
 @needs_gcc
@@ -107,6 +190,7 @@ def test_the_counts_explain_the_order(gemm):
     assert all(low * 1.5 < high for low, high in pairwise(rising))
     bytes_ = [naive.intensity, coalesced.intensity, tile.intensity, by["warp tile"].intensity]
     assert all(low * 1.5 < high for low, high in pairwise(bytes_))
+    assert [tile.report.barriers, by["double-buffered"].report.barriers] == [2 * 2 * 8, 9]
     remarks = {(n.file, n.access, n.array, n.remark) for r in gemm.results[1:] for n in r.report.lines if n.remark}
     # The lesson's page asks why.
     assert remarks == {("9_tensor_core.cu", "store", "as", "bank conflicts")}
@@ -116,14 +200,38 @@ def test_the_counts_explain_the_order(gemm):
 def test_the_table_and_json(gemm):
     text = ladder.counts_table(gemm)
     assert text.startswith("gemm, 64 x 128 x 64, float32, on the emulator: 1,048,576 operations. Counted, not timed.")
-    assert re.search(r"^1 naive +\d[\d,]* +1\d\.\d\d +- +0\.0\d +-  the loop nest", text, re.M), text
+    assert re.search(r"^1 naive +\d[\d,]* +1\d\.\d\d +- +- +\d+\.\d\d +0\.0\d +-  the loop nest", text, re.M), text
     assert re.search(r"^9 tensor core .*  fragments instead of numbers$", text, re.M), text
     stored = json.loads(json.dumps(gemm.json()))
     assert [r["number"] for r in stored["results"]] == list(range(1, 11))
     assert stored["results"][0]["lines"][0]["array"] == "a" and stored["results"][0]["shared_moved"] == 0
 
 
-GOOD = rungs.sources() / "gemm_cuda" / "3_shared_tile.cu"
+# A rung, and what a student may do to it.
+TILE, ROWS, SUM = "gemm_cuda/3_shared_tile.cu", "softmax_cuda/3_online.cu", "reduce_cuda/6_warp_shuffles.cu"
+TURN = "transpose_cuda/4_padded.cu"
+GOOD = rungs.sources() / TILE
+OTHER_MISTAKES = {
+    "a tree without a barrier": (
+        ROWS, "    __syncthreads();\n    if (t < step)", "    if (t < step)", r"\[race\] shared s, byte \d+: thread",
+    ),
+    "exp overflows": (ROWS, "{x[j], 1}", "{0, expf(x[j])}", r"y\[0,0\] is nan.*exp overflows unless"),
+    "the rest of a row": (ROWS, "j < cols; j += THREADS) y", "j < cols / 2 * 2; j += THREADS) y", r"y\[0,0\] is nan"),
+    "the sums of other warps": (
+        SUM, "__syncthreads();", "", r"\[race\] shared s, byte \d+: thread \d+ stores it at my_reduce.cu",
+    ),
+    "one warp's mask": (SUM, "__shfl_xor_sync(~0u, x", "__shfl_xor_sync(0xffffu, x", r"\[warp.*my_reduce.cu:1"),
+    "one sum of many": (SUM, "launch(of_partial", "if (blocks == 1) launch(of_partial", r"\[uninit|sum\[0\] is nan"),
+    "atomics missing": (
+        SUM, "if (threadIdx.x == 0) partial[blockIdx.x] = total", "if (threadIdx.x == 0) partial[0] += total",
+        r"\[race\] partial.*blocks run in any order: an atomic",
+    ),
+    "reads past a row": (TURN, "i0 + ty < rows && j0", "i0 + ty <= rows && j0", r"\[out of bounds\].* of x, which"),
+    "rows for columns": (TURN, "y[(j0 + ty) * rows", "y[(j0 + ty) * cols", r"of rows=2, cols=3: |out of bounds"),
+    "misaligned": (
+        "transpose_cuda/7_sixteen_bytes.cu", "n >= 4 && whole) return", "n >= 4) return", r"\[misaligned\] x\[",
+    ),
+}  # fmt: skip
 MISTAKES = {
     "forgets a barrier": (
         "__syncthreads();  // nobody needs them any more", "", r"\[race\] shared as, byte \d+: thread",
@@ -161,10 +269,36 @@ def test_mistakes_of_a_file_of_ones_own(kind, tmp_path):
 
 
 @needs_gcc
+@pytest.mark.parametrize("kind", OTHER_MISTAKES)
+def test_mistakes_in_the_other_ladders(kind, tmp_path):
+    rung, old, new, message = OTHER_MISTAKES[kind]
+    op, source = rung.partition("_")[0], (rungs.sources() / rung).read_text()
+    assert old in source
+    file = tmp_path / f"my_{op}.cu"
+    file.write_text(source.replace(old, new, 1))
+    with pytest.raises(ValueError, match=rf"^\[ladder\] my_{op}.cu: {op} of ") as raised:
+        ladder.count(op, [64], file, limit=10)
+    assert re.search(message, str(raised.value), re.S), str(raised.value)
+
+
+@needs_gcc
+def test_a_file_that_moves_numbers_gets_its_place(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "my_softmax.cu"
+    file.write_text((rungs.sources() / ROWS).read_text())
+    monkeypatch.setattr(cuda, "compile_kernels", compiled)
+    monkeypatch.setattr(rungs, "ladder", lambda op: [r for r in RUNGS if r.op == op and r.number in (2, 4, 7)])
+    assert cli.main(["ladder", "softmax", "--mine", str(file), "--size", "4,256"]) == 0
+    out = capsys.readouterr().out
+    assert "1.50 times the bytes that must move: as few as rung 4 (warp a row) or fewer." in out
+    assert re.search(r"^7 shipped +- +- ", out, re.M) and "rung 7, shipped: nnfast's own kernels, checked" in out
+
+
+@needs_gcc
 def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
     file = tmp_path / "my_gemm.cu"
     more = "as[k][tx] * bs[k][tx] * 0 + as[ty][k] * bs[k][tx]"  # a load more
     file.write_text(GOOD.read_text().replace("as[ty][k] * bs[k][tx]", more))
+    monkeypatch.setattr(cuda, "compile_kernels", compiled)
     monkeypatch.setattr(rungs, "ladder", lambda op: [r for r in RUNGS if r.op == op and r.number in (2, 3)])
     assert cli.main(["ladder", "gemm", "--mine", str(file), "--size", "32"]) == 0
     out = capsys.readouterr().out
@@ -177,7 +311,7 @@ def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["conv2d", "--cuda"], "conv2d has no CUDA rungs; these have: gemm"),
+        (["elementwise", "--cuda"], "elementwise has no CUDA rungs; these have: "),
         (["gemm", "--cuda", "--threads", "2"], "--threads and --plot are for the rungs on the CPU"),
         (["gemm", "--cuda", "--mine", __file__], "expects a file that ends in .cu"),
         (["gemm", "--mine", "nowhere.cu"], "there is no such file"),

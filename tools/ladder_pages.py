@@ -3,7 +3,7 @@
 python tools/ladder_pages.py             from bench/results/ladder/<machine>/<op>.json
 python tools/ladder_pages.py --measure   climb all ladders first, and store what they give on this machine
 python tools/ladder_pages.py --measure gemm reduce
-python tools/ladder_pages.py --count     what the CUDA rungs do on the emulator, and the reports of docs/ladder/cuda.md
+python tools/ladder_pages.py --count     what the CUDA rungs do on the emulator, and the reports of docs/ladder/*cuda.md
 """
 
 import json
@@ -20,11 +20,13 @@ BEGIN, END = "<!-- measured{}: begin -->", "<!-- measured{}: end -->"
 
 def main() -> None:
     if sys.argv[1:2] == ["--count"]:
-        page = PAGES / "cuda.md"
-        page.write_text(counted(reported(page.read_text(encoding="utf-8"))), encoding="utf-8")
+        for page in sorted(PAGES.glob("*cuda.md")):
+            page.write_text(counted(reported(page.read_text(encoding="utf-8"))), encoding="utf-8")
         return
     if sys.argv[1:2] == ["--measure"]:
-        for op in sys.argv[2:] or [p.stem for p in sorted(PAGES.glob("*.md"))]:
+        from nnfast import ladder
+
+        for op in sys.argv[2:] or ladder.OPS:
             measure(op)
     for page in sorted(PAGES.glob("*.md")):
         page.write_text(filled(page.read_text(encoding="utf-8"), load(page.stem)), encoding="utf-8")

@@ -106,6 +106,7 @@ struct Lesson {
   std::vector<LaunchRecord> launches;
   std::vector<std::pair<uint32_t, uint3>> blocks;  // of this launch, with their first intervals
   uint32_t interval = 1, block_begin = 1, launch_begin = 1;
+  uint64_t barriers = 0;  // that a block has passed
   bool running = false, fenced = false;
   std::map<uintptr_t, Past> released;  // by fence and atomic: what was done before, by the address of the atomic
   std::set<uintptr_t> acquired;        // addresses whose atomics this block has met
@@ -441,7 +442,8 @@ std::string list(const std::vector<T>& all) {
 
 void write_report() {
   std::ofstream(lesson->path) << object(member("faults", list(lesson->faults)), member("sites", list(lesson->sites)),
-                                        member("launches", list(lesson->launches)));
+                                        member("launches", list(lesson->launches)),
+                                        member("barriers", lesson->barriers));
 }
 
 // What follows a launch that failed is of no interest: the report is written, and the process ends.
@@ -537,6 +539,7 @@ void on_block() {
 
 void on_barrier(Where where, int left) {
   next_interval();
+  ++lesson->barriers;
   if (!left) return;
   Fault f;
   f.kind = "left before a barrier";

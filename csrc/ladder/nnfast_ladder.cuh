@@ -34,6 +34,8 @@ void gemm(int64_t M, int64_t N, int64_t K, const float* a, const float* b, float
 void conv2d(int64_t N, int64_t H, int64_t W, int64_t C, int64_t F, const float* x, const float* filters, float* y);
 // y[i,j] = exp(x[i,j] - m[i]) / (the sum over j of it), where m[i] is the largest of row i; x and y: [rows,cols]
 void softmax(int64_t rows, int64_t cols, const float* x, float* y);
+// y[j,i] = x[i,j]; x[rows,cols], y[cols,rows]
+void transpose(int64_t rows, int64_t cols, const float* x, float* y);
 // sum[0] = x[0] + x[1] + ... + x[n-1]; 0 if n is 0
 void reduce(int64_t n, const float* x, float* sum);
 // y[i] = min(max(x[i] / 6 + 1/2, 0), 1)

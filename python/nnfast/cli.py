@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -78,7 +79,7 @@ def _add_ladder(commands: Any) -> None:
         help="an op from the naive loop to the shipped kernel: checked, timed, explained",
         description="Checks and times every rung of an op against this machine's limits. Without an op: lists them.",
     )
-    ladder.add_argument("op", nargs="?", help="gemm, conv2d, softmax, reduce or elementwise")
+    ladder.add_argument("op", nargs="?", help="gemm, conv2d, softmax, reduce, transpose or elementwise")
     ladder.add_argument("--size", type=_sizes, metavar="N[,N...]", help="one size of the op, or all of them")
     ladder.add_argument(
         "--threads", type=_count, metavar="N", help="of the rungs that use several, up to 1024 (default: all cores)"
@@ -138,15 +139,7 @@ def run_ladder(args: Any) -> int:
         result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, _tell)
     finally:
         _tell("")
-    if args.json == "-":
-        print(json.dumps(result.json(), indent=1))
-    else:
-        print(ladder.table(result))
-        if args.mine:
-            print(f"\n{ladder.place(result)}")
-    if args.json and args.json != "-":
-        with open(args.json, "w", encoding="utf-8") as f:
-            f.write(json.dumps(result.json(), indent=1) + "\n")
+    _show_ladder(args, result, ladder.table, ladder.place)
     if args.plot:
         ladder.roofline(result, args.plot)
     return 0
@@ -196,16 +189,21 @@ def _count_ladder(args: Any) -> int:
         counts = ladder.count(args.op, args.size, args.mine, args.limit, _tell)
     finally:
         _tell("")
-    if args.json == "-":
-        print(json.dumps(counts.json(), indent=1))
-    else:
-        print(ladder.counts_table(counts))
-        if args.mine:
-            print(f"\n{ladder.counts_place(counts)}")
-    if args.json and args.json != "-":
-        with open(args.json, "w", encoding="utf-8") as f:
-            f.write(json.dumps(counts.json(), indent=1) + "\n")
+    _show_ladder(args, counts, ladder.counts_table, ladder.counts_place)
     return 0
+
+
+def _show_ladder(args: Any, result: Any, table: Callable[[Any], str], place: Callable[[Any], str]) -> None:
+    """As a table, with the place of a student's file, or as JSON."""
+    if args.json == "-":
+        print(json.dumps(result.json(), indent=1))
+        return
+    print(table(result))
+    if args.mine:
+        print(f"\n{place(result)}")
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            f.write(json.dumps(result.json(), indent=1) + "\n")
 
 
 # ---- bench ----

@@ -2,7 +2,8 @@
 // Idea:    mma.sync makes 1024 products of 6 registers a thread, which a warp would make with 32 instructions.
 // Changed: fragments instead of numbers; cp.async brings the tiles to shared memory without passing registers.
 // Removes: most arithmetic instructions, and most loads from shared memory.
-// Rounds:  tf32: of the factors' fractions 10 bits count. It needs a GPU from 2020 on (sm_80).
+// Rounds:  tf32: of the factors' fractions 10 bits count.
+// Needs:   sm_80: a GPU from 2020 on.
 #include "nnfast_ladder.cuh"
 using namespace nnfast;
 

@@ -1,7 +1,7 @@
 """The ladder: from the loop of the formula to the kernel that nnfast ships, one idea at a time.
 
 The command `nnfast ladder gemm` checks, times and explains every rung; this is what it calls. Ladders: gemm, conv2d,
-softmax, reduce, elementwise.
+softmax, reduce, transpose, elementwise.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def climb(
     """Checks every rung of a ladder against the exact answer and times it.
 
     Args:
-        op: "gemm", "conv2d", "softmax", "reduce" or "elementwise".
+        op: "gemm", "conv2d", "softmax", "reduce", "transpose" or "elementwise".
         size: one number, or all sizes of the op; default: those of the lesson.
         threads: of the rungs that use several; default: all cores that this process may use.
         mine: your own file, .cpp or .py, which takes part: `table(...)` shows it beside the rungs. It runs in a process

@@ -1,11 +1,13 @@
 """The CUDA ladder without a GPU: each rung runs on the emulator, is checked there, and its use of memory is counted.
 
 No time is measured, for the emulator's says nothing about a GPU's. The counts explain the order of the rungs: how many
-bytes of global memory and how many wavefronts of shared memory the arithmetic has to wait for.
+bytes of global memory and how many wavefronts of shared memory the arithmetic has to wait for; or, where an op only
+moves numbers, how many bytes more than it must.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +17,19 @@ from typing import Any
 
 import numpy as np
 
+from nnfast import device
 from nnfast.ladder import rungs
-from nnfast.ladder.check import UNWRITTEN, compare, described
+from nnfast.ladder.check import UNWRITTEN, check_edges, compare, described
 from nnfast.ladder.lessons import Library, Report, compile_kernels
-from nnfast.ladder.problems import Array, Problem
+from nnfast.ladder.problems import PROBLEMS, Array, Problem
 from nnfast.ladder.rungs import Rung
 from nnfast.ladder.timing import short
 
 SECTOR = 32  # bytes
-COUNTED = {"gemm": (128, 128, 128), "reduce": (1 << 16,), "softmax": (64, 1000)}  # sizes, if the user gives none
+COUNTED = {  # sizes, if the user gives none
+    "gemm": (128, 128, 128), "conv2d": (1, 16, 16, 16, 64), "softmax": (64, 1000), "reduce": (1 << 19,),
+    "transpose": (256, 256),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class Counted:
     title: str
     adds: str
     operations: float
-    report: Report
+    traffic: float  # bytes that must move
+    report: Report  # without launches: nnfast's own kernels, which are not counted
 
     @property
     def requests(self) -> int:
@@ -52,6 +59,16 @@ class Counted:
         moved = self.report.total("moved", True)
         return self.operations / moved if moved else None
 
+    @property
+    def excess(self) -> float:
+        """Bytes of global memory that are moved, for each that must."""
+        return self.report.total("moved", False) * SECTOR / self.traffic
+
+    @property
+    def lanes(self) -> float:
+        """Threads that take part in a request."""
+        return (self.report.total("lanes", False) + self.report.total("lanes", True)) / max(self.requests, 1)
+
     def per_request(self, shared: bool) -> float | None:
         """Sectors of a global request, or wavefronts of a shared one."""
         requests = self.report.total("requests", shared)
@@ -65,7 +82,10 @@ class Counts:
     op: str
     sizes: tuple[int, ...]
     operations: float
+    traffic: float  # bytes that must move
+    bound_by: str
     results: list[Counted]
+    notes: list[str]
 
     def json(self) -> dict[str, Any]:
         """Everything, for a file."""
@@ -73,9 +93,22 @@ class Counts:
         for r in self.results:
             sums = {f"{space}_{what}": r.report.total(what, space == "shared")
                     for space in ("global", "shared") for what in ("requests", "moved", "ideal")}  # fmt: skip
+            sums["barriers"] = r.report.barriers
             lines = [asdict(line) for line in r.report.lines]
-            results.append({"number": r.number, "title": r.title, "adds": r.adds, **sums, "lines": lines})
-        return {"op": self.op, "sizes": self.sizes, "operations": self.operations, "results": results}
+            row: dict[str, Any] = {
+                "number": r.number,
+                "title": r.title,
+                "adds": r.adds,
+                "counted": bool(r.report.launches),
+            }
+            results.append({**row, **sums, "lines": lines})
+        about: dict[str, Any] = {
+            "op": self.op,
+            "sizes": self.sizes,
+            "operations": self.operations,
+            "traffic": self.traffic,
+        }
+        return {**about, "results": results, "notes": self.notes}
 
 
 def count(
@@ -95,7 +128,8 @@ def count(
         known = sorted(p.name.removesuffix("_cuda") for p in rungs.sources().glob("*_cuda"))
         raise ValueError(f"[ladder] {problem.name} has no CUDA rungs; these have: {', '.join(known)}")
     sizes = sizes or COUNTED[problem.name]
-    todo = rungs.ladder(name)
+    notes: list[str] = []
+    todo = [rung for rung in rungs.ladder(name) if _runs_here(rung, notes)]
     if mine is not None:
         own = rungs.student(name, mine)
         tell(f"compiling {mine.name}")
@@ -106,15 +140,50 @@ def count(
 
     def one(rung: Rung) -> Counted:
         tell(f"counting {rung.title}")
-        kernels = library if mine is not None and rung.number is None else compile_kernels(rung.path)
-        report = run(rung, kernels, problem, sizes, inputs, limit)
+        if rung.path.suffix == ".py":
+            report = Report([], [], [], [], {})
+        else:
+            kernels = library if mine is not None and rung.number is None else compile_kernels(rung.path)
+            report = run(rung, kernels, problem, sizes, inputs, limit)
         adds = rung.about.get("changed", "")
-        return Counted(rung.number, rung.title, adds, problem.operations(sizes), report)
+        return Counted(rung.number, rung.title, adds, problem.operations(sizes), problem.traffic(sizes), report)
 
     results = [one(todo[0])]  # it also compiles the emulator, once for all
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results += pool.map(one, todo[1:])
-    return Counts(problem.name, sizes, problem.operations(sizes), results)
+    operations, traffic = problem.operations(sizes), problem.traffic(sizes)
+    return Counts(problem.name, sizes, operations, traffic, problem.bound_by, results, notes)
+
+
+def _runs_here(rung: Rung, notes: list[str]) -> bool:
+    """Whether the emulator can run a rung; nnfast's own kernels are checked here, for they run in this process."""
+    if rung.path.suffix != ".py":
+        return True
+    try:
+        check_shipped(rung)
+    except ModuleNotFoundError:
+        notes.append(f"rung {rung.number}, {rung.title}: this build of nnfast has no emulator")
+        return False
+    notes.append(f"rung {rung.number}, {rung.title}: nnfast's own kernels, checked and not counted")
+    return True
+
+
+def check_shipped(rung: Rung) -> None:
+    """Runs the awkward shapes on nnfast's own CUDA kernels.
+
+    Raises:
+        ValueError: the first wrong answer, in words.
+        ModuleNotFoundError: nnfast was built without the emulator.
+    """
+    importlib.import_module("nnfast._emulator")
+    before = device.get_device()
+    device.set_device("cuda-emulator")
+    try:
+        problem = PROBLEMS[rung.op.removesuffix("_cuda")]
+        if wrong := check_edges(rungs.from_python(problem, rung.path), rung.rounding):
+            raise ValueError(f"[ladder] rung {rung.number}, {rung.title}: {wrong}")
+    finally:
+        device.set_device(before)
 
 
 def check(rung: Rung, library: Library, problem: Problem, limit: float, tell: Callable[[str], None]) -> None:
@@ -152,46 +221,73 @@ def run(
 
 # ---- as text ----
 
+# A column: two words of its head, and the number. Global memory, then shared, then how well they are used.
+Column = tuple[str, str, Callable[[Counted], float | None]]
+COLUMNS: list[Column] = [
+    ("memory", "requests", lambda r: r.requests),
+    ("sectors", "a request", lambda r: r.per_request(False)),
+    ("wavefronts", "a request", lambda r: r.per_request(True)),
+    ("", "barriers", lambda r: r.report.barriers or None),
+    ("bytes", "of the least", lambda r: r.excess),
+]
+OF_ARITHMETIC: list[Column] = [
+    ("operations", "a byte", lambda r: r.intensity),
+    ("operations", "a wavefront", lambda r: r.per_wavefront),
+]
+OF_MOVING: list[Column] = [("lanes", "a request", lambda r: r.lanes)]
+
 
 def table(counts: Counts) -> str:
     """The ladder as a table of counts."""
     sizes = " x ".join(f"{n:,}" for n in counts.sizes)
-    work = f"{counts.operations:,.0f} operations"
+    arithmetic = counts.bound_by == "arithmetic"
+    work = f"{counts.operations:,.0f} operations" if arithmetic else f"{counts.traffic:,.0f} bytes to move"
     lines = [f"{counts.op}, {sizes}, float32, on the emulator: {work}. Counted, not timed."]
     width = max(20, *(len(r.title) + 4 for r in counts.results))
+    columns = COLUMNS + (OF_ARITHMETIC if arithmetic else OF_MOVING)
     lines.append("")
-    lines.append(f"{'':<{width}}{'memory':>10}{'sectors':>11}{'wavefronts':>12}{'operations':>12}{'operations':>12}")
-    head = f"{'rung':<{width}}{'requests':>10}{'a request':>11}{'a request':>12}{'a byte':>12}{'a wavefront':>12}"
-    lines.append(f"{head}  what it added")
+    lines.append(" " * width + "".join(f"{above:>13}" for above, _, _ in columns))
+    lines.append(f"{'rung':<{width}}" + "".join(f"{below:>13}" for _, below, _ in columns) + "  what it added")
     for r in counts.results:
         name = f"{r.number} {r.title}" if r.number is not None else f"  {r.title}"
-        cells = f"{r.requests:>10,}{_number(r.per_request(False)):>11}{_number(r.per_request(True)):>12}"
-        cells += f"{_number(r.intensity):>12}{_number(r.per_wavefront):>12}"
+        cells = "".join(f"{_number(number(r) if r.report.launches else None):>13}" for _, _, number in columns)
         lines.append(f"{name:<{width}}{cells}  {short(r.adds)}")
     lines.append("")
     lines.append("requests: memory instructions of warps; sectors: 32 bytes of global memory, at best 4 a request of")
-    lines.append("floats and 16 of float4; wavefronts: of shared memory, at best 1 a request of floats and 4 of float4")
-    return "\n".join(lines)
+    lines.append(
+        "floats and 16 of float4; wavefronts: of shared memory, at best 1 a request of floats and 4 of float4;"
+    )
+    lines.append("barriers: of all blocks; bytes: of all sectors, for each that must be read or written once")
+    return "\n".join([*lines, *counts.notes])
 
 
 def _number(x: float | None) -> str:
-    return "-" if x is None else f"{x:,.2f}" if x < 1000 else f"{x:,.0f}"
+    if x is None:
+        return "-"
+    return f"{x:,}" if isinstance(x, int) else f"{x:,.2f}" if x < 1000 else f"{x:,.0f}"
 
 
 def place(counts: Counts) -> str:
     """What a student's file did well, where it stands, and which lines cost most."""
-    *others, own = counts.results
+    *others, own = (r for r in counts.results if r.report.launches)
     text = f"{own.title} is right on every awkward shape, and no fault was found."
-    for what, value, of in (
-        ("operations a byte of global memory", own.intensity, lambda r: r.intensity),
-        ("operations a wavefront of shared memory", own.per_wavefront, lambda r: r.per_wavefront),
-    ):
-        if value is None:
-            continue
-        below = [r for r in others if (least := of(r)) is not None and least <= value * 1.001]
-        best = max(below, key=lambda r: of(r) or 0, default=None)
-        text += f"\n{value:,.2f} {what}: " + (
-            f"as much as rung {best.number} ({best.title}) or more." if best else "fewer than every rung."
+    if counts.bound_by == "arithmetic":
+        for what, value, of in (
+            ("operations a byte of global memory", own.intensity, lambda r: r.intensity),
+            ("operations a wavefront of shared memory", own.per_wavefront, lambda r: r.per_wavefront),
+        ):
+            if value is None:
+                continue
+            below = [r for r in others if (least := of(r)) is not None and least <= value * 1.001]
+            best = max(below, key=lambda r: of(r) or 0, default=None)
+            text += f"\n{value:,.2f} {what}: " + (
+                f"as much as rung {best.number} ({best.title}) or more." if best else "fewer than every rung."
+            )
+    else:
+        above = [r for r in others if r.excess >= own.excess / 1.001]
+        best = min(above, key=lambda r: r.excess, default=None)
+        text += f"\n{own.excess:,.2f} times the bytes that must move: " + (
+            f"as few as rung {best.number} ({best.title}) or fewer." if best else "more than every rung."
         )
     costly = sorted((n for n in own.report.lines if n.remark), key=lambda n: n.ideal - n.moved)[:3]
     for n in costly:

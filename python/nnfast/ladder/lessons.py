@@ -135,6 +135,7 @@ class Report:
     launches: list[Launch]
     arrays: dict[str, Array]
     stopped: bool = False
+    barriers: int = 0  # that blocks have passed
 
     def total(self, what: str, shared: bool) -> int:
         """The sum of `requests`, `lanes`, `moved` or `ideal` over all lines, of shared or of global memory."""
@@ -545,6 +546,7 @@ class _Reader:
             launches,
             self.arrays,
             any(kind in stopping for kind, _ in faults),
+            self.found["barriers"],
         )
 
     def _place(self, site: dict[str, Any]) -> tuple[str, int]:

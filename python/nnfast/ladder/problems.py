@@ -65,7 +65,7 @@ class Problem:
         raise NotImplementedError
 
     def operations(self, sizes: tuple[int, ...]) -> float:
-        """Additions, multiplications, comparisons, exponentials."""
+        """Additions, multiplications, comparisons, exponentials; where there are none, numbers moved."""
         raise NotImplementedError
 
     def traffic(self, sizes: tuple[int, ...]) -> float:
@@ -266,6 +266,50 @@ class Reduce(Problem):
         return float(sizes[0])
 
 
+class Transpose(Problem):
+    name = "transpose"
+    formula = "y[cols,rows] = x[rows,cols], rows become columns"
+    dimensions = ("rows", "cols")
+    arguments = ("x", "y")
+    default = (4096, 4096)
+    bound_by = "copying"
+    edges: ClassVar = [
+        Edge((1, 1), "the smallest matrix: one number"),
+        Edge((2, 3), "the sides differ: an index or a stride of the wrong matrix shows"),
+        Edge((0, 5), "no rows: there is nothing to write"),
+        Edge((5, 0), "no columns: there is nothing to write"),
+        Edge((1, 37), "one row: it becomes a column"),
+        Edge((37, 1), "one column: it becomes a row"),
+        Edge((32, 32), "a tile: no rest anywhere"),
+        Edge((33, 31), "one more and one less than a tile"),
+        Edge((17, 23), "primes: less than a tile, and a rest of every vector"),
+        Edge((64, 36), "multiples of four, but not of a tile"),
+        Edge((130, 67), "several tiles and a rest on every side"),
+        Edge((257, 128), "rows far apart in memory share cache lines' places"),
+    ]
+
+    @staticmethod
+    def numpy(x: Array) -> Array:
+        return np.ascontiguousarray(x.T)
+
+    def shapes(self, sizes: tuple[int, ...]) -> list[tuple[int, ...]]:
+        return [sizes, sizes[::-1]]
+
+    def make(self, sizes: tuple[int, ...], data: str, rng: np.random.Generator) -> list[Array]:
+        if data == "integers":  # each its own: which element has gone astray shows
+            return [np.arange(math.prod(sizes), dtype=np.float32).reshape(sizes)]
+        return super().make(sizes, data, rng)
+
+    def exact(self, inputs: list[Array]) -> Array:
+        return inputs[0].T.astype(np.float64)
+
+    def allowed(self, inputs: list[Array], rounding: float) -> Array | float:
+        return 0.0
+
+    def operations(self, sizes: tuple[int, ...]) -> float:
+        return float(math.prod(sizes))  # a number moved
+
+
 class Elementwise(Problem):
     name = "elementwise"
     formula = "y = min(max(x / 6 + 1/2, 0), 1), Keras's hard_sigmoid"
@@ -297,4 +341,4 @@ class Elementwise(Problem):
         return 4.0 * sizes[0]
 
 
-PROBLEMS: dict[str, Problem] = {p.name: p for p in (Gemm(), Conv2D(), Softmax(), Reduce(), Elementwise())}
+PROBLEMS: dict[str, Problem] = {p.name: p for p in (Gemm(), Conv2D(), Softmax(), Reduce(), Transpose(), Elementwise())}

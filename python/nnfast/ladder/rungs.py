@@ -56,6 +56,11 @@ class Rung:
         to = self.about.get("rounds", "")
         return 2.0**-8 if to.startswith("bfloat16") else 2.0**-10 if to.startswith("tf32") else 0.0
 
+    @property
+    def needs(self) -> str:
+        """The architecture of the GPU that it needs, as nvcc names it: sm_80, or sm_90a for that one alone."""
+        return self.about.get("needs", "").partition(":")[0]
+
 
 def ladder(op: str) -> list[Rung]:
     """The rungs of an op, lowest first; those of "gemm_cuda" and its like are for GPUs."""

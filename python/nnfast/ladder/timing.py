@@ -164,8 +164,7 @@ def _prepared(
     problem, lead, whole = function.problem, 1, sizes[0]
     while True:
         part = (lead, *sizes[1:])
-        some = _first(inputs, lead, whole)
-        out = output[:lead] if output.shape[0] == whole else output
+        *some, out = _first([*inputs, output], problem.shapes(part))
         out[...] = UNWRITTEN
         run = function.bind(part, some, out)
         start = time.perf_counter()
@@ -186,15 +185,15 @@ def _prepared(
     return Contender(rung, function, threads, run, done, lead, some, out, error, calls)
 
 
-def _first(inputs: list[Array], lead: int, whole: int) -> list[Array]:
-    """The inputs of the first part of the work."""
-    return [x[:lead] if x.shape[0] == whole and i == 0 else x for i, x in enumerate(inputs)]
+def _first(arrays: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
+    """The arrays of the first part of the work: its numbers lie together at their beginning."""
+    return [x.reshape(-1)[: math.prod(shape)].reshape(shape) for x, shape in zip(arrays, shapes)]
 
 
 def _check_again(c: Contender, sizes: tuple[int, ...]) -> None:
     """A student's file may go wrong after some calls, or return at once because its answer lies there already."""
     problem = c.function.problem
-    inputs = _first(problem.make(sizes, "normal", np.random.default_rng(0)), c.lead, sizes[0])
+    inputs = _first(problem.make(sizes, "normal", np.random.default_rng(0)), problem.shapes((c.lead, *sizes[1:])))
     rungs.set_num_threads(c.threads)
     c.output[...] = UNWRITTEN
     answer = c.run()
