@@ -107,7 +107,7 @@ def test_timed_shapes_are_checked():
     wrong = rungs.Function(problem, lambda x: x.sum() if len(x) != 5000 else x[:-50].sum(), False)
     own = rungs.Rung("reduce", None, "mine", rungs.sources() / rungs.HEADER, {})
     with pytest.raises(ValueError, match="timed shape"):
-        timing.race(problem, (5000,), 1, (own, wrong), budget=0.01)
+        timing.race(problem, (5000,), timing.Cpu(1), (own, wrong), budget=0.01)
 
 
 @pytest.mark.parametrize("kind", ["wrong", "changes its input"])
@@ -125,7 +125,13 @@ def test_what_goes_wrong_while_it_is_timed_is_not_right(kind):
     own = rungs.Rung("reduce", None, "mine", rungs.sources() / rungs.HEADER, {})
     message = "after the timing: " + ("sum.* expected" if kind == "wrong" else r"it changes its input: x\[7\] was")
     with pytest.raises(ValueError, match=message):
-        timing.race(PROBLEMS["reduce"], (5000,), 1, (own, rungs.Function(PROBLEMS["reduce"], late, False)), budget=0.01)
+        timing.race(
+            PROBLEMS["reduce"],
+            (5000,),
+            timing.Cpu(1),
+            (own, rungs.Function(PROBLEMS["reduce"], late, False)),
+            budget=0.01,
+        )
 
 
 @pytest.mark.parametrize("bits", [check.PATTERN, 0x7FC00000, 0xFFC00000, check.UNWRITTEN.view(np.uint32)])

@@ -335,6 +335,7 @@ def test_show_and_listing(capsys):
 
 
 PAGE = Path(__file__).parents[1] / "docs" / "ladder" / "cuda.md"
+PAGES = {op: PAGE if op == "gemm" else PAGE.with_name(f"{op}_cuda.md") for op in OPS}
 
 
 @pytest.fixture
@@ -345,9 +346,13 @@ def pages(monkeypatch):
     return ladder_pages
 
 
-def test_the_page_has_a_section_for_each_rung():
-    titles = re.findall(r"^### Rung (\d+): (.*)$", PAGE.read_text(encoding="utf-8"), re.M)
-    assert titles == [(str(r.number), r.title) for r in rungs.ladder("gemm_cuda")]
+@pytest.mark.parametrize("op", OPS)
+def test_a_page_has_a_section_for_each_rung(op):
+    page = PAGES[op].read_text(encoding="utf-8")
+    titles = re.findall(r"^###? Rung (\d+): (.*)$", page, re.M)
+    assert titles == [(str(r.number), r.title) for r in rungs.ladder(f"{op}_cuda")]
+    table = re.search(rf"<!-- counted {op}: begin -->\n(.*)<!-- counted {op}: end -->", page, re.S)[1]
+    assert all(re.search(rf"^{r.number} {r.title} ", table, re.M) for r in rungs.ladder(f"{op}_cuda"))
 
 
 @needs_gcc
@@ -359,6 +364,7 @@ def test_the_page_shows_what_lesson_mode_says(pages):
 
 @needs_gcc
 @pytest.mark.full
-def test_the_page_shows_the_counts(pages):
-    page = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("op", OPS)
+def test_the_page_shows_the_counts(op, pages):
+    page = PAGES[op].read_text(encoding="utf-8")
     assert pages.counted(page) == page, "run: python tools/ladder_pages.py --count"

@@ -15,7 +15,7 @@ from nnfast.ladder import rungs as _rungs
 from nnfast.ladder.cuda import Counts
 from nnfast.ladder.lessons import Fault, Launch, Line, Report, lesson
 from nnfast.ladder.problems import PROBLEMS, Problem
-from nnfast.ladder.timing import Race, race, table
+from nnfast.ladder.timing import Cpu, Race, race, table
 
 __all__ = [
     "OPS", "Counts", "Fault", "Launch", "Line", "Race", "Report", "climb", "count", "lesson", "listing", "roofline",
@@ -67,7 +67,7 @@ def climb(
         raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
     if mine is None:
         try:
-            return race(problem, sizes, threads, None, tell, budget)
+            return race(problem, sizes, Cpu(threads), None, tell, budget)
         except MemoryError:
             raise ValueError(f"[ladder] these sizes need more memory than there is. Received: {list(sizes)}") from None
     return _mine.run(Path(mine), problem, sizes, threads, limit, tell, budget)

@@ -25,25 +25,62 @@ QUIET = 1 << 22  # arithmetic sets this bit of a NaN, and leaves the others
 UNWRITTEN = np.uint32(0x7FE5C3B2).view(np.float32)
 
 
-def check_edges(function: Function, rounding: float = 0.0, most: float = math.inf) -> str | None:
+class Memory:
+    """Where the arrays of a rung lie: here, in NumPy's. On a GPU it is gpu.Machine."""
+
+    def put(self, x: Array) -> Any:
+        return x
+
+    def part(self, x: Any, offset: int, shape: tuple[int, ...]) -> Any:
+        """Some of its numbers, which lie together."""
+        return x.reshape(-1)[offset : offset + math.prod(shape)].reshape(shape)
+
+    def fetch(self, x: Any) -> Array:
+        array: Array = x
+        return array
+
+
+def check_edges(
+    function: Function, rounding: float = 0.0, most: float = math.inf, memory: Memory | None = None
+) -> str | None:
     """The awkward shapes of a ladder with at most so many operations; the first failure in words, or None."""
     for edge in function.problem.edges:
-        if function.problem.operations(edge.sizes) <= most and (wrong := check_edge(function, edge, rounding)):
+        small = function.problem.operations(edge.sizes) <= most
+        if small and (wrong := check_edge(function, edge, rounding, memory)):
             return wrong
     return None
 
 
-def check_edge(function: Function, edge: Edge, rounding: float = 0.0) -> str | None:
+def check_edge(function: Function, edge: Edge, rounding: float = 0.0, memory: Memory | None = None) -> str | None:
     """One awkward shape, with fences around the arrays."""
-    problem = function.problem
+    problem, memory = function.problem, memory or Memory()
     inputs = problem.make(edge.sizes, edge.data, np.random.default_rng(sum(edge.sizes)))
-    output = np.full(problem.shapes(edge.sizes)[-1], UNWRITTEN)
-    rooms = [_fenced(x) for x in (*inputs, output)]
-    *inner, result = [view for _, view in rooms]
-    answer = function.bind(edge.sizes, inner, result)()
+    arrays = [*inputs, np.full(problem.shapes(edge.sizes)[-1], UNWRITTEN)]
+    rooms = [memory.put(_fenced(x)) for x in arrays]
+    *inner, result = [memory.part(room, FENCE, x.shape) for room, x in zip(rooms, arrays)]
+    answer = memory.fetch(function.bind(edge.sizes, inner, result)())
     where = f"{problem.name} of {described(problem, edge.sizes)}"
-    wrong = _outside(problem, rooms) or changed(problem, inner, inputs) or compare(problem, answer, inputs, rounding)
+    after = [memory.fetch(room) for room in rooms]
+    now = [x[FENCE : x.size - FENCE].reshape(given.shape) for x, given in zip(after, inputs)]
+    wrong = _outside(problem, after) or changed(problem, now, inputs) or compare(problem, answer, inputs, rounding)
     return f"{where}: {wrong}\nWhy this shape: {edge.why}." if wrong else None
+
+
+class Known:
+    """The exact answer, and how far one may be from it: computed once for all rungs."""
+
+    def __init__(self, problem: Problem, inputs: list[Array]):
+        self._problem, self._inputs = problem, inputs
+        self.exact = problem.exact(inputs)
+        self._allowed: dict[float, Array | float] = {}
+        self.whole = all(np.array_equal(x, np.rint(x)) for x in inputs) and problem.name in ("gemm", "conv2d", "reduce")
+
+    def allowed(self, rounding: float) -> Array | float:
+        if self.whole:
+            return 0.0
+        if rounding not in self._allowed:
+            self._allowed[rounding] = self._problem.allowed(self._inputs, rounding)
+        return self._allowed[rounding]
 
 
 def described(problem: Problem, sizes: tuple[int, ...]) -> str:
@@ -51,9 +88,12 @@ def described(problem: Problem, sizes: tuple[int, ...]) -> str:
     return ", ".join(f"{d}={n}" for d, n in zip(problem.dimensions, sizes))
 
 
-def compare(problem: Problem, answer: Array, inputs: list[Array], rounding: float) -> str | None:
+def compare(
+    problem: Problem, answer: Array, inputs: list[Array], rounding: float, known: Known | None = None
+) -> str | None:
     """What is wrong with the answer, or None."""
-    name, exact = problem.arguments[-1], problem.exact(inputs)
+    known = known or Known(problem, inputs)
+    name, exact = problem.arguments[-1], known.exact
     if answer.dtype == object and answer.size == 1 and answer.item() is None:
         return f"it returns nothing: end it with `return {name}`."
     if answer.dtype.kind not in "fiu" or answer.size != exact.size:
@@ -61,9 +101,7 @@ def compare(problem: Problem, answer: Array, inputs: list[Array], rounding: floa
     answer = answer.reshape(exact.shape)
     with np.errstate(all="ignore"):  # whatever it holds
         got = answer.astype(np.float64)
-    whole = all(np.array_equal(x, np.rint(x)) for x in inputs) and problem.name in ("gemm", "conv2d", "reduce")
-    allowed = np.broadcast_to(0.0 if whole else problem.allowed(inputs, rounding), exact.shape)
-    bad = ~(np.abs(got - exact) <= allowed)  # written so that NaN is bad
+    bad = ~(np.abs(got - exact) <= known.allowed(rounding))  # written so that NaN is bad
     if not bad.any():
         return None
     first = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -73,7 +111,7 @@ def compare(problem: Problem, answer: Array, inputs: list[Array], rounding: floa
         text += f" {bad.sum()} of {bad.size} elements are wrong{_region(bad)}."
     if np.isnan(got[bad]).any():
         text += _nan(name, answer[bad])
-    elif whole and not np.array_equal(got[bad], np.rint(got[bad])):
+    elif known.whole and not np.array_equal(got[bad], np.rint(got[bad])):
         text += " The inputs are small integers, so the answer is one: something else was read."
     return text
 
@@ -104,23 +142,23 @@ def _region(bad: Array) -> str:
 # ---- fences ----
 
 
-def _fenced(array: Array) -> tuple[Array, Array]:
+def _fenced(array: Array) -> Array:
     room = np.full(array.size + 2 * FENCE, PATTERN, np.uint32).view(np.float32)
-    view = room[FENCE : FENCE + array.size].reshape(array.shape)
-    view[...] = array
-    return room, view
+    room[FENCE : FENCE + array.size] = array.reshape(-1)
+    return room
 
 
-def _outside(problem: Problem, rooms: list[tuple[Array, Array]]) -> str | None:
-    for name, (room, view) in zip(problem.arguments, rooms):
+def _outside(problem: Problem, rooms: list[Array]) -> str | None:
+    for name, room in zip(problem.arguments, rooms):
+        size = room.size - 2 * FENCE
         hit = np.flatnonzero(room.view(np.uint32) != PATTERN) - FENCE
-        before, after = hit[hit < 0], hit[hit >= view.size]
+        before, after = hit[hit < 0], hit[hit >= size]
         if before.size:
             return (
                 f"it writes before the beginning of {name}: {before.size} numbers, the farthest {-before[0]} before it."
             )
         if after.size:
-            last = after[-1] - view.size + 1
+            last = after[-1] - size + 1
             return f"it writes past the end of {name}: {after.size} numbers, the farthest {last} past it."
     return None
 

@@ -15,7 +15,7 @@ from nnfast.ladder import rungs
 from nnfast.ladder.check import check_edge, check_reads, described, guards
 from nnfast.ladder.problems import PROBLEMS
 from nnfast.ladder.rungs import Function
-from nnfast.ladder.timing import race
+from nnfast.ladder.timing import Cpu, race
 
 
 def main(request_file: str, diary_file: str) -> int:
@@ -72,7 +72,7 @@ def _work(request: dict[str, Any], write: Any) -> None:
     finished = race(
         problem,
         sizes,
-        request["threads"],
+        Cpu(request["threads"]),
         (own, function),
         lambda title: write(step=f"timing {title} on {described(problem, sizes)}"),
         request["budget"],

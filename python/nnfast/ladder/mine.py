@@ -176,4 +176,5 @@ def place(race: Race) -> str:
     next_ = faster[0]
     share = f"{next_.seconds / own.seconds:.0%} of the speed of rung {next_.number} ({next_.title})"
     text += f"{', ' if slower else ': '}{share}."
-    return f"{text}\nThe idea of that rung: nnfast ladder {race.op} --show {next_.number}"
+    cuda = "" if race.threads else " --cuda"
+    return f"{text}\nThe idea of that rung: nnfast ladder {race.op}{cuda} --show {next_.number}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnfast.ladder.timing import Race
+from nnfast.ladder.timing import Race, who
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def roofline(race: Race) -> Figure:
     span = np.logspace(np.log10(min(here, 0.1) / 2), np.log10(max(here, 30) * 12), 200)
     for count, peak in race.peaks.items():
         roof = np.minimum(peak["operations"], span * peak["bytes"]) / 1e9
-        axes.plot(span, roof, label=f"limit of {count} thread{'s' if count != '1' else ''}")
+        axes.plot(span, roof, label=f"limit of {who(count)}")
     slowest, fastest = (f(r.seconds for r in race.results) for f in (max, min))
     gap = 0.06 + 0.025 * math.log10(slowest / fastest)
     for ours, side in ((True, 1), (False, -1)):  # the rungs' names to the right, NumPy and a student's file to the left

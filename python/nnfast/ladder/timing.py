@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nnfast.ladder import rungs
-from nnfast.ladder.check import UNWRITTEN, changed, check_edges, compare
+from nnfast.ladder.check import UNWRITTEN, Known, Memory, changed, check_edges, compare
 from nnfast.ladder.problems import Array, Problem
 from nnfast.ladder.rungs import Function, Rung
 
@@ -54,7 +54,7 @@ class Race:
     sizes: tuple[int, ...]
     isa: str
     cpu: str
-    threads: int
+    threads: int  # 0: a GPU
     date: str
     operations: float
     traffic: float
@@ -75,58 +75,103 @@ class Contender:
     run: Callable[[], Any]
     part: float  # of the work
     lead: int  # of the first axis: that part
-    inputs: list[Array]
-    output: Array
+    inputs: list[Any]
+    output: Any
     error: float
     calls: int = 1
     samples: list[float] = field(default_factory=list)
 
 
+class Cpu(Memory):
+    """The machine on which rungs race, here with some threads. On a GPU it is gpu.Machine."""
+
+    def __init__(self, threads: int):
+        self.threads, self.name, self.isa = threads, cpu_name(), rungs.instruction_set()
+
+    def contenders(
+        self, problem: Problem, mine: tuple[Rung, Function] | None, notes: list[str]
+    ) -> list[tuple[Rung, Function]]:
+        return _all(problem, mine, notes)
+
+    def put(self, x: Array) -> Any:
+        y = rungs.aligned(x.shape)
+        y[...] = x
+        return y
+
+    def fill(self, x: Any, value: np.float32) -> None:
+        x[...] = value
+
+    def uses(self, rung: Rung) -> int:
+        """Threads."""
+        return self.threads if rung.threaded else 1
+
+    def turn(self, threads: int) -> None:
+        """The next calls use so many threads."""
+        rungs.set_num_threads(threads)
+
+    def sample(self, run: Callable[[], Any], calls: int, threads: int) -> float:
+        """Seconds of a call."""
+        return _sample(run, calls, threads)
+
+    def rest(self, c: Contender) -> None:
+        """Until nobody works on what was timed last."""
+        if c.rung.about.get("threads") == "all" and self.threads > 1 and c.samples[-1] * c.calls > 0.001:
+            time.sleep(BLAS_SPINS)
+
+    def once(self, run: Callable[[], Any]) -> tuple[Any, float]:
+        """The answer, and about how many seconds it took."""
+        start = time.perf_counter()
+        answer = run()
+        return answer, time.perf_counter() - start
+
+    def limits(self, problem: Problem, sizes: tuple[int, ...]) -> Any:
+        return _limits(problem, sizes, self.threads)
+
+
 def race(
     problem: Problem,
     sizes: tuple[int, ...],
-    threads: int,
+    machine: Any,
     mine: tuple[Rung, Function] | None = None,
     tell: Callable[[str], None] = lambda text: None,
     budget: float | None = None,
 ) -> Race:
-    """Checks and times every rung of a ladder, NumPy, and a student's function. `budget`: seconds for each.
+    """Checks and times every rung of a ladder, a peer, and a student's function, on a Cpu or a gpu.Machine. `budget`:
+    seconds for each.
 
     Raises:
         ValueError: a rung gives a wrong answer.
     """
     budget = budget or BUDGET
     rng = np.random.default_rng(0)
-    inputs = [_copy(x) for x in problem.make(sizes, "normal", rng)]
-    output = rungs.aligned(problem.shapes(sizes)[-1])
+    given = problem.make(sizes, "normal", rng)
+    arrays = [machine.put(x) for x in (*given, np.zeros(problem.shapes(sizes)[-1], np.float32))]
+    course = _Course(problem, sizes, machine, given, arrays)
     notes: list[str] = []
     contenders = []
-    for rung, function in _all(problem, mine, notes):
+    for rung, function in machine.contenders(problem, mine, notes):
         tell(rung.title)
-        uses = threads if rung.threaded else 1
-        rungs.set_num_threads(uses)
-        contenders.append(_prepared(rung, function, uses, sizes, inputs, output, budget))
-    limits = _limits(problem, sizes, threads)
+        contenders.append(_prepared(rung, function, course, budget))
+    limits = machine.limits(problem, sizes)
     for _ in range(ROUNDS):
         for c in contenders:
             spent = sum(c.samples) * c.calls
             if len(c.samples) < LEAST or spent < budget:
                 tell(c.rung.title)
-                rungs.set_num_threads(c.threads)
-                c.samples.append(_sample(c.run, c.calls, c.threads))
-                if c.rung.about.get("threads") == "all" and threads > 1 and c.samples[-1] * c.calls > 0.001:
-                    time.sleep(BLAS_SPINS)
+                machine.turn(c.threads)
+                c.samples.append(machine.sample(c.run, c.calls, c.threads))
+                machine.rest(c)
         limits.measure()
     if mine is not None:
         tell(mine[0].title)
-        _check_again(contenders[-1], sizes)
-    rungs.set_num_threads(threads)
+        _check_again(contenders[-1], course)
+    machine.turn(machine.threads)
     operations, traffic = problem.operations(sizes), problem.traffic(sizes)
     peaks = limits.peaks()
     results = [_result(c, peaks, operations, traffic) for c in contenders]
     date = time.strftime("%Y-%m-%d")
     return Race(
-        problem.name, sizes, rungs.instruction_set(), cpu_name(), threads, date, operations, traffic, problem.bound_by,
+        problem.name, sizes, machine.isa, machine.name, machine.threads, date, operations, traffic, problem.bound_by,
         {str(n): p for n, p in peaks.items()}, results, notes,
     )  # fmt: skip
 
@@ -151,53 +196,66 @@ def _all(problem: Problem, mine: tuple[Rung, Function] | None, notes: list[str])
     return found + ([mine] if mine else [])
 
 
-def _prepared(
-    rung: Rung,
-    function: Function,
-    threads: int,
-    sizes: tuple[int, ...],
-    inputs: list[Array],
-    output: Array,
-    budget: float,
-) -> Contender:
+class _Course:
+    """The work of a race: what the arrays hold, where they lie, and the exact answer for its first parts."""
+
+    def __init__(self, problem: Problem, sizes: tuple[int, ...], machine: Any, given: list[Array], arrays: list[Any]):
+        self.problem, self.sizes, self.machine = problem, sizes, machine
+        self._given, self._arrays = given, arrays
+        self._known: dict[int, Known] = {}
+
+    def part(self, lead: int) -> tuple[int, ...]:
+        """The sizes of the first part of the work."""
+        return (lead, *self.sizes[1:])
+
+    def given(self, lead: int) -> list[Array]:
+        """What its inputs hold: its numbers lie together at their beginning."""
+        return [Memory().part(x, 0, shape) for x, shape in zip(self._given, self.problem.shapes(self.part(lead)))]
+
+    def arrays(self, lead: int) -> list[Any]:
+        """Its inputs and its output, on the machine."""
+        shapes = self.problem.shapes(self.part(lead))
+        return [self.machine.part(x, 0, shape) for x, shape in zip(self._arrays, shapes)]
+
+    def known(self, lead: int) -> Known:
+        if lead not in self._known:
+            self._known[lead] = Known(self.problem, self.given(lead))
+        return self._known[lead]
+
+
+def _prepared(rung: Rung, function: Function, course: _Course, budget: float) -> Contender:
     """Bound to the whole work, or to the first part of it if the whole would last too long; its answer is checked."""
-    problem, lead, whole = function.problem, 1, sizes[0]
+    problem, machine, lead, whole = function.problem, course.machine, 1, course.sizes[0]
+    threads = machine.uses(rung)
+    machine.turn(threads)
     while True:
-        part = (lead, *sizes[1:])
-        *some, out = _first([*inputs, output], problem.shapes(part))
-        out[...] = UNWRITTEN
-        run = function.bind(part, some, out)
-        start = time.perf_counter()
-        answer = run()
-        seconds = time.perf_counter() - start
+        *some, out = course.arrays(lead)
+        machine.fill(out, UNWRITTEN)
+        run = function.bind(course.part(lead), some, out)
+        answer, seconds = machine.once(run)
         if lead >= whole or seconds * min(8, whole / lead) > budget:
             break
         lead = min(whole, lead * 8)
-    if wrong := compare(problem, answer, some, rung.rounding):
+    answer, known = machine.fetch(answer), course.known(lead)
+    if wrong := compare(problem, answer, course.given(lead), rung.rounding, known):
         raise ValueError(f"[ladder] {rung.title}, timed shape: {wrong}")
-    exact = problem.exact(some)
+    exact = known.exact
     error = float(np.max(np.abs(answer.reshape(exact.shape) - exact), initial=0) / np.max(np.abs(exact), initial=1e-30))
-    start = time.perf_counter()
-    run()
-    seconds = min(seconds, time.perf_counter() - start)
-    done = problem.operations(part) / max(problem.operations(sizes), 1.0)
+    seconds = min(seconds, machine.once(run)[1])
+    done = problem.operations(course.part(lead)) / max(problem.operations(course.sizes), 1.0)
     calls = max(1, int(budget / 200 / max(seconds, 1e-7)))
     return Contender(rung, function, threads, run, done, lead, some, out, error, calls)
 
 
-def _first(arrays: list[Array], shapes: list[tuple[int, ...]]) -> list[Array]:
-    """The arrays of the first part of the work: its numbers lie together at their beginning."""
-    return [x.reshape(-1)[: math.prod(shape)].reshape(shape) for x, shape in zip(arrays, shapes)]
-
-
-def _check_again(c: Contender, sizes: tuple[int, ...]) -> None:
+def _check_again(c: Contender, course: _Course) -> None:
     """A student's file may go wrong after some calls, or return at once because its answer lies there already."""
-    problem = c.function.problem
-    inputs = _first(problem.make(sizes, "normal", np.random.default_rng(0)), problem.shapes((c.lead, *sizes[1:])))
-    rungs.set_num_threads(c.threads)
-    c.output[...] = UNWRITTEN
-    answer = c.run()
-    if wrong := changed(problem, c.inputs, inputs) or compare(problem, answer, inputs, c.rung.rounding):
+    problem, machine, given = c.function.problem, course.machine, course.given(c.lead)
+    machine.turn(c.threads)
+    machine.fill(c.output, UNWRITTEN)
+    answer = machine.fetch(c.run())
+    now = [machine.fetch(x) for x in c.inputs]
+    wrong = changed(problem, now, given) or compare(problem, answer, given, c.rung.rounding, course.known(c.lead))
+    if wrong:
         raise ValueError(f"[ladder] {c.rung.title}, timed shape, called once more after the timing: {wrong}")
 
 
@@ -259,12 +317,6 @@ def _result(c: Contender, peaks: dict[int, dict[str, float]], operations: float,
     )  # fmt: skip
 
 
-def _copy(x: Array) -> Array:
-    y = rungs.aligned(x.shape)
-    y[...] = x
-    return y
-
-
 def cpu_name() -> str:
     """The model, as the system names it."""
     try:
@@ -288,8 +340,9 @@ def table(race: Race) -> str:
     lines = [f"{race.op}, {sizes}, float32: {race.cpu}, {race.isa}"]
     for count, p in race.peaks.items():
         speeds = f"{p['operations'] / 1e9:.1f} GFLOP/s in registers, {p['bytes'] / 1e9:.1f} GB/s {moving} as many bytes"
-        lines.append(f"measured limits, {count} thread{'' if count == '1' else 's'}: {speeds}")
-    head = f"{'rung':<20}{'threads':>8}{'ms':>12}{'':>6}{unit:>10}{'limit':>8}{'gain':>8}{'error':>8}  what it added"
+        lines.append(f"measured limits, {who(count)}: {speeds}")
+    threads = "threads" if race.threads else ""
+    head = f"{'rung':<24}{threads:>8}{'ms':>12}{'':>6}{unit:>10}{'limit':>8}{'gain':>8}{'error':>8}  what it added"
     lines += ["", head]
     before = None
     for r in sorted(race.results, key=lambda r: (r.number is None, r.number)):
@@ -297,13 +350,18 @@ def table(race: Race) -> str:
         gain = f"{before / r.seconds:.2f}x" if before and r.number is not None else ""
         estimated = "~" if r.part < 1 else ""
         lines.append(
-            f"{name:<20}{r.threads:>8}{estimated + format(r.seconds * 1e3, ',.3f'):>12} ±{r.spread:>3.0%}"
+            f"{name:<24}{r.threads or '':>8}{estimated + format(r.seconds * 1e3, ',.3f'):>12} ±{r.spread:>3.0%}"
             f"{work / r.seconds / 1e9:>11.3f}{r.share:>8.1%}{gain:>8}{r.error:>8.0e}  {short(r.adds)}"
         )
         before = r.seconds if r.number is not None else before
     if any(r.part < 1 for r in race.results):
         lines.append("~ timed on the first part of the work, and scaled")
     return "\n".join([*lines, *race.notes])
+
+
+def who(threads: int | str) -> str:
+    """What the threads of a result are called."""
+    return {"0": "the GPU", "1": "1 thread"}.get(str(threads), f"{threads} threads")
 
 
 def short(text: str) -> str:
