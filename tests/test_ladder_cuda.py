@@ -287,7 +287,7 @@ def test_a_file_that_moves_numbers_gets_its_place(tmp_path, monkeypatch, capsys)
     file.write_text((rungs.sources() / ROWS).read_text())
     monkeypatch.setattr(cuda, "compile_kernels", compiled)
     monkeypatch.setattr(rungs, "ladder", lambda op: [r for r in RUNGS if r.op == op and r.number in (2, 4, 7)])
-    assert cli.main(["ladder", "softmax", "--mine", str(file), "--size", "4,256"]) == 0
+    assert cli.main(["ladder", "softmax", "--count", "--mine", str(file), "--size", "4,256"]) == 0
     out = capsys.readouterr().out
     assert "1.50 times the bytes that must move: as few as rung 4 (warp a row) or fewer." in out
     assert re.search(r"^7 shipped +- +- ", out, re.M) and "rung 7, shipped: nnfast's own kernels, checked" in out
@@ -300,7 +300,7 @@ def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
     file.write_text(GOOD.read_text().replace("as[ty][k] * bs[k][tx]", more))
     monkeypatch.setattr(cuda, "compile_kernels", compiled)
     monkeypatch.setattr(rungs, "ladder", lambda op: [r for r in RUNGS if r.op == op and r.number in (2, 3)])
-    assert cli.main(["ladder", "gemm", "--mine", str(file), "--size", "32"]) == 0
+    assert cli.main(["ladder", "gemm", "--count", "--mine", str(file), "--size", "32"]) == 0
     out = capsys.readouterr().out
     assert "my_gemm.cu is right on every awkward shape, and no fault was found." in out
     assert re.search(r"operations a byte of global memory: as much as rung 3 \(shared tile\) or more", out)
@@ -311,12 +311,13 @@ def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["elementwise", "--cuda"], "elementwise has no CUDA rungs; these have: "),
-        (["gemm", "--cuda", "--threads", "2"], "--threads and --plot are for the rungs on the CPU"),
+        (["elementwise", "--count"], "elementwise has no CUDA rungs; these have: "),
+        (["gemm", "--cuda", "--threads", "2"], "--threads is for the rungs on the CPU"),
+        (["gemm", "--count", "--plot", "a.png"], "--plot draws times, and --cuda without a GPU counts"),
         (["gemm", "--cuda", "--mine", __file__], "expects a file that ends in .cu"),
         (["gemm", "--mine", "nowhere.cu"], "there is no such file"),
         (["gemm", "--mine", "folder.cu"], "expects a file, and this is a folder"),
-        (["gemm", "--cuda", "--size", "1,2"], "expects one number, or M,N,K"),
+        (["gemm", "--count", "--size", "1,2"], "expects one number, or M,N,K"),
         (["gemm", "--cuda", "--show", "99"], "no such rung"),
     ],
 )

@@ -312,8 +312,8 @@ def test_an_installation_has_all_that_is_compiled(monkeypatch):
 
     csrc = root / "csrc"
     todo = [
-        csrc / "cuda" / "ptx.cuh",
-        *(csrc / "cuda_on_cpu" / f"{n}.cpp" for n in ("emulator", "tensor_core", "lesson")),
+        *(csrc / "cuda" / f"{n}.cuh" for n in ("ptx", "ptx_sm90")),
+        *(csrc / "cuda_on_cpu" / f"{n}.cpp" for n in ("emulator", "tensor_core", "warpgroup", "lesson")),
     ]
     found = set()
     while todo:

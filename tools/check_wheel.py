@@ -18,9 +18,9 @@ LARGEST_WHEEL = 10_000_000  # bytes
 RUNGS = PurePosixPath("nnfast/ladder/sources")
 LESSON_MODE = (  # what a kernel is compiled with, from csrc
     *("ops.h", "elementwise_ops.inl", "view.h", "device_error.h"),
-    *(f"cuda/{f}" for f in ("common.cuh", "ptx.cuh", "stream.h", "failure.h")),
+    *(f"cuda/{f}" for f in ("common.cuh", "ptx.cuh", "ptx_sm90.cuh", "stream.h", "failure.h", "tensor_cores.h")),
     *(f"cuda_on_cpu/{f}" for f in ("cuda.h", "emulator.h", "fibre.h", "lesson.h")),
-    *(f"cuda_on_cpu/{f}" for f in ("emulator.cpp", "tensor_core.cpp", "lesson.cpp")),
+    *(f"cuda_on_cpu/{f}" for f in ("emulator.cpp", "tensor_core.cpp", "warpgroup.cpp", "lesson.cpp")),
 )
 COMPILED = {"_cpu", "_emulator", "_ladder"}  # and _cuda, where there was a CUDA compiler
 LICENSES = {"LICENSE", "DIGITS_NOTICE.md"}
@@ -63,7 +63,7 @@ def check_wheel(path: Path) -> None:
         {n for n in package - rungs if n.suffix not in IN_WHEEL},
     )
     lessons = {PurePosixPath(p.relative_to(ROOT / "csrc/ladder")) for p in (ROOT / "csrc/ladder").glob("*/[0-9]*")}
-    lessons |= {PurePosixPath("nnfast_ladder.h"), PurePosixPath("nnfast_ladder.cuh"), PurePosixPath("tiles.h")}
+    lessons |= {PurePosixPath(n) for n in ("nnfast_ladder.h", "nnfast_ladder.cuh", "tiles.h", "peaks.cu")}
     lessons |= {PurePosixPath(p) for p in LESSON_MODE}
     expect({n.relative_to(RUNGS) for n in rungs} == lessons, "not the rungs of the ladder", rungs)
     sources = {PurePosixPath(p.relative_to(ROOT / "python")) for p in (ROOT / "python" / "nnfast").rglob("*.py*")}

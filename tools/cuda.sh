@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the CUDA module with warnings as errors, for one architecture (or NNFAST_CUDA_ARCHS), and sees that it imports
-# where no driver is and says so. tools/cuda.sh [build folder]
+# where no driver is and says so; then the CUDA rungs of the ladder. tools/cuda.sh [build folder]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build/cuda}
@@ -22,3 +22,9 @@ if problem := _cuda.problem():
     else:
         sys.exit("a kernel ran, although " + problem)
 PY
+nvcc=$(command -v nvcc || echo "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc")
+for file in csrc/ladder/*_cuda/*.cu csrc/ladder/peaks.cu; do
+  arch=$(sed -n 's|^// Needs: *\(sm_[0-9a-z]*\):.*|\1|p' "$file")
+  "$nvcc" -arch="${arch:-sm_80}" -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -Icsrc/ladder -Icsrc \
+    -c "$file" -o "$build/rung.o"
+done

@@ -85,8 +85,11 @@ def _add_ladder(commands: Any) -> None:
         "--threads", type=_count, metavar="N", help="of the rungs that use several, up to 1024 (default: all cores)"
     )
     ladder.add_argument(
-        "--cuda", action="store_true", help="the rungs for a GPU, on the CPU: checked, and their memory traffic counted"
+        "--cuda",
+        action="store_true",
+        help="the rungs for a GPU: timed where there is one; elsewhere their use of memory is counted, on the CPU",
     )
+    ladder.add_argument("--count", action="store_true", help="with --cuda: count, although there is a GPU")
     ladder.add_argument("--show", type=int, metavar="RUNG", help="print the source of a rung, and what it changed")
     ladder.add_argument(
         "--mine",
@@ -113,7 +116,7 @@ def run_ladder(args: Any) -> int:
     """`nnfast ladder`: see `nnfast.ladder`."""
     from nnfast import ladder
 
-    options = ("size", "threads", "cuda", "show", "mine", "plot", "json")
+    options = ("size", "threads", "cuda", "count", "show", "mine", "plot", "json")
     given = {o: value for o in options if (value := getattr(args, o)) is not None and value is not False}
     if args.op is None and given:
         raise ValueError(
@@ -128,18 +131,27 @@ def run_ladder(args: Any) -> int:
             "[ladder] --show prints the source of a rung and does nothing else: leave out "
             + " and ".join(f"--{o}" for o in sorted(others))
         )
-    _check_files("ladder", args.json, None if args.cuda else args.plot)
-    cuda = args.cuda or (args.mine or "").endswith(".cu")
+    cuda = args.cuda or args.count or (args.mine or "").endswith(".cu")
+    count = args.count or (cuda and not ladder.has_gpu())
+    if cuda and args.threads:
+        raise ValueError("[ladder] --threads is for the rungs on the CPU: leave it out with --cuda")
+    if count and args.plot:
+        raise ValueError("[ladder] --plot draws times, and --cuda without a GPU counts: leave it out")
+    _check_files("ladder", args.json, args.plot)
     if args.show is not None:
         print(ladder.show(args.op, args.show, cuda))
         return 0
-    if cuda:
-        return _count_ladder(args)
     try:
-        result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, _tell)
+        if count:
+            result: Any = ladder.count(args.op, args.size, args.mine, args.limit, _tell)
+        else:
+            result = ladder.climb(args.op, args.size, args.threads, args.mine, args.limit, _tell, cuda=cuda)
     finally:
         _tell("")
-    _show_ladder(args, result, ladder.table, ladder.place)
+    if count:
+        _show_ladder(args, result, ladder.counts_table, ladder.counts_place)
+    else:
+        _show_ladder(args, result, ladder.table, ladder.place)
     if args.plot:
         ladder.roofline(result, args.plot)
     return 0
@@ -177,20 +189,6 @@ def _check_files(command: str, results: str | None, picture: str | None) -> None
     if kind and kind not in kinds:
         known = ", ".join(f".{k}" for k in sorted(kinds))
         raise ValueError(f"[{command}] --plot draws files that end in {known}. Received: {picture!r}")
-
-
-def _count_ladder(args: Any) -> int:
-    """`nnfast ladder --cuda`: without a GPU."""
-    from nnfast import ladder
-
-    if args.threads or args.plot:
-        raise ValueError("[ladder] --threads and --plot are for the rungs on the CPU: leave them out with --cuda")
-    try:
-        counts = ladder.count(args.op, args.size, args.mine, args.limit, _tell)
-    finally:
-        _tell("")
-    _show_ladder(args, counts, ladder.counts_table, ladder.counts_place)
-    return 0
 
 
 def _show_ladder(args: Any, result: Any, table: Callable[[Any], str], place: Callable[[Any], str]) -> None:

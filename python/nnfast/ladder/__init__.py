@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnfast.ladder import cuda as _cuda
+from nnfast.ladder import gpu as _gpu
 from nnfast.ladder import mine as _mine
 from nnfast.ladder import rungs as _rungs
 from nnfast.ladder.cuda import Counts
@@ -33,6 +34,7 @@ def climb(
     limit: float = 30.0,
     tell: Callable[[str], None] = lambda text: None,
     budget: float | None = None,
+    cuda: bool = False,
 ) -> Race:
     """Checks every rung of a ladder against the exact answer and times it.
 
@@ -45,26 +47,29 @@ def climb(
         limit: seconds that one step of your file may last.
         tell: is told what happens.
         budget: seconds for each rung (default 1).
+        cuda: the rungs for a GPU, on the one of this machine; `mine` is then a .cu file, at which lesson mode looks
+            first where there is GCC.
 
     Returns:
         A Race: results with seconds, share of the machine's limit, error; the limits; `json()`.
 
     Raises:
-        ValueError: an unknown op or size; your file does not compile, crashes, hangs or is wrong.
+        ValueError: an unknown op or size; your file does not compile, crashes, hangs or is wrong; with `cuda`, there is
+            no GPU or no nvcc.
 
     >>> result = climb("reduce", [1000], threads=1, budget=0.01)
     >>> [r.title for r in result.results if r.number == 1]
     ['serial']
     """
     problem = _problem(op)
-    sizes = problem.default if size is None else problem.sizes(size)
-    if min(sizes) < 1:
-        raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
+    if cuda:
+        if threads is not None:
+            raise ValueError(f"[ladder] threads are for the rungs on the CPU. Received: {threads}")
+        return _cuda.climb(problem, _sizes(problem, size, limit), _path(mine), limit, tell, budget)
+    sizes = _sizes(problem, size, limit) or problem.default
     threads = _rungs.device.get_num_threads() if threads is None else threads
     if not 1 <= threads <= _rungs.MOST_THREADS:
         raise ValueError(f"[ladder] threads is a number from 1 to {_rungs.MOST_THREADS}. Received: {threads}")
-    if not limit > 0:
-        raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
     if mine is None:
         try:
             return race(problem, sizes, Cpu(threads), None, tell, budget)
@@ -99,16 +104,10 @@ def count(
         ValueError: no GCC on Linux; an unknown op or size; your file does not compile, has a fault or is wrong.
     """
     problem = _problem(op)
-    sizes = None if size is None else problem.sizes(size)
-    if sizes is not None and min(sizes) < 1:
-        raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
-    if not limit > 0:
-        raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
-    if mine is not None:
-        _mine.check_name(Path(mine), (".cu",), "in .cu beside --cuda")
-    return _cuda.count(problem, sizes, None if mine is None else Path(mine), limit, tell)
+    return _cuda.count(problem, _sizes(problem, size, limit), _path(mine), limit, tell)
 
 
+has_gpu = _gpu.has
 counts_table = _cuda.table
 counts_place = _cuda.place
 
@@ -156,3 +155,17 @@ def _problem(op: str) -> Problem:
     if op not in PROBLEMS:
         raise ValueError(f"[ladder] unknown ladder. Known: {', '.join(OPS)}. Received: {op!r}")
     return PROBLEMS[op]
+
+
+def _sizes(problem: Problem, size: list[int] | None, limit: float) -> tuple[int, ...] | None:
+    """Those that were given, if any."""
+    if not limit > 0:
+        raise ValueError(f"[ladder] limit is a number of seconds above 0. Received: {limit}")
+    sizes = None if size is None else problem.sizes(size)
+    if sizes is not None and min(sizes) < 1:
+        raise ValueError(f"[ladder] sizes are numbers from 1 up. Received: {list(sizes)}")
+    return sizes
+
+
+def _path(mine: str | Path | None) -> Path | None:
+    return None if mine is None else Path(mine)

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from nnfast.ladder import rungs
+from nnfast.ladder import gpu, rungs
 from nnfast.ladder.check import check_edge, check_reads, described, guards
 from nnfast.ladder.problems import PROBLEMS
 from nnfast.ladder.rungs import Function
@@ -52,15 +52,20 @@ def _raised(e: Exception, request: dict[str, Any], step: str) -> str:
 
 def _work(request: dict[str, Any], write: Any) -> None:
     problem, source, sizes = PROBLEMS[request["op"]], Path(request["source"]), tuple(request["sizes"])
-    rungs.set_num_threads(request["threads"])
-    _limit_memory(request["gibibytes"] << 30, request["threads"], 16 * problem.traffic(sizes))
+    machine: Any
+    if request["threads"]:
+        machine = Cpu(request["threads"])
+        rungs.set_num_threads(request["threads"])
+        _limit_memory(request["gibibytes"] << 30, request["threads"], 16 * problem.traffic(sizes))
+    else:  # no limit: CUDA takes far more addresses than memory
+        machine = gpu.Machine(gpu.Driver())
     write(step=f"loading {source.name}")
     function, own = _load(request), rungs.student(problem.name, source)
     for edge in problem.edges:
         write(step=f"{problem.name} of {described(problem, edge.sizes)}, {edge.why}")
-        if wrong := check_edge(function, edge, own.rounding):
+        if wrong := check_edge(function, edge, own.rounding, machine if not request["threads"] else None):
             return write(wrong=wrong)
-    if function.compiled:
+    if function.compiled and request["threads"]:
         for edge, argument, end in guards(problem):
             name, side = problem.arguments[argument], "just past the end" if end else "just before the beginning"
             write(
@@ -72,7 +77,7 @@ def _work(request: dict[str, Any], write: Any) -> None:
     finished = race(
         problem,
         sizes,
-        Cpu(request["threads"]),
+        machine,
         (own, function),
         lambda title: write(step=f"timing {title} on {described(problem, sizes)}"),
         request["budget"],
@@ -96,6 +101,8 @@ def _limit_memory(most: int, threads: int, arrays: float) -> None:
 
 def _load(request: dict[str, Any]) -> Function:
     problem, code = PROBLEMS[request["op"]], Path(request["code"])
+    if not request["threads"]:
+        return gpu.from_library(problem, code)
     if code.suffix == ".py":
         return rungs.from_python(problem, code)
     try:

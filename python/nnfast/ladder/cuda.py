@@ -1,6 +1,7 @@
-"""The CUDA ladder without a GPU: each rung runs on the emulator, is checked there, and its use of memory is counted.
+"""The CUDA ladder. Without a GPU each rung runs on the emulator, is checked there, and its use of memory is counted;
+with one the rungs are timed (gpu.py).
 
-No time is measured, for the emulator's says nothing about a GPU's. The counts explain the order of the rungs: how many
+The emulator's times say nothing about a GPU's, so none are taken. The counts explain the order of the rungs: how many
 bytes of global memory and how many wavefronts of shared memory the arithmetic has to wait for; or, where an op only
 moves numbers, how many bytes more than it must.
 """
@@ -18,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.ladder import rungs
+from nnfast.ladder import gpu, rungs
 from nnfast.ladder.check import UNWRITTEN, check_edges, compare, described
-from nnfast.ladder.lessons import Library, Report, compile_kernels
+from nnfast.ladder.lessons import Library, Report, compile_kernels, gcc
+from nnfast.ladder.mine import check_name
+from nnfast.ladder.mine import run as run_mine
 from nnfast.ladder.problems import PROBLEMS, Array, Problem
 from nnfast.ladder.rungs import Rung
-from nnfast.ladder.timing import short
+from nnfast.ladder.timing import Race, race, short
 
 SECTOR = 32  # bytes
 COUNTED = {  # sizes, if the user gives none
@@ -123,10 +126,7 @@ def count(
     Raises:
         ValueError: the op has no CUDA rungs; a rung or the file has a fault or is wrong.
     """
-    name = f"{problem.name}_cuda"
-    if not (rungs.sources() / name).is_dir():
-        known = sorted(p.name.removesuffix("_cuda") for p in rungs.sources().glob("*_cuda"))
-        raise ValueError(f"[ladder] {problem.name} has no CUDA rungs; these have: {', '.join(known)}")
+    name = _ladder_name(problem, mine)
     sizes = sizes or COUNTED[problem.name]
     notes: list[str] = []
     todo = [rung for rung in rungs.ladder(name) if _runs_here(rung, notes)]
@@ -153,6 +153,67 @@ def count(
         results += pool.map(one, todo[1:])
     operations, traffic = problem.operations(sizes), problem.traffic(sizes)
     return Counts(problem.name, sizes, operations, traffic, problem.bound_by, results, notes)
+
+
+def _ladder_name(problem: Problem, mine: Path | None) -> str:
+    """That of the CUDA rungs.
+
+    Raises:
+        ValueError: the op has none; the file is none, or is no .cu.
+    """
+    name = f"{problem.name}_cuda"
+    if not (rungs.sources() / name).is_dir():
+        known = sorted(p.name.removesuffix("_cuda") for p in rungs.sources().glob("*_cuda"))
+        raise ValueError(f"[ladder] {problem.name} has no CUDA rungs; these have: {', '.join(known)}")
+    if mine is not None:
+        check_name(mine, (".cu",), "in .cu beside --cuda")
+    return name
+
+
+def climb(
+    problem: Problem,
+    sizes: tuple[int, ...] | None,
+    mine: Path | None,
+    limit: float,
+    tell: Callable[[str], None],
+    budget: float | None,
+) -> Race:
+    """Times every CUDA rung of an op, and a student's file, on the GPU.
+
+    Raises:
+        ValueError: the op has no CUDA rungs; there is no GPU, no nvcc or too little memory; a rung or the file is
+            wrong.
+    """
+    _ladder_name(problem, mine)
+    sizes = sizes or gpu.SIZES[problem.name]
+    try:
+        driver = gpu.Driver()
+    except LookupError as e:
+        raise ValueError(f"[ladder] {e}: `nnfast ladder {problem.name} --cuda` counts on the CPU then") from None
+    gpu.nvcc()
+    try:
+        if mine is None:
+            machine = gpu.Machine(driver)
+            try:
+                return race(problem, sizes, machine, None, tell, budget)
+            finally:
+                machine.leave()
+        if _observed():
+            own = rungs.student(problem.name, mine)
+            tell(f"compiling {mine.name}")
+            check(own, compile_kernels(mine), problem, limit, tell)
+        return run_mine(mine, problem, sizes, 0, limit, tell, budget)
+    except MemoryError as e:
+        raise ValueError(f"[ladder] these sizes need more memory than there is: {e}. Received: {list(sizes)}") from None
+
+
+def _observed() -> bool:
+    """Whether lesson mode can be had here."""
+    try:
+        gcc()
+    except ValueError:
+        return False
+    return True
 
 
 def _runs_here(rung: Rung, notes: list[str]) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nnfast.ladder import rungs
+from nnfast.ladder import gpu, rungs
 from nnfast.ladder.problems import Problem
 from nnfast.ladder.timing import Race, Result
 
@@ -100,15 +100,20 @@ def run(
     tell: Callable[[str], None],
     budget: float | None,
 ) -> Race:
-    """Checks and times the file beside the rungs.
+    """Checks and times the file beside the rungs; with 0 threads on the GPU.
 
     Raises:
         ValueError: it does not compile, crashes, does not come back, or is wrong; the message says where and why.
     """
-    check_name(path, (".cpp", ".cc", ".cxx", ".py"), "in .cpp or .py")
+    if threads:
+        check_name(path, (".cpp", ".cc", ".cxx", ".py"), "in .cpp or .py")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        code = path if path.suffix == ".py" else compile_file(path, problem, folder, tell)
+        if not threads:
+            tell(f"compiling {path.name}")
+            code = gpu.compile_rung(rungs.student(problem.name, path), problem, folder, gpu.Driver().capability)
+        else:
+            code = path if path.suffix == ".py" else compile_file(path, problem, folder, tell)
         request = {"op": problem.name, "code": str(code), "source": str(path), "sizes": sizes, "threads": threads}
         request |= {"budget": budget, "gibibytes": GIBIBYTES}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")

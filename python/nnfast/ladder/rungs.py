@@ -99,19 +99,19 @@ class Function:
     """A rung, or a student's function, that can be bound to arrays and then run without further ado."""
 
     def __init__(self, problem: Problem, call: Callable[..., Any], compiled: bool):
-        self.problem, self._call, self.compiled = problem, call, compiled
+        self.problem, self.call, self.compiled = problem, call, compiled
 
     def bind(self, sizes: tuple[int, ...], inputs: list[Array], output: Array) -> Run:
         """A function without arguments that computes and returns the output. Compiled ones write it into `output`."""
         if self.compiled:
             pointers = [ctypes.c_void_p(x.ctypes.data) for x in (*inputs, output)]
-            call, arguments = self._call, [*map(ctypes.c_int64, sizes), *pointers]
+            call, arguments = self.call, [*map(ctypes.c_int64, sizes), *pointers]
 
             def run() -> Array:
                 call(*arguments)
                 return output
         else:
-            python = self._call
+            python = self.call
 
             def run() -> Array:
                 return np.asarray(python(*inputs))
