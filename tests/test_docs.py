@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import EMULATOR, GPU
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "csrc" / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -21,8 +22,8 @@ def tables(monkeypatch):
     return bench.tables
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
 def test_the_classifier(capsys):
@@ -38,6 +39,14 @@ def test_the_other_python_blocks(capsys):
     for block in blocks("python")[1:]:
         exec(compile(block, "README.md", "exec"), {})
     assert "Tensor([[" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not (EMULATOR or GPU), reason="neither a GPU nor the emulator")
+def test_the_page_of_the_gpu(cuda, capsys):
+    names = {}
+    for block in blocks("python", (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")):
+        exec(compile(block, "docs/gpu.md", "exec"), names)
+    assert capsys.readouterr().out == "(2, 4)\n15.0 (2, 3)\n"
 
 
 def test_install_lines_are_what_ci_runs():
