@@ -18,7 +18,7 @@ LARGEST_WHEEL = 10_000_000  # bytes
 RUNGS = PurePosixPath("nnfast/ladder/sources")
 LESSON_MODE = (  # what a kernel is compiled with, from csrc
     *("ops.h", "elementwise_ops.inl", "view.h", "device_error.h"),
-    *(f"cuda/{f}" for f in ("common.cuh", "ptx.cuh", "ptx_sm90.cuh", "stream.h", "failure.h", "tensor_cores.h")),
+    *(f"cuda/{f}" for f in ("common.cuh", "ptx.cuh", "ptx_sm90.cuh", "stream.h", "failure.h")),
     *(f"cuda_on_cpu/{f}" for f in ("cuda.h", "emulator.h", "fibre.h", "lesson.h")),
     *(f"cuda_on_cpu/{f}" for f in ("emulator.cpp", "tensor_core.cpp", "warpgroup.cpp", "lesson.cpp")),
 )

@@ -99,7 +99,7 @@ inline TensorMap tensor_map(const void* data, int64_t rows, int64_t columns, int
 // arrive at the mbarrier. One thread calls it.
 __device__ inline void tma_load(void* shared, const TensorMap& map, int64_t column, int64_t row,
                                 uint64_t* barrier PTX_LINE) {
-  const int x = static_cast<int>(column), y = static_cast<int>(row);
+  [[maybe_unused]] const int x = static_cast<int>(column), y = static_cast<int>(row);  // not in the pass for the host
   IN_EMULATOR(tma_load(shared, map, x, y, barrier, where));
   PTX_90(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
