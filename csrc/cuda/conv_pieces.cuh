@@ -69,8 +69,8 @@ __global__ void __launch_bounds__(2 * BN) conv_pieces(const __grid_constant__ Pi
   const Convolution<float>& p = q.c;
   const int t = threadIdx.x, stage = q.pieces * (BM + BN) * STEP;
   const int64_t M = q.filter ? p.taps() : p.pixels(), K = q.filter ? p.pixels() : p.taps();
-  const int64_t column_tiles = ceil_div(p.O, BN);
-  const int64_t i0 = blockIdx.x / column_tiles * BM, j0 = blockIdx.x % column_tiles * BN;
+  const unsigned column_tiles = static_cast<unsigned>(ceil_div(p.O, BN));
+  const int64_t i0 = int64_t{blockIdx.x / column_tiles} * BM, j0 = int64_t{blockIdx.x % column_tiles} * BN;
   const int64_t k_begin = blockIdx.y * p.per_split, k_end = k_begin + p.per_split < K ? k_begin + p.per_split : K;
   const int64_t out_step = q.filter ? p.wo : p.yo, other_step = q.filter ? p.yo : p.wo;
   const bool a_k_first = (p.xc == 1) != q.filter, b_k_first = other_step != 1;  // depths lie in order

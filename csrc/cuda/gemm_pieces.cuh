@@ -22,8 +22,9 @@ __global__ void __launch_bounds__(2 * BN) multiply_pieces(const __grid_constant_
   DYNAMIC_SHARED(uint16_t, room);  // stages; in the end, sums on their way out
   if (p.y.is_other_kernels()) return;
   const int t = threadIdx.x, stages = stages_of(p.pieces), stage = p.pieces * (BM + BN) * STEP;
-  const int64_t row_tiles = ceil_div(p.y.M, BM);
-  const int64_t split = blockIdx.y, i0 = blockIdx.x % row_tiles * BM, j0 = blockIdx.x / row_tiles * BN;
+  const unsigned row_tiles = static_cast<unsigned>(ceil_div(p.y.M, BM));
+  const int64_t split = blockIdx.y, i0 = int64_t{blockIdx.x % row_tiles} * BM,
+                j0 = int64_t{blockIdx.x / row_tiles} * BN;
   const int64_t k_begin = split * p.y.k_per_split;
   const int64_t k_end = k_begin + p.y.k_per_split < p.depth ? k_begin + p.y.k_per_split : p.depth;
   const int steps = static_cast<int>((k_end - k_begin) / STEP);

@@ -4,10 +4,6 @@
 #include "ptx.cuh"
 #include "split.cuh"
 
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
-#define TENSOR_CORES 1  // else kernels that need them are empty, so that they cost no room
-#endif
-
 namespace nnfast {
 namespace {
 

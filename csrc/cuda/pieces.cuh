@@ -40,37 +40,42 @@ struct Packing {
 // A block takes 64 rows by 64 k of a or of b, read along whichever lies in order and written along k, 16 bytes a
 // thread.
 __global__ void __launch_bounds__(256) pack_kernel(const __grid_constant__ Packing p) {
+#ifdef TENSOR_CORES
   __shared__ float tile[64][65];
   const bool second = blockIdx.x >= p.a.tiles();
   const PieceSource& s = second ? p.b : p.a;
-  const int64_t block = second ? blockIdx.x - p.a.tiles() : blockIdx.x, depth = s.padded_depth();
-  const int64_t line = divide(block, depth / 64), k0 = (block - line * (depth / 64)) * 64;
-  const int64_t z = divide(line, s.padded_rows() / 64), r0 = (line - z * (s.padded_rows() / 64)) * 64;
+  const int64_t depth = s.padded_depth();
+  const unsigned k_tiles = static_cast<unsigned>(depth / 64), row_tiles = static_cast<unsigned>(s.padded_rows() / 64);
+  const unsigned block = second ? blockIdx.x - static_cast<unsigned>(p.a.tiles()) : blockIdx.x, line = block / k_tiles;
+  const int64_t z = line / row_tiles, r0 = line % row_tiles * 64, k0 = block % k_tiles * 64;
   int64_t at[1];
   s.batch.at(z, at);
-  const float* from = s.from + at[0] + r0 * s.across + k0 * s.along;
+
+  // A thread reads every fourth number of a line across what lies in order.
   const bool k_first = s.along == 1;
-  const int t = threadIdx.x;
+  const int t = threadIdx.x, inner = t % 64, outer = t / 64;
+  const int64_t inner_step = k_first ? s.along : s.across, outer_step = k_first ? s.across : s.along;
+  const bool there = inner < (k_first ? s.depth - k0 : s.rows - r0);
+  const int64_t left = (k_first ? s.rows - r0 : s.depth - k0) - outer;
+  const float* from = s.from + at[0] + r0 * s.across + k0 * s.along + inner * inner_step + outer * outer_step;
+  float* to_tile = k_first ? &tile[outer][inner] : &tile[inner][outer];
+  const int tile_step = k_first ? 4 * 65 : 4;
 
   float x[16];
 #pragma unroll
-  for (int i = 0; i < 16; ++i) {
-    const int n = i * 256 + t, r = k_first ? n / 64 : n % 64, k = k_first ? n % 64 : n / 64;
-    x[i] = r < s.rows - r0 && k < s.depth - k0 ? from[r * s.across + k * s.along] : 0.0f;
-  }
+  for (int i = 0; i < 16; ++i) x[i] = there && 4 * i < left ? from[4 * i * outer_step] : 0.0f;
   bool fits = true;
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
-    const int n = i * 256 + t;
     fits = fits && fits_pieces(x[i], p.pieces);
-    (k_first ? tile[n / 64][n % 64] : tile[n % 64][n / 64]) = x[i];
+    to_tile[i * tile_step] = x[i];
   }
   if (!fits) atomicExch(p.unfit, 1u);
   __syncthreads();
 
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int n = i * 256 + t, r = n / 8, k = n % 8 * 8;
+#pragma unroll 1
+  for (int half = 0; half < 64; half += 32) {
+    const int r = t / 4, k = half + t % 4 * 8;
     float v[8];
 #pragma unroll
     for (int j = 0; j < 8; ++j) v[j] = tile[r][k + j];
@@ -83,6 +88,7 @@ __global__ void __launch_bounds__(256) pack_kernel(const __grid_constant__ Packi
       store<4>(reinterpret_cast<unsigned*>(to), words);
     }
   }
+#endif
 }
 
 // ---- what a multiply kernel is given ----

@@ -3,6 +3,10 @@
 #include "common.cuh"
 #include "tensor_cores.h"
 
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+#define TENSOR_CORES 1  // else kernels that need them are empty, so that they cost no room
+#endif
+
 namespace nnfast {
 namespace {
 
