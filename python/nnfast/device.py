@@ -243,8 +243,8 @@ def set_matmul_precision(precision: str) -> None:
     convolutions.
 
     Each op keeps the precision of its forward for its gradient. Other threads begin with "highest"; float64 is always
-    float64, and small products are float32. What a mode uses depends on the CPU: where no unit makes it faster than
-    float32, it is float32, and `nnfast info` (or `nnfast.device.runtime_info()["matmul"]`) says so.
+    float64, and small products are float32. What a mode uses depends on the CPU or GPU: where no unit makes it faster
+    than float32, it is float32, and `nnfast info` (or `nnfast.device.runtime_info()["matmul"]`) says so.
 
     Args:
         precision: what the error of a product a @ b of K terms stays below, relative to |a| @ |b|:
@@ -254,7 +254,8 @@ def set_matmul_precision(precision: str) -> None:
             Sums are float32 in each. Typical errors grow with the root of K. A product with NaN, Inf or numbers of 2^63
             and more (in "high" also of less than 2^-109) is one of float32. In "high" and "medium" convolutions of
             stride 1 go by Winograd's F(4x4, 3x3) in float32: their error stays below 20 * 2^-23 of |a| @ |b| with the
-            largest number of a tile's window, and of the 3x3 weights of a channel, in place of each.
+            largest number of a tile's window, and of the 3x3 weights of a channel, in place of each. On a GPU they stay
+            within the bounds above, and `attention` is float32.
 
     Raises:
         ValueError: another name.
