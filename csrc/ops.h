@@ -16,10 +16,9 @@ namespace nnfast {
 enum class Activation : int { linear, relu, leaky_relu, elu, selu, sigmoid, tanh, softplus, exp };
 
 // How float32 matrices are multiplied. highest: in float32. high and medium: as bfloat16 numbers, the sum of two pieces
-// or one, whose products are summed in float32, where a unit for that is faster (cpu/dispatch.cpp,
-// cuda/tensor_cores.h); elsewhere, and where an element is not finite or too large or small for pieces, as highest.
-// float64 is float64. |error|
-// <= (C + terms of a sum * 2^-24) * |a| |b|, C = 2^-15 (high) or 2^-7 + 2^-16 (medium).
+// or one, whose products are summed in float32, where a unit for that is faster (cpu/dispatch.cpp, cuda/split.cuh);
+// elsewhere, and where an element is not finite or too large or small for pieces, as highest. float64 is float64.
+// |error| <= (C + terms of a sum * 2^-24) * |a| |b|, C = 2^-15 (high) or 2^-7 + 2^-16 (medium).
 enum class Precision : int { highest, high, medium };
 
 // ---- gemm ----

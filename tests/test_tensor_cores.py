@@ -4,6 +4,7 @@ does not fit into pieces, and that it was tensor cores that computed."""
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from layouts import LAYOUTS
 
 import nnfast
 from nnfast import device, reference
+from nnfast.ladder import lessons
 
 _emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
 
@@ -345,3 +347,57 @@ def test_small_convolutions_stay_float32(rng):
     for low in (HIGH, MEDIUM):
         for e, g in zip(plain, _all(_emulator, x, w, dz, precision=low, **options)):
             np.testing.assert_array_equal(g, e)
+
+
+# ---- lesson mode ----
+@pytest.fixture(scope="module")
+def lesson():
+    try:
+        lessons.gcc()
+    except ValueError as e:
+        pytest.skip(str(e))
+    return lessons.compile_kernels(Path(__file__).parent / "cuda" / "pieces.cu")
+
+
+@pytest.mark.parametrize(
+    ("function", "size", "pieces", "transposed"),
+    [("multiply_128", (128, 130, 200), 2, False), ("multiply_64", (70, 66, 100), 3, True)],
+)
+def test_products_have_no_races_and_no_bank_conflicts(lesson, function, size, pieces, transposed, rng):
+    m, n, k = size
+    a, b = whole(rng, m, k), whole(rng, k, n)
+    arguments = {
+        "a": a.T.copy() if transposed else a,
+        "b": b,
+        "y": np.zeros((n, m) if transposed else (m, n), np.float32),
+        "scratch": np.zeros(256 + pieces * 2 * (256 + 256) * 256, np.uint8),
+        **dict(zip("MNK", size)),
+        "pieces": pieces,
+        "transposed": transposed,
+    }
+    report = lesson.run(function, arguments, outputs=["scratch"])
+    assert not report.faults and not report.warnings, str(report)
+    np.testing.assert_array_equal(report.arrays["y"].T if transposed else report.arrays["y"], a @ b)
+    shared = [n for n in report.lines if n.shared]
+    assert len(shared) >= 7 and all(n.moved == n.ideal for n in shared), str(report)
+    planes = [n for n in report.lines if n.array == "scratch" and n.bytes == 16]
+    assert len(planes) == 3 and all(n.moved == n.ideal for n in planes), str(report)
+
+
+@pytest.mark.parametrize(
+    ("side", "channels_first", "of_filter"), [(128, False, False), (64, True, False), (64, False, True)]
+)
+def test_convolutions_have_no_races(lesson, side, channels_first, of_filter, rng):
+    n, s, c, o = 2, 9, 8, 20
+    options = {"strides": (1, 1), "pads": ONE, "dilation": (1, 1), "groups": 1, "channels_first": channels_first}
+    x, w = whole(rng, *((n, c, s, s) if channels_first else (n, s, s, c))), whole(rng, 3, 3, c, o)
+    exact = y = reference.conv2d(x, w, **options)
+    if of_filter:
+        w = whole(rng, *y.shape)
+        exact = reference.conv2d_filter_gradient(x, w, (3, 3, c, o), **options)
+    arguments = {"x": x, "w": w, "out": np.zeros(exact.shape, np.float32), "scratch": np.zeros(4, np.uint8)}
+    arguments |= {"n": n, "S": s, "C": c, "O": o, "pieces": 2, "side": side}
+    arguments |= {"channels_first": channels_first, "filter": of_filter}
+    report = lesson.run("convolve", arguments, outputs=["scratch", "out"])
+    assert not report.faults and not report.warnings, str(report)
+    np.testing.assert_array_equal(report.arrays["out"], exact)

@@ -76,7 +76,10 @@ __global__ void __launch_bounds__(2 * BN) conv_pieces(const __grid_constant__ Pi
   const bool a_k_first = (p.xc == 1) != q.filter, b_k_first = other_step != 1;  // depths lie in order
   bool fits = true;
 
-  for (int i = t; i < BM; i += THREADS) rows[i] = place_of_row(p, q.filter, i0 + i, M);
+  for (int i = t; i < BM; i += THREADS) {
+    const Place place = place_of_row(p, q.filter, i0 + i, M);
+    rows[i] = place;
+  }
   __syncthreads();
   Place mine[UnitsA::EACH];
 #pragma unroll
