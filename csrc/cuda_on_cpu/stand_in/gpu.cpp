@@ -2,6 +2,8 @@
 // done when it is launched, and a graph is a row of launches with the arguments that they had when it was recorded.
 #include "../../cuda/gpu.h"
 
+#include "../../cuda/tensor_cores.h"
+
 #include <cstring>
 #include <memory>
 #include <vector>
