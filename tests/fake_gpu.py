@@ -1,18 +1,19 @@
 """A stand-in for a GPU: CuPy's arrays over memory of the CPU, and `_cuda`'s functions over the emulator's kernels.
 
 It is as strict as the real ones: an array of this CuPy never becomes one of NumPy unless somebody says `get()`, kernels
-take no array of NumPy, nothing is raised about data before `check_data`. What it cannot show: streams, and that memory
-of the GPU is out of reach.
+take no array of NumPy, nothing is raised about data before `check_data`. Streams and memory are those of
+fake_streams.py. What it cannot show: that memory of the GPU is out of reach.
 """
 
 import ctypes
+import functools
 import importlib
 import importlib.util
 import math
 import sys
-import time
 import types
 
+import fake_streams
 import numpy as np
 import pytest
 
@@ -41,6 +42,16 @@ def over(address, shape, dtype, strides, writeable=True):
 
 ROOM, DRIVER = 1 << 40, 12090
 VIEWS = {"expand_dims", "broadcast_to", "moveaxis", "transpose", "swapaxes", "squeeze", "reshape", "flip"}
+
+
+class Place:
+    """cupy.cuda.MemoryPointer: an address in a block."""
+
+    __slots__ = ("mem", "ptr")
+    copy_from_device_async = fake_streams.Block.copy_from_device_async
+
+    def __init__(self, ptr, mem):
+        self.ptr, self.mem = ptr, mem
 
 
 class Flags:
@@ -78,7 +89,12 @@ class ndarray:
             raise TypeError(
                 "CuPy would have to compile a kernel, for which the driver is not enough: contiguous() first"
             )
-        return self._a.copy()
+        return self._ready().copy()
+
+    def _ready(self):
+        """The values, when the current stream has done its work."""
+        fake_streams.current().synchronize()
+        return self._a
 
     def set(self, values, stream=None):
         if not isinstance(values, np.ndarray):
@@ -87,16 +103,16 @@ class ndarray:
             raise ValueError(f"{values.dtype} {values.shape} cannot be set to {self.dtype} {self.shape}")
         if not (self.flags.c_contiguous or self.flags.f_contiguous):
             raise RuntimeError("Cannot set to non-contiguous array")
-        self._a[...] = values
+        (stream or fake_streams.current()).then(functools.partial(np.copyto, self._a, values.copy()))
 
     def fill(self, value):
-        self._a.fill(value)
+        fake_streams.current().then(functools.partial(self._a.fill, value))
 
     def item(self):
-        return self._a.item()
+        return self._ready().item()
 
     def tolist(self):
-        return self._a.tolist()
+        return self._ready().tolist()
 
     def reshape(self, *shape):
         return of(self._a.reshape(*shape), self)
@@ -122,13 +138,13 @@ class ndarray:
         return len(self._a)
 
     def __bool__(self):
-        return bool(self._a)
+        return bool(self._ready())
 
     def __int__(self):
-        return int(self._a)
+        return int(self._ready())
 
     def __float__(self):
-        return float(self._a)
+        return float(self._ready())
 
     def __array__(self, *args, **kwargs):
         raise TypeError(
@@ -171,12 +187,7 @@ class ndarray:
             base = base.base
         block = self._kept.mem if self._kept is not None else types.SimpleNamespace(ptr=base.ctypes.data)
 
-        def copy_from_device_async(source, size, stream=None):
-            ctypes.memmove(self._a.ctypes.data, source.ptr, size)
-
-        place = types.SimpleNamespace(ptr=self._a.ctypes.data, mem=block)
-        place.copy_from_device_async = copy_from_device_async
-        return place
+        return Place(self._a.ctypes.data, block)
 
 
 def of(a, parent=None):
@@ -215,75 +226,36 @@ def make_cupy():
             made._kept = types.SimpleNamespace(mem=types.SimpleNamespace(ptr=about["data"][0]), owner=x)
             return made
         a = np.array(x, dtype)
-        if a.nbytes > cupy.room:
-            raise OutOfMemoryError(f"Out of memory allocating {a.nbytes} bytes")
+        made = ndarray(a.shape, a.dtype, alloc(a.nbytes))
         cupy.copies.append(a.nbytes)
-        return of(a)
+        made.set(a)
+        return made
+
+    def zeros(shape, dtype=np.float32):
+        made = ndarray((shape,) if isinstance(shape, int) else shape, dtype, alloc(np.zeros(shape, dtype).nbytes))
+        made.fill(0)
+        return made
+
+    def alloc(size, pool=None):
+        if size > cupy.room:
+            raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
+        return fake_streams.Block(size, pool)
+
+    class Pool(fake_streams.Pool):
+        def malloc(self, size):
+            return alloc(size, self)
 
     def from_dlpack(x):
         if x.__dlpack_device__()[0] != 2:
             raise RuntimeError("this DLPack tensor lies on the CPU")
         return of(np.from_dlpack(Capsule(x.__dlpack__())))
 
-    class Memory:
-        """A block, or a place in one. What a pool has handed out goes back there."""
-
-        pool = None
-        mem = property(lambda self: self)
-
-        def __init__(self, size, pool=None):
-            if size > cupy.room:
-                raise OutOfMemoryError(f"Out of memory allocating {size} bytes")
-            size = max(size, 1)
-            free = pool.free.get(size) if pool is not None else None
-            self.block = free.pop() if free else np.empty(size + 512, np.uint8)
-            self.ptr = (self.block.ctypes.data + 511) // 512 * 512
-            self.pool, self.size = pool, size
-            if pool is not None:
-                pool.used += size
-
-        def __del__(self):
-            if self.pool is not None:
-                self.pool.used -= self.size
-                self.pool.free.setdefault(self.size, []).append(self.block)
-
-        def copy_from_device_async(self, source, size, stream=None):
-            ctypes.memmove(self.ptr, source.ptr, size)
-
-    class Event:
-        """Times are those at which the CPU passes by: its kernels are done then."""
-
-        def record(self, stream=None):
-            self.at = time.perf_counter()
-
-        def synchronize(self):
-            pass
-
-    class Pool:
-        def __init__(self):
-            self.used, self.free = 0, {}
-
-        def malloc(self, size):
-            return Memory(size, self)
-
-        def used_bytes(self):
-            return self.used
-
-        def free_bytes(self):
-            return sum(size * len(blocks) for size, blocks in self.free.items())
-
-        def total_bytes(self):
-            return self.used_bytes() + self.free_bytes()
-
-        def free_all_blocks(self):
-            self.free.clear()
-
-    cupy.asarray, cupy.from_dlpack = asarray, from_dlpack
-    cupy.zeros = lambda shape, dtype=np.float32: of(np.zeros(shape, dtype))
+    cupy.asarray, cupy.from_dlpack, cupy.zeros = asarray, from_dlpack, zeros
     pool = Pool()
     cupy.get_default_memory_pool = lambda: pool
     cuda = cupy.cuda = types.ModuleType("cupy.cuda")
-    cuda.alloc, cuda.MemoryPool = Memory, Pool
+    cuda.alloc, cuda.MemoryPool = alloc, Pool
+    cuda.Stream, cuda.Event, cuda.get_current_stream = fake_streams.Stream, fake_streams.Event, fake_streams.current
     cuda.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError)
     cuda.runtime = types.SimpleNamespace(
         runtimeGetVersion=lambda: cupy.made_for,
@@ -299,10 +271,8 @@ def make_cupy():
             "l2CacheSize": 1 << 20,
         },
     )
-    cuda.Event, cuda.get_elapsed_time = Event, lambda a, b: 1000 * (b.at - a.at)
-    cupy.matmul = lambda a, b: of(np.matmul(a._a, b._a))  # cuBLAS's, for the benchmark
-    stream = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
-    cuda.get_current_stream = lambda: stream
+    cuda.get_elapsed_time = lambda a, b: 1000 * (b.at - a.at)
+    cupy.matmul = lambda a, b: asarray(np.matmul(a._ready(), b._ready()))  # cuBLAS's, for the benchmark
     return cupy
 
 

@@ -11,6 +11,7 @@ import sys
 import types
 
 import fake_gpu
+import fake_streams
 import numpy as np
 import pytest
 from compare import assert_close
@@ -329,6 +330,22 @@ def test_files_hold_the_same_on_every_device(name, gpu, rng, tmp_path):
     assert all(type(w) is np.ndarray for w in again.get_weights())
 
 
+def test_training_goes_on_elsewhere_from_a_file(gpu, rng, tmp_path):
+    """Saved after two epochs on the GPU: the next two on the CPU are those that the GPU would have run."""
+    x, y = inputs_of(convolutional(), rng, 24)
+    model = convolutional()
+    model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    there = model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"]
+    nnfast.set_device("cpu")
+    again = models.load_model(tmp_path / "model.keras")
+    here = again.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert np.allclose(here, there, rtol=1e-3)
+    for a, b in zip(again.get_weights(), model.get_weights()):
+        assert np.allclose(a, b, rtol=1e-2, atol=2e-3)
+
+
 def test_callbacks_metrics_and_schedules(gpu, rng, capsys, tmp_path):
     x, y = inputs_of(perceptron(), rng, 48)
     model = perceptron()
@@ -632,6 +649,60 @@ def test_bindings_refuse_what_kernels_cannot_read(gpu):
         kernels.copy(a, Shown(data=(address, True)))
     backwards = Shown(strides=(-4,), data=(address + 28, False))
     np.testing.assert_array_equal(cupy().asarray(kernels.neg(backwards)).get(), -np.arange(8)[::-1])
+
+
+@bindings
+def test_arrays_on_two_gpus(gpu):
+    a = cupy().asarray(np.ones(4, "float32"))
+    if GPU:
+        if cupy().cuda.runtime.getDeviceCount() < 2:
+            pytest.skip("there is one GPU")
+        with cupy().cuda.Device(1):
+            b = cupy().asarray(np.ones(4, "float32"))
+    else:
+        b = cupy().asarray(np.ones(4, "float32"))
+        fake_streams.library().stand_in_elsewhere(b.data.ptr, b.nbytes)
+    try:
+        with pytest.raises(ValueError, match=r"\[add\] b lies on GPU 1, the current one is 0. Copy it, or work inside"):
+            ops.add(a, b)
+    finally:
+        if not GPU:
+            fake_streams.library().stand_in_elsewhere(0, 0)
+    assert ops.add(a, a).tolist() == [2] * 4
+
+
+@bindings
+def test_out_of_memory_names_the_op(gpu):
+    column, row = nnfast.tensor(np.ones((1 << 20, 1), "float32")), nnfast.tensor(np.ones((1, 1 << 22), "float32"))
+    with pytest.raises(
+        MemoryError, match=r"\[add\] there is not enough memory on the GPU. Received: a result .* bytes"
+    ):
+        column + row  # 16 TB
+    with pytest.raises(MemoryError, match=r"\[matmul\]|\[gemm\]"):
+        ops.matmul(column, row)
+    assert (column + 1.0).numpy().max() == 2  # and everything goes on
+
+
+@pytest.mark.skipif(not GPU, reason="needs a GPU")
+def test_pytorch_shares_memory(gpu):
+    torch = pytest.importorskip("torch")
+    t = torch.arange(6, dtype=torch.float32, device="cuda").reshape(2, 3)
+    for x in (nnfast.tensor(t), nnfast.from_dlpack(t)):
+        assert x.data.data.ptr == t.data_ptr() and x.tolist() == t.tolist()
+    back = torch.from_dlpack(nnfast.tensor(t))
+    assert back.data_ptr() == t.data_ptr() and torch.equal(back, t)
+    assert torch.as_tensor(nnfast.tensor(t).data, device="cuda").data_ptr() == t.data_ptr()
+    assert ops.sum(t.T, axis=1).tolist() == t.sum(0).tolist()
+
+
+@pytest.mark.skipif(not GPU, reason="needs a GPU")
+def test_jax_shares_memory(gpu):
+    jax = pytest.importorskip("jax")
+    a = jax.device_put(jax.numpy.arange(6.0))
+    if a.platform() == "cpu":
+        pytest.skip("JAX sees no GPU")
+    assert nnfast.from_dlpack(a).tolist() == list(range(6))
+    assert jax.dlpack.from_dlpack(nnfast.tensor([1.0, 2.0])).tolist() == [1, 2]
 
 
 @bindings

@@ -3,6 +3,8 @@
 // the device, and is raised when somebody reads values (check_data).
 #include "array_arg_cuda.h"
 
+#include <pybind11/gil_safe_call_once.h>
+
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
@@ -22,14 +24,17 @@ namespace {
 struct CuPy {
   py::object ndarray, alloc, current_stream, pool, zeros, out_of_memory;
 };
+// A thread that waits for another one to finish this lets go of the GIL meanwhile.
 const CuPy& cupy() {
-  static const CuPy* all = [] {
-    require_gpu();
-    const py::module_ module = import_cupy(), cuda = module.attr("cuda");
-    return new CuPy{module.attr("ndarray"),  cuda.attr("alloc"),   cuda.attr("get_current_stream"),
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<CuPy> all;
+  return all
+      .call_once_and_store_result([] {
+        require_gpu();
+        const py::module_ module = import_cupy(), cuda = module.attr("cuda");
+        return CuPy{module.attr("ndarray"),  cuda.attr("alloc"),   cuda.attr("get_current_stream"),
                     cuda.attr("MemoryPool"), module.attr("zeros"), cuda.attr("memory").attr("OutOfMemoryError")};
-  }();
-  return *all;
+      })
+      .get_stored();
 }
 
 thread_local cudaStream_t stream_of_call = nullptr;
@@ -97,8 +102,9 @@ Array new_array(const Shape& shape, DType dtype, bool for_life, const char* op) 
   const size_t bytes = bytes_of(op, shape, dtype);
   const py::object memory = allocate_on_gpu(op, bytes, for_life);
   if (for_life) {
+    const auto begin = memory.attr("ptr").cast<uintptr_t>();  // Python may run another thread: not under a lock
     const std::lock_guard lock(versions_mutex);
-    int64_t*& version = versions()[memory.attr("ptr").cast<uintptr_t>()];
+    int64_t*& version = versions()[begin];
     if (!version) version = new int64_t;
     *version = 0;
   }
@@ -223,8 +229,14 @@ std::vector<Found>& found_by_op() {
   return *all;
 }
 const py::object& found_words() {
-  static const auto* all = new py::object(cupy().zeros(MOST_OPS * sizeof(Status) / sizeof(int64_t), "int64"));
-  return *all;
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> all;
+  return all
+      .call_once_and_store_result([] {
+        py::object words = cupy().zeros(MOST_OPS * sizeof(Status) / sizeof(int64_t), "int64");
+        cupy().current_stream().attr("synchronize")();  // kernels on other streams will write there
+        return words;
+      })
+      .get_stored();
 }
 }  // namespace
 
@@ -245,8 +257,9 @@ Status* Call::own_status() {
 
 void Call::end() {
   if (!own_status_) return;
+  const auto* const statuses = static_cast<Status*>(data_of(found_words()));
   const std::lock_guard lock(found_mutex);
-  found_by_op()[static_cast<size_t>(own_status_ - static_cast<Status*>(data_of(found_words())))].classes = classes_;
+  found_by_op()[static_cast<size_t>(own_status_ - statuses)].classes = classes_;
 }
 
 void check_data() {

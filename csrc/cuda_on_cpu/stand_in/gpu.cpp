@@ -1,5 +1,6 @@
-// In place of cuda/gpu.cpp, where the bindings of _cuda run over the emulator: all memory lies on the one GPU, work is
-// done when it is launched, and a graph is a row of launches with the arguments that they had when it was recorded.
+// In place of cuda/gpu.cpp, where the bindings of _cuda run over the emulator: all memory lies on one GPU, but for what
+// a test puts on another; work is done when it is launched, or on a stream of a test when somebody waits for it, and a
+// graph is a row of launches with the arguments that they had when it was recorded.
 #include "../../cuda/gpu.h"
 
 #include "../../cuda/tensor_cores.h"
@@ -10,54 +11,88 @@
 
 #include "../../cuda/tensor_cores.h"
 #include "../emulator.h"
+#include "streams.h"
 
 namespace nnfast {
 namespace {
 struct Launched {
   emulator::Grid grid;
-  std::unique_ptr<std::max_align_t[]> closure;
+  std::shared_ptr<std::max_align_t[]> closure;
+
+  explicit Launched(const emulator::Grid& g)
+      : grid(g), closure(new std::max_align_t[g.closure_bytes / sizeof(std::max_align_t) + 1]) {
+    std::memcpy(closure.get(), g.closure, g.closure_bytes);
+    grid.closure = closure.get();
+  }
 };
 using Launches = std::vector<Launched>;
+using Runs = std::shared_ptr<const Launches>;  // a graph may be waiting in a line when it is made anew
 thread_local Launches* recording = nullptr;
+uintptr_t elsewhere_begin = 0, elsewhere_end = 0;  // memory of the other GPU
 
-bool record_launch(cudaStream_t stream, const emulator::Grid& grid) {
-  if (!recording || stream != reinterpret_cast<cudaStream_t>(recording)) return false;
-  Launched l{grid, std::make_unique<std::max_align_t[]>(grid.closure_bytes / sizeof(std::max_align_t) + 1)};
-  std::memcpy(l.closure.get(), grid.closure, grid.closure_bytes);
-  l.grid.closure = l.closure.get();
-  recording->push_back(std::move(l));
-  return true;
+bool launch_later(cudaStream_t stream, const emulator::Grid& grid) {
+  if (!stream) return false;
+  if (recording && stream == reinterpret_cast<cudaStream_t>(recording)) {
+    recording->emplace_back(grid);
+    return true;
+  }
+  return stand_in::put_off(stream, [l = Launched(grid)] { emulator::run_now(l.grid); });
 }
+[[maybe_unused]] const bool streams_are_there = (emulator::later = launch_later, true);
 }  // namespace
 
 std::string cuda_versions() { return "CUDA 12.9, emulated"; }
 std::string gpu_problem() { return ""; }
-int gpu_of(const void*) { return 0; }
+int gpu_of(const void* data) {
+  const auto address = reinterpret_cast<uintptr_t>(data);
+  return address >= elsewhere_begin && address < elsewhere_end ? 1 : 0;
+}
 int current_gpu() { return 0; }
 int compute_capability() { return 80; }
 
-void wait_for(cudaStream_t) {}
-void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t) { std::memcpy(to, from, bytes); }
+void wait_for(cudaStream_t stream) { stand_in::run(stream); }
+void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream) {
+  wait_for(stream);
+  std::memcpy(to, from, bytes);
+}
 
-Graph::~Graph() { delete static_cast<Launches*>(runs_); }
+Graph::~Graph() {
+  delete static_cast<Runs*>(runs_);
+  delete static_cast<stand_in::Event*>(ended_);
+}
 
 void Graph::record(const std::function<void(cudaStream_t)>& work) {
-  auto launches = std::make_unique<Launches>();
-  emulator::later = record_launch;
+  auto launches = std::make_shared<Launches>();
   struct Recording {
     explicit Recording(Launches* to) { recording = to; }
     ~Recording() { recording = nullptr; }
   } now(launches.get());
   work(reinterpret_cast<cudaStream_t>(launches.get()));
-  delete static_cast<Launches*>(runs_);
-  runs_ = launches.release();
+  if (!runs_) runs_ = new Runs;
+  *static_cast<Runs*>(runs_) = std::move(launches);
 }
 
-void Graph::start(cudaStream_t) const {
-  for (const Launched& l : *static_cast<const Launches*>(runs_)) emulator::run_now(l.grid);
+void Graph::start(cudaStream_t stream) const {
+  const auto all = [runs = *static_cast<const Runs*>(runs_)] {
+    for (const Launched& l : *runs) emulator::run_now(l.grid);
+  };
+  if (!stand_in::put_off(stream, all)) all();
 }
 
-void Graph::begin(cudaStream_t) const {}
-void Graph::end(cudaStream_t) {}
+void Graph::begin(cudaStream_t stream) const {
+  if (!ended_) return;
+  const auto wait = [event = *static_cast<const stand_in::Event*>(ended_)] { stand_in::wait(event); };
+  if (!stand_in::put_off(stream, wait)) wait();
+}
+
+void Graph::end(cudaStream_t stream) {
+  if (!ended_) ended_ = new stand_in::Event;
+  *static_cast<stand_in::Event*>(ended_) = stand_in::now(stream);
+}
 
 }  // namespace nnfast
+
+extern "C" __attribute__((visibility("default"))) void stand_in_elsewhere(uintptr_t begin, uintptr_t bytes) {
+  nnfast::elsewhere_begin = begin;
+  nnfast::elsewhere_end = begin + bytes;
+}
