@@ -529,11 +529,6 @@ def test_plans_of_the_cpu_know_that_the_weights_have_moved(cuda, rng):
 # ---- what can be missing ----
 
 
-def without(monkeypatch, *names):
-    for name in names:
-        monkeypatch.setitem(sys.modules, name, None)  # importing it is an ImportError
-
-
 def test_a_build_without_cuda(monkeypatch):
     monkeypatch.setitem(nnfast.device._modules, "cuda", "nnfast._cuda_that_is_not_built")
     with pytest.raises(ValueError, match=r"no 'cuda'.*NNFAST_CUDA=ON pip install \..*'cuda-emulator'"):
@@ -556,6 +551,17 @@ def test_no_driver(monkeypatch, cuda):
     with pytest.raises(RuntimeError, match="no NVIDIA driver"):
         nnfast.set_device("cuda")
     assert nnfast.get_device() == "cpu" and nnfast.tensor([1.0]).tolist() == [1]
+
+
+def test_no_cupy(cuda, monkeypatch):
+    if not GPU and not hasattr(sys.modules["nnfast._cuda"], "__file__"):
+        pytest.skip("built without NNFAST_CUDA_STAND_IN")
+    monkeypatch.setitem(sys.modules, "cupy", None)  # importing it is an ImportError
+    with pytest.raises(
+        ImportError, match=r"arrays of the GPU are CuPy's, and CuPy cannot be imported.*nnfast\[cuda13\]"
+    ):
+        nnfast.set_device("cuda")
+    assert nnfast.get_device() == "cpu"
 
 
 @stand_in

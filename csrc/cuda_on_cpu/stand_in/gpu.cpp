@@ -1,5 +1,5 @@
 // In place of cuda/gpu.cpp, where the bindings of _cuda run over the emulator: all memory lies on one GPU, but for what
-// a test puts on another; work is done when it is launched, or on a stream of a test when somebody waits for it, and a
+// a test puts on another; work is done when it is launched, or on a stream of a test when somebody waits for it; a
 // graph is a row of launches with the arguments that they had when it was recorded.
 #include "../../cuda/gpu.h"
 
