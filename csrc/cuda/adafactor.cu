@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(THREADS) norm_kernel(Step s) {
   __shared__ double room[THREADS];
   if (stopped(s.status)) return;
   const T shrink = T(1 - s.decay());
+#pragma unroll 1
   for (int64_t chunk = blockIdx.x; chunk < s.plan.chunks; chunk += gridDim.x) {
     const int64_t from = chunk * CHUNK, n = s.plan.size - from < CHUNK ? s.plan.size - from : CHUNK;
     const T* w = static_cast<const T*>(s.part.w) + from;
@@ -67,6 +68,7 @@ __global__ void __launch_bounds__(THREADS) rows_kernel(Step s) {
   const AdafactorPart& p = s.part;
   const double beta = s.beta();
   const T old = T(beta), rest = T(1 - beta), epsilon = T(s.how.epsilon_1);
+#pragma unroll 1
   for (int64_t row = blockIdx.x; row < p.batch * p.rows; row += gridDim.x) {
     const T* g = static_cast<const T*>(p.g) + row * p.columns;
     const double sum = block_sum<THREADS>(p.columns, room, [=](int64_t i) { return double(g[i] * g[i] + epsilon); });
@@ -80,6 +82,7 @@ template <class T>
 __global__ void __launch_bounds__(THREADS) means_kernel(Step s) {
   __shared__ double room[THREADS];
   if (stopped(s.status)) return;
+#pragma unroll 1
   for (int64_t matrix = blockIdx.x; matrix < s.part.batch; matrix += gridDim.x) {
     const T* row = static_cast<const T*>(s.part.row) + matrix * s.part.rows;
     const double sum = block_sum<THREADS>(s.part.rows, room, [=](int64_t i) { return static_cast<double>(row[i]); });
@@ -93,6 +96,7 @@ __global__ void __launch_bounds__(THREADS) stripes_kernel(Step s) {
   if (stopped(s.status)) return;
   const AdafactorPart& p = s.part;
   const T epsilon = T(s.how.epsilon_1);
+#pragma unroll 1
   for (int64_t i = global_thread(); i < p.batch * s.plan.stripes * p.columns; i += all_threads()) {
     const int64_t column = i % p.columns, stripe = i / p.columns % s.plan.stripes;
     const int64_t matrix = i / p.columns / s.plan.stripes;
@@ -110,9 +114,11 @@ __global__ void __launch_bounds__(THREADS) columns_kernel(Step s) {
   if (stopped(s.status)) return;
   const AdafactorPart& p = s.part;
   const double beta = s.beta();
+#pragma unroll 1
   for (int64_t i = global_thread(); i < p.batch * p.columns; i += all_threads()) {
     const int64_t matrix = i / p.columns, column = i % p.columns;
     double sum = 0;
+#pragma unroll 1
     for (int64_t k = 0; k < s.plan.stripes; ++k) sum += s.columns[(matrix * s.plan.stripes + k) * p.columns + column];
     T& factor = static_cast<T*>(p.column)[i];
     factor = T(beta) * factor + T(1 - beta) * T(sum / p.rows);
@@ -130,6 +136,7 @@ __global__ void __launch_bounds__(THREADS) spread_kernel(Step s) {
   const T *g = static_cast<const T*>(p.g), *rows = static_cast<const T*>(p.row);
   const T* columns = static_cast<const T*>(p.column);
   T* v = static_cast<T*>(p.v);
+#pragma unroll 1
   for (int64_t chunk = blockIdx.x; chunk < s.plan.chunks; chunk += gridDim.x) {
     const int64_t from = chunk * CHUNK, n = s.plan.size - from < CHUNK ? s.plan.size - from : CHUNK;
     const double sum = block_sum<THREADS>(n, room, [&](int64_t k) {
@@ -161,6 +168,7 @@ __global__ void __launch_bounds__(THREADS) move_kernel(Step s) {
   const T move = T(rate / (over <= 1 ? 1 : over)), decay = T(s.decay());  // written so that NaN stays
   T* w = static_cast<T*>(s.part.w);
   const T *g = static_cast<const T*>(s.part.g), *v = static_cast<const T*>(s.part.v);
+#pragma unroll 1
   for (int64_t i = global_thread(); i < s.plan.size; i += all_threads())
     w[i] = w[i] - w[i] * decay - move * g[i] / sqrt(v[i]);
 }

@@ -66,13 +66,20 @@ struct Problem {
         stats(nullptr) {
     for (int i = 0; i < 4; ++i) mask_stride[i] = o.mask.given() ? o.mask.stride[i] : 0;
   }
-  __device__ bool sees(int64_t b, int64_t h, int64_t query, int64_t key_at) const {
+  __device__ const bool* mask_row(int64_t b, int64_t h, int64_t query) const {
+    return mask && query < T_ ? mask + b * mask_stride[0] + h * mask_stride[1] + query * mask_stride[2] : nullptr;
+  }
+  __device__ bool sees(const bool* row, int64_t query, int64_t key_at) const {
     if (query >= T_ || key_at >= S || (causal && key_at > query)) return false;
-    return !mask || mask[b * mask_stride[0] + h * mask_stride[1] + query * mask_stride[2] + key_at * mask_stride[3]];
+    return !row || row[key_at * mask_stride[3]];
   }
   __device__ int64_t line(int64_t b, int64_t h, int64_t query) const { return (b * H + h) * T_ + query; }
 };
 
+// Dropout is rare: its numbers come from one copy of their code.
+__device__ OUT_OF_LINE inline Words words_of(Key key, int64_t block) {
+  return philox(key, static_cast<uint64_t>(block));
+}
 // What dropout multiplies a probability by. Neighbours share a Philox block, so the last one is kept.
 template <class T>
 struct Drop {
@@ -95,7 +102,7 @@ struct Drop {
     const int64_t element = line * step + column;
     if (element / 4 != block) {
       block = element / 4;
-      words = philox(key, static_cast<uint64_t>(block));
+      words = words_of(key, block);
     }
     const unsigned even = element & 2 ? words.v[2] : words.v[0], odd = element & 2 ? words.v[3] : words.v[1];
     return static_cast<float>((element & 1 ? odd : even) >> 8) * 0x1p-24f >= rate ? scale : T(0);
@@ -129,6 +136,7 @@ __device__ OUT_OF_LINE void multiply(const Side<T>& a, int64_t a0, const Side<T>
   constexpr int N = EACH<T>;
   const int ty = threadIdx.x / SIDE, tx = threadIdx.x % SIDE;
   T s[N][N] = {};
+#pragma unroll 1
   for (int64_t f0 = 0; f0 < a.width; f0 += DEPTH) {
     load_features(a, a0, f0, room.a);
     load_features(b, b0, f0, room.b);
@@ -205,8 +213,9 @@ __device__ inline Place place(const Problem<T>& p, int64_t rows) {
   return {head / p.H, head % p.H, blockIdx.x % tiles * TILE<T>};
 }
 
-// y = dropout(softmax(scores)) v; or, STATS, what the gradient needs of each row.
-template <class T, bool STATS>
+// y = dropout(softmax(scores)) v; or, without y, what the gradient needs of each row. Scores pass through memory of the
+// thread on their way out of multiply() anyway, so the loop over rows is not unrolled.
+template <class T>
 __global__ void __launch_bounds__(THREADS) rows_kernel(Problem<T> p, T* y) {
   constexpr int N = EACH<T>;
   __shared__ __align__(16) Room<T> room;
@@ -214,23 +223,26 @@ __global__ void __launch_bounds__(THREADS) rows_kernel(Problem<T> p, T* y) {
   const int64_t i0 = at.first, e0 = int64_t{blockIdx.y} * TILE<T>;
   const int ty = threadIdx.x / SIDE, tx = threadIdx.x % SIDE;
   const Side<T> q = p.q.of(at.b, at.h), k = p.k.of(at.b, at.h), v = p.v.of(at.b, at.h);
+  const bool stats = !y;
   Drop<T> drop(p);
-  T top[N], total[N], sum[N][N] = {};  // STATS: sum[i][0] is that of p * dp
+  T top[N], total[N], sum[N][N] = {};  // stats: sum[i][0] is that of p * dp
 #pragma unroll
   for (int i = 0; i < N; ++i) top[i] = -T(INFINITY), total[i] = T(0);
 
   const int64_t end = p.causal && i0 + TILE<T> < p.S ? i0 + TILE<T> : p.S;
+#pragma unroll 1
   for (int64_t j0 = 0; j0 < end; j0 += TILE<T>) {
-    T s[N][N], dp[N][N];
+    T s[N][N], dp[N][N] = {};
     multiply(q, i0, k, j0, room, s);
-    if constexpr (STATS) multiply(p.dy.of(at.b, at.h), i0, v, j0, room, dp);
-#pragma unroll
+    if (stats) multiply(p.dy.of(at.b, at.h), i0, v, j0, room, dp);
+#pragma unroll 1
     for (int i = 0; i < N; ++i) {
       const int64_t query = i0 + ty * N + i;
+      const bool* const seen = p.mask_row(at.b, at.h, query);
       T largest = top[i];
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        s[i][j] = p.sees(at.b, at.h, query, j0 + tx * N + j) ? s[i][j] * p.scale : -T(INFINITY);
+        s[i][j] = p.sees(seen, query, j0 + tx * N + j) ? s[i][j] * p.scale : -T(INFINITY);
         largest = max(largest, s[i][j]);
       }
       largest = row_largest(largest);
@@ -239,28 +251,25 @@ __global__ void __launch_bounds__(THREADS) rows_kernel(Problem<T> p, T* y) {
       top[i] = largest;
       total[i] *= shrink;
 #pragma unroll
-      for (int e = 0; e < (STATS ? 1 : N); ++e) sum[i][e] *= shrink;
+      for (int e = 0; e < N; ++e) sum[i][e] *= shrink;
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         const T weight = nothing ? T(0) : exp(s[i][j] - largest);
-        const T dropped = weight * drop.factor(p.line(at.b, at.h, query), j0 + tx * N + j);
+        s[i][j] = weight * drop.factor(p.line(at.b, at.h, query), j0 + tx * N + j);
         total[i] += weight;
-        if constexpr (STATS)
-          sum[i][0] += dropped * dp[i][j];
-        else
-          s[i][j] = dropped;
+        sum[i][0] += s[i][j] * dp[i][j];  // of y: nothing
       }
     }
-    if constexpr (!STATS) add_weighted(s, v, j0, e0, room, sum);
+    if (!stats) add_weighted(s, v, j0, e0, room, sum);
   }
 
-#pragma unroll
+#pragma unroll 1
   for (int i = 0; i < N; ++i) {
     const T all = row_sum(total[i]), share = all == T(0) ? T(0) : T(1) / all;
-    const T products = STATS ? row_sum(sum[i][0]) : T(0);
+    const T products = row_sum(sum[i][0]);
     const int64_t query = i0 + ty * N + i, line = p.line(at.b, at.h, query), lines = p.B * p.H * p.T_;
     if (query >= p.T_) continue;
-    if constexpr (STATS) {
+    if (stats) {
       if (tx > 0) continue;
       p.stats[line] = top[i] == -T(INFINITY) ? T(0) : top[i];
       p.stats[lines + line] = share;
@@ -278,39 +287,41 @@ __global__ void __launch_bounds__(THREADS) rows_kernel(Problem<T> p, T* y) {
 // ---- the second walk of the gradient: one of dq, dk, dv, [B,rows,H,width] ----
 enum class Wanted { dq, dk, dv };
 
-template <class T, Wanted WANTED>
-__global__ void __launch_bounds__(THREADS) gradient_kernel(Problem<T> p, T* result) {
+template <class T>
+__global__ void __launch_bounds__(THREADS) gradient_kernel(Problem<T> p, Wanted wanted, T* result) {
   constexpr int N = EACH<T>;
-  constexpr bool KEYS = WANTED != Wanted::dq;  // the rows of the tile are keys, its columns queries
   __shared__ __align__(16) Room<T> room;
-  const Place at = place(p, KEYS ? p.S : p.T_);
+  const bool keys = wanted != Wanted::dq;  // the rows of the tile are keys, its columns queries
+  const Place at = place(p, keys ? p.S : p.T_);
   const int64_t r0 = at.first, e0 = int64_t{blockIdx.y} * TILE<T>, lines = p.B * p.H * p.T_;
   const int ty = threadIdx.x / SIDE, tx = threadIdx.x % SIDE;
   const Side<T> q = p.q.of(at.b, at.h), k = p.k.of(at.b, at.h), v = p.v.of(at.b, at.h), dy = p.dy.of(at.b, at.h);
-  const Side<T> values = WANTED == Wanted::dq ? k : WANTED == Wanted::dk ? q : dy;
+  const Side<T> values = wanted == Wanted::dq ? k : wanted == Wanted::dk ? q : dy;
   Drop<T> drop(p);
   T sum[N][N] = {};
 
-  const int64_t columns = KEYS ? p.T_ : p.S;
-  const int64_t begin = KEYS && p.causal ? r0 : 0;  // a query sees the keys up to its own position
-  const int64_t end = !KEYS && p.causal && r0 + TILE<T> < columns ? r0 + TILE<T> : columns;
+  const int64_t columns = keys ? p.T_ : p.S;
+  const int64_t begin = keys && p.causal ? r0 : 0;  // a query sees the keys up to its own position
+  const int64_t end = !keys && p.causal && r0 + TILE<T> < columns ? r0 + TILE<T> : columns;
+#pragma unroll 1
   for (int64_t c0 = begin; c0 < end; c0 += TILE<T>) {
     T s[N][N], dp[N][N];
-    multiply(KEYS ? k : q, r0, KEYS ? q : k, c0, room, s);
-    if constexpr (WANTED != Wanted::dv) multiply(KEYS ? v : dy, r0, KEYS ? dy : v, c0, room, dp);
-#pragma unroll
+    multiply(keys ? k : q, r0, keys ? q : k, c0, room, s);
+    if (wanted != Wanted::dv) multiply(keys ? v : dy, r0, keys ? dy : v, c0, room, dp);
+#pragma unroll 1
     for (int a = 0; a < N; ++a) {
-      const int64_t query = KEYS ? c0 + tx * N + a : r0 + ty * N + a, line = p.line(at.b, at.h, query);
+      const int64_t query = keys ? c0 + tx * N + a : r0 + ty * N + a, line = p.line(at.b, at.h, query);
       const bool there = query < p.T_;
+      const bool* const seen = p.mask_row(at.b, at.h, query);
       const T top = there ? p.stats[line] : T(0), share = there ? p.stats[lines + line] : T(0);
       const T products = there ? p.stats[2 * lines + line] : T(0);
 #pragma unroll
       for (int b = 0; b < N; ++b) {
-        const int64_t key = KEYS ? r0 + ty * N + b : c0 + tx * N + b;
-        const int i = KEYS ? b : a, j = KEYS ? a : b;
-        const T probability = p.sees(at.b, at.h, query, key) ? exp(s[i][j] * p.scale - top) * share : T(0);
+        const int64_t key = keys ? r0 + ty * N + b : c0 + tx * N + b;
+        const int i = keys ? b : a, j = keys ? a : b;
+        const T probability = p.sees(seen, query, key) ? exp(s[i][j] * p.scale - top) * share : T(0);
         const T factor = drop.factor(line, key);
-        if constexpr (WANTED == Wanted::dv)
+        if (wanted == Wanted::dv)
           s[i][j] = probability * factor;
         else
           s[i][j] = probability * (dp[i][j] * factor - products) * p.scale;
@@ -318,7 +329,7 @@ __global__ void __launch_bounds__(THREADS) gradient_kernel(Problem<T> p, T* resu
     }
     add_weighted(s, values, c0, e0, room, sum);
   }
-  const int64_t rows = KEYS ? p.S : p.T_;
+  const int64_t rows = keys ? p.S : p.T_;
 #pragma unroll
   for (int i = 0; i < N; ++i)
 #pragma unroll
@@ -345,7 +356,7 @@ void attention(const AttentionOperands& o, const View& y, void*) {
   visit_float(o.q.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const Problem<T> p(o);
-    launch(rows_kernel<T, false>, grid_of(p, p.T_, p.v.width), THREADS, 0, stream(), p, y.as<T>());
+    launch(rows_kernel<T>, grid_of(p, p.T_, p.v.width), THREADS, 0, stream(), p, y.as<T>());
   });
 }
 
@@ -361,13 +372,14 @@ void attention_gradient(const View& dy, const AttentionOperands& o, const View& 
     p.dy = Heads<T>(dy);
     p.stats = static_cast<T*>(scratch);
     if (p.B * p.H * p.T_ > 0)
-      launch(rows_kernel<T, true>, grid_of(p, p.T_, 1), THREADS, 0, stream(), p, static_cast<T*>(nullptr));
-    const auto start = [&](auto kernel, const View& d) {
-      if (d.size()) launch(kernel, grid_of(p, d.shape[1], d.shape[3]), THREADS, 0, stream(), p, d.as<T>());
+      launch(rows_kernel<T>, grid_of(p, p.T_, 1), THREADS, 0, stream(), p, static_cast<T*>(nullptr));
+    const auto start = [&](Wanted wanted, const View& d) {
+      if (d.size())
+        launch(gradient_kernel<T>, grid_of(p, d.shape[1], d.shape[3]), THREADS, 0, stream(), p, wanted, d.as<T>());
     };
-    start(gradient_kernel<T, Wanted::dq>, dq);
-    start(gradient_kernel<T, Wanted::dk>, dk);
-    start(gradient_kernel<T, Wanted::dv>, dv);
+    start(Wanted::dq, dq);
+    start(Wanted::dk, dk);
+    start(Wanted::dv, dv);
   });
 }
 

@@ -9,7 +9,13 @@ template <class T>
 struct TimesSlope {
   Activation activation;
   T slope;
-  __device__ T operator()(T dy, T y) const { return dy * slope_from_result(activation, y, slope); }
+  template <int N>
+  __device__ void operator()(const Several<T, N> (&x)[2], Several<T, N>& dz) const {
+    if (activation == Activation::relu)
+      each([](T dy, T y) { return y > T(0) ? dy : dy * T(0); }, x, dz);
+    else
+      each([this](T dy, T y) { return dy * slope_from_result(activation, y, slope); }, x, dz);
+  }
 };
 uint32_t all_but(const View& v, int axis) { return ((1u << v.ndim) - 1) & ~(1u << axis); }
 }  // namespace
@@ -25,8 +31,7 @@ void bias_activation_gradient(const View& dy, const View& y, Activation activati
   if (dz.given())
     visit_float(dy.dtype, [&](auto tag) {
       using T = typename decltype(tag)::type;
-      const TimesSlope<T> f{activation, T(slope)};
-      map<T, T>(f, f, dz, dy, y);
+      map<T, T>(TimesSlope<T>{activation, T(slope)}, dz, dy, y);
     });
   if (db.given()) reduce(dz.given() ? dz : dy, all_but(dy, axis), Reduction::sum, db, scratch);
 }

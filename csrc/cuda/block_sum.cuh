@@ -12,6 +12,7 @@ __device__ double block_sum(int64_t n, double* room, const Term& term) {
   for (int64_t i = threadIdx.x; i < n; i += THREADS) sum += term(i);
   room[threadIdx.x] = sum;
   __syncthreads();
+#pragma unroll 1
   for (int half = THREADS / 2; half > 0; half /= 2) {
     if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
     __syncthreads();

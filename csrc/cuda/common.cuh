@@ -28,6 +28,9 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cu
 #include "../cuda_on_cpu/cuda.h"
 #endif
 
+// A function that kernels call: one copy for all of a file, where a copy in each would make the module larger.
+#define OUT_OF_LINE __attribute__((noinline))
+
 namespace nnfast {
 
 constexpr int WARP = 32;
@@ -39,6 +42,27 @@ __device__ inline int64_t divide(int64_t a, int64_t b) {
   return (a | b) >> 32 == 0 ? static_cast<unsigned>(a) / static_cast<unsigned>(b) : a / b;
 }
 
+// A number above 0 that the host knows and kernels divide by: one multiplication and a shift (T. Granlund, P. L.
+// Montgomery, "Division by invariant integers using multiplication", 1994), where the division of 64 bits is a hundred
+// instructions in every kernel. With 2^shift the power of two at or above d: factor = floor(2^(63 + shift) / d) + 1,
+// and n / d = floor(n * factor / 2^(63 + shift)) for 0 <= n < 2^63.
+struct Divider {
+  int64_t by = 1;
+  uint64_t factor = (uint64_t{1} << 63) + 1;
+  int shift = 0;
+
+  Divider() = default;
+  Divider(int64_t d) : by(d) {
+    if (d < 2) return;
+    while (int64_t{1} << shift < d) ++shift;
+    factor = static_cast<uint64_t>((static_cast<unsigned __int128>(1) << (63 + shift)) / static_cast<uint64_t>(d)) + 1;
+  }
+  __host__ __device__ operator int64_t() const { return by; }
+  __device__ int64_t of(int64_t n) const {  // n / by
+    return static_cast<int64_t>(__umul64hi(static_cast<uint64_t>(n) * 2, factor) >> shift);
+  }
+};
+
 // How many blocks of `per_block` items each; a grid-stride loop does the rest of a larger number.
 inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = 1 << 20) {
   const int64_t n = ceil_div(items, per_block);
@@ -48,6 +72,10 @@ inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = 1 <<
 __device__ inline int64_t global_thread() { return int64_t{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline int64_t all_threads() { return int64_t{gridDim.x} * blockDim.x; }
 
+// How many neighbours the kernels of memory-bound ops take at once: 16 bytes of float32. float64 goes one by one: a GPU
+// for graphics computes one of it for 32 or 64 of float32, and more kernels would make the module larger.
+template <class T>
+constexpr int WIDE = sizeof(T) == 4 ? 4 : 1;
 // Several neighbours that one instruction loads or stores: 16 bytes.
 template <class T>
 struct alignas(16) Pack {

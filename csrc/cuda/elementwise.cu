@@ -1,5 +1,5 @@
-// Element-wise ops, made from elementwise_ops.inl. Where all operands lie in order (or are one element) a kernel made
-// for the op reads and writes 16 bytes at a time; other layouts go through one kernel for all ops, element by element.
+// Element-wise ops, made from elementwise_ops.inl. A kernel is for all ops of a kind. Where all operands
+// lie in order (or are one element) it reads and writes 16 bytes at a time; other layouts go element by element.
 // Each element is read before it is written, so y may be x.
 #include "map.cuh"
 #include "math.cuh"
@@ -51,73 +51,73 @@ namespace {
   };
 #include "../elementwise_ops.inl"
 
-// ---- all ops in one function object ----
+// ---- all ops of a kind in one function object: x are several elements of each operand ----
 template <class T>
 struct any_unary {
   Unary op;
   T p, q;
-  __device__ T operator()(T x) const {
+  template <int N>
+  __device__ void operator()(const Several<T, N> (&x)[1], Several<T, N>& y) const {
     switch (op) {
 #define UNARY(name, ...) \
   case Unary::name:      \
-    return unary_##name<T>{p, q}(x);
+    return each(unary_##name<T>{p, q}, x, y);
 #include "../elementwise_ops.inl"
     }
-    return x;
   }
 };
 template <class T>
 struct any_unary_gradient {
   Unary op;
   T p, q;
-  __device__ T operator()(T dy, T saved) const {
+  template <int N>
+  __device__ void operator()(const Several<T, N> (&x)[2], Several<T, N>& y) const {
     switch (op) {
 #define UNARY(name, ...) \
   case Unary::name:      \
-    return unary_gradient_##name<T>{p, q}(dy, saved);
+    return each(unary_gradient_##name<T>{p, q}, x, y);
 #include "../elementwise_ops.inl"
     }
-    return dy;
   }
 };
 template <class T>
 struct any_binary {
   Binary op;
-  __device__ T operator()(T a, T b) const {
+  template <int N>
+  __device__ void operator()(const Several<T, N> (&x)[2], Several<T, N>& y) const {
     switch (op) {
 #define BINARY(name, ...) \
   case Binary::name:      \
-    return binary_##name<T>{}(a, b);
+    return each(binary_##name<T>{}, x, y);
 #include "../elementwise_ops.inl"
     }
-    return a;
   }
 };
 template <class T>
 struct any_gradient {
   Binary op;
   bool by_a;
-  __device__ T operator()(T dy, T a, T b) const {
+  template <int N>
+  __device__ void operator()(const Several<T, N> (&x)[3], Several<T, N>& y) const {
     switch (op) {
 #define BINARY(name, ...) \
   case Binary::name:      \
-    return by_a ? gradient_a_##name<T>{}(dy, a, b) : gradient_b_##name<T>{}(dy, a, b);
+    return by_a ? each(gradient_a_##name<T>{}, x, y) : each(gradient_b_##name<T>{}, x, y);
 #include "../elementwise_ops.inl"
     }
-    return dy;
   }
 };
 template <class T>
 struct any_comparison {
   Comparison op;
-  __device__ bool operator()(T a, T b) const {
+  template <int N>
+  __device__ void operator()(const Several<T, N> (&x)[2], Several<bool, N>& y) const {
     switch (op) {
 #define COMPARISON(name, ...) \
   case Comparison::name:      \
-    return comparison_##name<T>{}(a, b);
+    return each(comparison_##name<T>{}, x, y);
 #include "../elementwise_ops.inl"
     }
-    return false;
   }
 };
 }  // namespace
@@ -125,45 +125,28 @@ struct any_comparison {
 void unary(Unary op, const View& x, double p, double q, const View& y) {
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const any_unary<T> any{op, T(p), T(q)};
-    switch (op) {
-#define UNARY(name, ...) \
-  case Unary::name:      \
-    return map<T, T>(unary_##name<T>{T(p), T(q)}, any, y, x);
-#include "../elementwise_ops.inl"
-    }
+    map<T, T>(any_unary<T>{op, T(p), T(q)}, y, x);
   });
 }
 
 void unary_gradient(Unary op, const View& dy, const View& saved, double p, double q, const View& dx) {
   visit_float(dy.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    const any_unary_gradient<T> any{op, T(p), T(q)};
-    switch (op) {
-#define UNARY(name, ...) \
-  case Unary::name:      \
-    return map<T, T>(unary_gradient_##name<T>{T(p), T(q)}, any, dx, dy, saved);
-#include "../elementwise_ops.inl"
-    }
+    map<T, T>(any_unary_gradient<T>{op, T(p), T(q)}, dx, dy, saved);
   });
 }
 
 void binary(Binary op, const View& a, const View& b, const View& y) {
   visit_float(a.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    switch (op) {
-#define BINARY(name, ...) \
-  case Binary::name:      \
-    return map<T, T>(binary_##name<T>{}, any_binary<T>{op}, y, a, b);
-#include "../elementwise_ops.inl"
-    }
+    map<T, T>(any_binary<T>{op}, y, a, b);
   });
 }
 
 void compare(Comparison op, const View& a, const View& b, const View& y) {
   visit_float(a.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    map<T, bool>(any_comparison<T>{op}, any_comparison<T>{op}, y, a, b);
+    map<T, bool>(any_comparison<T>{op}, y, a, b);
   });
 }
 
@@ -172,6 +155,7 @@ namespace {
 template <class T>
 __global__ void __launch_bounds__(THREADS)
     where_kernel(const bool* condition, const T* a, const T* b, Walk<4> walk, T* y) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[4];
     walk.at(i, at);
@@ -181,6 +165,7 @@ __global__ void __launch_bounds__(THREADS)
 template <class T>
 __global__ void __launch_bounds__(THREADS)
     where_gradient_kernel(const T* dy, const bool* condition, bool wanted, Walk<3> walk, T* d) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[3];
     walk.at(i, at);
@@ -234,14 +219,8 @@ void binary_gradient(Binary op, const View& dy, const View& a, const View& b, co
   const View to_a = ra.given ? ra.full : da, to_b = rb.given ? rb.full : db;
   visit_float(dy.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    switch (op) {
-#define BINARY(name, ...)                                                                            \
-  case Binary::name:                                                                                 \
-    if (to_a.given()) map<T, T>(gradient_a_##name<T>{}, any_gradient<T>{op, true}, to_a, dy, a, b);  \
-    if (to_b.given()) map<T, T>(gradient_b_##name<T>{}, any_gradient<T>{op, false}, to_b, dy, a, b); \
-    break;
-#include "../elementwise_ops.inl"
-    }
+    if (to_a.given()) map<T, T>(any_gradient<T>{op, true}, to_a, dy, a, b);
+    if (to_b.given()) map<T, T>(any_gradient<T>{op, false}, to_b, dy, a, b);
   });
   sum_repeated(ra, da);
   sum_repeated(rb, db);

@@ -6,13 +6,14 @@ namespace nnfast {
 namespace {
 
 struct Images {
-  int64_t n, h, w, c;      // sizes
+  int64_t n;
+  Divider h, w, c, fours;  // sizes; fours: c / 4
   int64_t sn, sh, sw, sc;  // strides
   bool channels_first;
 
   Images(const View& v, bool first) : channels_first(first) {
     const int at[] = {0, first ? 2 : 1, first ? 3 : 2, first ? 1 : 3};
-    n = v.shape[at[0]], h = v.shape[at[1]], w = v.shape[at[2]], c = v.shape[at[3]];
+    n = v.shape[at[0]], h = v.shape[at[1]], w = v.shape[at[2]], c = v.shape[at[3]], fours = c / 4;
     sn = v.stride[at[0]], sh = v.stride[at[1]], sw = v.stride[at[2]], sc = v.stride[at[3]];
   }
   int64_t size() const { return n * h * w * c; }
@@ -31,8 +32,8 @@ struct Pixel {
 };
 template <int WIDTH>
 __device__ inline Pixel pixel_of(const Images& v, int64_t i) {
-  const auto part = [&](int64_t size) {
-    const int64_t whole = divide(i, size), rest = i - whole * size;
+  const auto part = [&](const Divider& size) {
+    const int64_t whole = size.of(i), rest = i - whole * size;
     i = whole;
     return rest;
   };
@@ -40,7 +41,7 @@ __device__ inline Pixel pixel_of(const Images& v, int64_t i) {
   if (v.channels_first) {
     p.w = part(v.w), p.h = part(v.h), p.c = part(v.c);
   } else {
-    p.c = part(v.c / WIDTH) * WIDTH, p.w = part(v.w), p.h = part(v.h);
+    p.c = part(WIDTH == 4 ? v.fours : v.c) * WIDTH, p.w = part(v.w), p.h = part(v.h);
   }
   p.n = i;
   return p;
@@ -59,7 +60,7 @@ void visit_width(DType dtype, bool packs, const F& fn) {
   visit_float(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     if (packs)
-      fn(tag, Width<Pack<T>::N>{});
+      fn(tag, Width<WIDE<T>>{});
     else
       fn(tag, Width<1>{});
   });

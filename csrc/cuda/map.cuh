@@ -1,5 +1,5 @@
-// map: y = f(operands), element by element. Where all arrays lie in order (or are one element) a kernel reads and
-// writes 16 bytes at a time; other layouts go element by element.
+// map: y = f(operands), element by element. Where rows of y lie in order, and those of each operand do or are one
+// element (as in a sum with a bias), a kernel reads and writes 16 bytes at a time; other layouts go element by element.
 #pragma once
 #include "walk.cuh"
 
@@ -7,104 +7,115 @@ namespace nnfast {
 namespace {
 
 constexpr int THREADS = 256;
-constexpr int UNROLL = 2;  // packs of each operand that a thread has under way before it computes
 
-// COUNT operands of one type: arrays in order, or one element for all.
+// y.v[i] = f(elements i of all operands).
+template <class F, class T, class R, int N>
+__device__ inline void each(const F& f, const Several<T, N> (&x)[1], Several<R, N>& y) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) y.v[i] = f(x[0].v[i]);
+}
+template <class F, class T, class R, int N>
+__device__ inline void each(const F& f, const Several<T, N> (&x)[2], Several<R, N>& y) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) y.v[i] = f(x[0].v[i], x[1].v[i]);
+}
+template <class F, class T, class R, int N>
+__device__ inline void each(const F& f, const Several<T, N> (&x)[3], Several<R, N>& y) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) y.v[i] = f(x[0].v[i], x[1].v[i], x[2].v[i]);
+}
+
 template <class T, int COUNT>
 struct Operands {
   const T* data[COUNT];
-  bool repeated[COUNT];
 };
-template <class F, class T>
-__device__ inline auto apply(const F& f, const T (&x)[1]) {
-  return f(x[0]);
-}
-template <class F, class T>
-__device__ inline auto apply(const F& f, const T (&x)[2]) {
-  return f(x[0], x[1]);
-}
-template <class F, class T>
-__device__ inline auto apply(const F& f, const T (&x)[3]) {
-  return f(x[0], x[1], x[2]);
-}
-
-// y = f(operands).
-template <class F, class T, class R, int COUNT>
-__global__ void __launch_bounds__(THREADS) map_packs(F f, Operands<T, COUNT> x, int64_t size, R* y) {
-  constexpr int N = Pack<T>::N;
-  const int64_t packs = size / N, step = all_threads();
-  for (int64_t first = global_thread(); first < packs; first += step * UNROLL) {
-    Pack<T> in[COUNT][UNROLL];
+// N neighbours of each operand, the first at `at`; at step 0 they are one element.
+template <class T, int N, int COUNT>
+__device__ inline void fetch(const Operands<T, COUNT>& x, const Walk<COUNT + 1>& walk, const int64_t (&at)[COUNT + 1],
+                             Several<T, N> (&in)[COUNT]) {
 #pragma unroll
-    for (int k = 0; k < COUNT; ++k)
+  for (int k = 0; k < COUNT; ++k) {
+    if (walk.stride[k + 1][walk.ndim - 1] == 1) {
+      in[k] = load<N>(x.data[k] + at[k + 1]);
+    } else {
 #pragma unroll
-      for (int j = 0; j < UNROLL; ++j) {
-        if (first + j * step >= packs) break;
-        if (!x.repeated[k]) {
-          in[k][j] = reinterpret_cast<const Pack<T>*>(x.data[k])[first + j * step];
-        } else {
-#pragma unroll
-          for (int i = 0; i < N; ++i) in[k][j].v[i] = x.data[k][0];
-        }
-      }
-#pragma unroll
-    for (int j = 0; j < UNROLL; ++j) {
-      if (first + j * step >= packs) break;
-      Several<R, N> out;
-#pragma unroll
-      for (int i = 0; i < N; ++i) {
-        T v[COUNT];
-#pragma unroll
-        for (int k = 0; k < COUNT; ++k) v[k] = in[k][j].v[i];
-        out.v[i] = apply(f, v);
-      }
-      reinterpret_cast<Several<R, N>*>(y)[first + j * step] = out;
+      for (int i = 0; i < N; ++i) in[k].v[i] = x.data[k][at[k + 1]];
     }
   }
-  const int64_t i = packs * N + global_thread();  // what fills no pack
-  if (i < size) {
-    T v[COUNT];
-#pragma unroll
-    for (int k = 0; k < COUNT; ++k) v[k] = x.data[k][x.repeated[k] ? 0 : i];
-    y[i] = apply(f, v);
-  }
 }
 
-// The same for any strides: one element per thread and round. array 0 of the walk is y.
+// y = f(operands): f(several elements of each, several results). Array 0 of the walk is y. In packs: two of each
+// operand are under way before a thread computes the first. Else a thread takes elements far apart, its neighbours
+// those beside them.
 template <class F, class T, class R, int COUNT>
-__global__ void __launch_bounds__(THREADS) map_walk(F f, Operands<T, COUNT> x, Walk<COUNT + 1> walk, R* y) {
-  for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
-    int64_t at[COUNT + 1];
-    walk.at(i, at);
-    T v[COUNT];
+__global__ void __launch_bounds__(THREADS)
+    map_kernel(F f, Operands<T, COUNT> x, Walk<COUNT + 1> walk, bool packs, R* y) {
+  constexpr int N = WIDE<T>;
+  const int64_t items = (walk.size + N - 1) / N, step = all_threads();
+#pragma unroll 1
+  for (int64_t item = global_thread(); item < items; item += step) {
+    Several<T, N> in[COUNT] = {}, next[COUNT] = {};
+    Several<R, N> out = {};
+    int64_t at[COUNT + 1] = {}, next_at[COUNT + 1] = {}, to[N] = {};
+    const bool wide = packs && (item + 1) * N <= walk.size, two = wide && (item + step + 1) * N <= walk.size;
+    const int64_t first = packs ? item * N : item, apart = packs ? 1 : items;
+    if (wide) {
+      walk.at(first, at);
+      fetch(x, walk, at, in);
+      if (two) {
+        walk.at(first + step * N, next_at);
+        fetch(x, walk, next_at, next);
+      }
+    } else {
+#pragma unroll 1
+      for (int j = 0; j < N && first + j * apart < walk.size; ++j) {
+        walk.at(first + j * apart, at);
 #pragma unroll
-    for (int k = 0; k < COUNT; ++k) v[k] = x.data[k][at[k + 1]];
-    y[at[0]] = apply(f, v);
+        for (int i = 0; i < N; ++i) {  // registers have no index
+          if (i != j) continue;
+          to[i] = at[0];
+#pragma unroll
+          for (int k = 0; k < COUNT; ++k) in[k].v[i] = x.data[k][at[k + 1]];
+        }
+      }
+    }
+    for (bool again = two;; again = false) {
+      f(in, out);
+      if (wide) {
+        store<N>(y + at[0], out);
+      } else {
+#pragma unroll
+        for (int j = 0; j < N; ++j)
+          if (first + j * apart < walk.size) y[to[j]] = out.v[j];
+      }
+      if (!again) break;
+      at[0] = next_at[0];
+#pragma unroll
+      for (int k = 0; k < COUNT; ++k) in[k] = next[k];
+    }
+    if (two) item += step;
   }
 }
 
 constexpr int64_t MOST_BLOCKS = 132 * 16;  // enough for every GPU; a loop in the kernel does the rest
 
-// walk_with: the function object for other layouts and for float64, of which a GPU for graphics computes one for 64 of
-// float32; it chooses its op at run time, since a kernel for each op would make the module several times larger.
-template <class T, class R, class F, class G, class... Views>
-void map(F f, G walk_with, const View& y, const Views&... operands) {
-  constexpr int COUNT = sizeof...(Views);
+// f is one function object for all ops of a kind: it chooses at run time, once for several elements, since a kernel for
+// each op would make the module several times larger.
+template <class T, class R, class F, class... Views>
+void map(F f, const View& y, const Views&... operands) {
+  constexpr int COUNT = sizeof...(Views), N = WIDE<T>;
   const Walk<COUNT + 1> walk = walk_over(y, operands...);
   if (walk.size == 0) return;
-  Operands<T, COUNT> x{{operands.template as<T>()...}, {}};
-  if constexpr (sizeof(T) == 4) {
-    bool in_order = walk.dense(0) && aligned(y.data);
-    for (int k = 0; k < COUNT; ++k) {
-      x.repeated[k] = walk.repeated(k + 1);
-      in_order = in_order && (x.repeated[k] || (walk.dense(k + 1) && aligned(x.data[k])));
-    }
-    if (in_order)
-      return launch(map_packs<F, T, R, COUNT>, blocks_for(walk.size, UNROLL * Pack<T>::N * THREADS, MOST_BLOCKS),
-                    THREADS, 0, stream(), f, x, walk.size, y.as<R>());
+  const void* const data[] = {y.data, operands.data...};
+  const int last = walk.ndim - 1;
+  bool packs = N > 1 && walk.stride[0][last] == 1 && (last == 0 || walk.shape[last] % N == 0);
+  for (int k = 0; k <= COUNT; ++k) {
+    const int64_t along = walk.stride[k][last];
+    packs = packs && (along == 0 || (along == 1 && aligned(data[k])));
+    for (int d = 0; d < last; ++d) packs = packs && (along == 0 || walk.stride[k][d] % N == 0);
   }
-  launch(map_walk<G, T, R, COUNT>, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), walk_with, x,
-         walk, y.as<R>());
+  launch(map_kernel<F, T, R, COUNT>, blocks_for(walk.size, (packs ? 2 : 1) * N * THREADS, MOST_BLOCKS), THREADS, 0,
+         stream(), f, Operands<T, COUNT>{{operands.template as<T>()...}}, walk, packs, y.as<R>());
 }
 
 }  // namespace

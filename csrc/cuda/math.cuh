@@ -41,19 +41,19 @@ __device__ inline double abs(double x) { return ::fabs(x); }
 __device__ inline float sqrt(float x) { return ::sqrtf(x); }
 __device__ inline double sqrt(double x) { return ::sqrt(x); }
 __device__ inline float exp(float x) { return ::expf(x); }
-__device__ inline double exp(double x) { return ::exp(x); }
+__device__ OUT_OF_LINE inline double exp(double x) { return ::exp(x); }
 __device__ inline float expm1(float x) { return ::expm1f(x); }
-__device__ inline double expm1(double x) { return ::expm1(x); }
+__device__ OUT_OF_LINE inline double expm1(double x) { return ::expm1(x); }
 __device__ inline float log(float x) { return ::logf(x); }
-__device__ inline double log(double x) { return ::log(x); }
+__device__ OUT_OF_LINE inline double log(double x) { return ::log(x); }
 __device__ inline float log1p(float x) { return ::log1pf(x); }
-__device__ inline double log1p(double x) { return ::log1p(x); }
+__device__ OUT_OF_LINE inline double log1p(double x) { return ::log1p(x); }
 __device__ inline float erf(float x) { return ::erff(x); }
-__device__ inline double erf(double x) { return ::erf(x); }
+__device__ OUT_OF_LINE inline double erf(double x) { return ::erf(x); }
 __device__ inline float tanh(float x) { return ::tanhf(x); }
-__device__ inline double tanh(double x) { return ::tanh(x); }
-__device__ inline float pow(float a, float b) { return ::powf(a, b); }
-__device__ inline double pow(double a, double b) { return ::pow(a, b); }
+__device__ OUT_OF_LINE inline double tanh(double x) { return ::tanh(x); }
+__device__ OUT_OF_LINE inline float pow(float a, float b) { return ::powf(a, b); }
+__device__ OUT_OF_LINE inline double pow(double a, double b) { return ::pow(a, b); }
 
 // 1 / (1 + e^-x): e^-|x| does not overflow, and small results keep their digits.
 template <class T>
@@ -84,7 +84,6 @@ __device__ inline T gelu_slope(T x, T approximate) {
 
 // The activations that gemm and conv2d apply to what they have just computed, and their slopes from the result.
 // Not inlined: a kernel that finishes 64 elements per thread would hold 64 copies of each formula.
-#define OUT_OF_LINE __attribute__((noinline))
 
 template <class T>
 __device__ OUT_OF_LINE T slope_from_result(Activation activation, T y, T slope) {

@@ -18,6 +18,7 @@ __global__ void __launch_bounds__(SUM_THREADS)
   if (stopped(status)) return;
   const int t = threadIdx.x;
   double v = 0, w = 0;
+#pragma unroll 1
   for (int64_t i = t; i < walk.size; i += SUM_THREADS) {
     int64_t at[2];
     walk.at(i, at);
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(SUM_THREADS)
   }
   of_values[t] = v, of_weights[t] = w;
   __syncthreads();
+#pragma unroll 1
   for (int half = SUM_THREADS / 2; half > 0; half /= 2) {
     if (t < half) of_values[t] += of_values[t + half], of_weights[t] += of_weights[t + half];
     __syncthreads();
@@ -51,6 +53,7 @@ template <class T>
 __global__ void __launch_bounds__(THREADS) class_hits_kernel(const T* x, int64_t step, int64_t classes, Walk<2> rows,
                                                              DType dtype, const void* labels, bool* hits) {
   const int lane = threadIdx.x % WARP;
+#pragma unroll 1
   for (int64_t r = global_thread() / WARP; r < rows.size; r += all_threads() / WARP) {
     int64_t at[2];
     rows.at(r, at);
@@ -60,6 +63,7 @@ __global__ void __launch_bounds__(THREADS) class_hits_kernel(const T* x, int64_t
     const T* row = x + at[0];
     const T value = row[label * step];
     bool beaten = !known;
+#pragma unroll 1
     for (int64_t c = lane; c < classes && !beaten; c += WARP) beaten = beats(row[c * step], c, value, label);
     beaten = __any_sync(~0u, beaten);
     if (lane == 0) hits[r] = !beaten;
@@ -70,6 +74,7 @@ template <class T>
 __global__ void __launch_bounds__(THREADS)
     moving_average_kernel(T* average, const T* value, Walk<2> walk, T keep, T take, const Status* status) {
   if (stopped(status)) return;
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[2];
     walk.at(i, at);
@@ -80,6 +85,7 @@ __global__ void __launch_bounds__(THREADS)
 __global__ void __launch_bounds__(THREADS)
     advance_kernel(int64_t* counter, Walk<1> walk, int64_t amount, const Status* status) {
   if (stopped(status)) return;
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[1];
     walk.at(i, at);
@@ -99,6 +105,7 @@ struct BitsAt {  // of the float64 found
 };
 template <class T>
 __global__ void __launch_bounds__(THREADS) check_finite_kernel(BitsAt<T> x, Status* status) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < x.walk.size; i += all_threads()) {
     int64_t at[1];
     x.walk.at(i, at);

@@ -14,23 +14,6 @@ namespace {
 constexpr int THREADS = 256;
 constexpr int64_t MOST_BLOCKS = 132 * 16;  // enough for every GPU; a loop in the kernel does the rest
 
-using Cell16 = uint4;
-
-// fn(TypeTag<C>) with the unsigned integer, or Cell16, of so many bytes.
-template <class F>
-void visit_cell(int64_t bytes, const F& fn) {
-  switch (bytes) {
-    case 1:
-      return fn(TypeTag<uint8_t>{});
-    case 2:
-      return fn(TypeTag<uint16_t>{});
-    case 4:
-      return fn(TypeTag<uint32_t>{});
-    default:
-      return fn(TypeTag<uint64_t>{});
-  }
-}
-
 // ---- conversion of one element ----
 
 // Floats to integers truncate. What does not fit, NaN included, wraps or becomes the smallest int64.
@@ -58,11 +41,14 @@ __host__ __device__ uint64_t bits_of_one(T x) {
 struct Ends {
   DType from, to;
   double scale;
+  int64_t cell;  // bytes of what moves at once: an element of y, or several neighbours that are not converted
+  Ends(const View& x, double scale_, const View& y)
+      : from(x.dtype), to(y.dtype), scale(scale_), cell(size_of(y.dtype)) {}
   __host__ __device__ bool same() const { return from == to && scale == 1; }
 };
 
-// The bits of element `at` of x in the dtype of y. Not inlined: 121 conversions, for all kernels of this file.
-__device__ __attribute__((noinline)) uint64_t converted(const Ends& ends, const void* x, int64_t at) {
+// The bits of element `at` of x in the dtype of y: 121 conversions.
+__device__ OUT_OF_LINE uint64_t converted(const Ends& ends, const void* x, int64_t at) {
   return visit_element(ends.to, [&](auto to) {
     using To = typename decltype(to)::type;
     const To y = visit_element(ends.from, [&](auto from) {
@@ -74,13 +60,30 @@ __device__ __attribute__((noinline)) uint64_t converted(const Ends& ends, const 
     return bits_of_one(y);
   });
 }
-template <class C>
-__device__ inline C cell_of(const Ends& ends, const void* x, int64_t at) {
-  if constexpr (sizeof(C) == 16) {
-    return static_cast<const C*>(x)[at];
-  } else {
-    return ends.same() ? static_cast<const C*>(x)[at] : static_cast<C>(converted(ends, x, at));
-  }
+// A cell on its way: one of 1 to 16 bytes, or an element that is converted. Kernels choose as they run: they wait for
+// memory anyway, and a kernel for each size would make the module larger.
+struct alignas(16) Cell {
+  uint64_t low, high;
+};
+__device__ inline Cell take_cell(const Ends& ends, const void* x, int64_t at) {
+  if (!ends.same()) return {converted(ends, x, at), 0};
+  if (ends.cell == 16) return static_cast<const Cell*>(x)[at];
+  if (ends.cell == 8) return {static_cast<const uint64_t*>(x)[at], 0};
+  if (ends.cell == 4) return {static_cast<const uint32_t*>(x)[at], 0};
+  if (ends.cell == 2) return {static_cast<const uint16_t*>(x)[at], 0};
+  return {static_cast<const uint8_t*>(x)[at], 0};
+}
+__device__ inline void put_cell(int64_t bytes, void* y, int64_t at, const Cell& cell) {
+  if (bytes == 16)
+    static_cast<Cell*>(y)[at] = cell;
+  else if (bytes == 8)
+    static_cast<uint64_t*>(y)[at] = cell.low;
+  else if (bytes == 4)
+    static_cast<uint32_t*>(y)[at] = static_cast<uint32_t>(cell.low);
+  else if (bytes == 2)
+    static_cast<uint16_t*>(y)[at] = static_cast<uint16_t>(cell.low);
+  else
+    static_cast<uint8_t*>(y)[at] = static_cast<uint8_t>(cell.low);
 }
 uint64_t bits_of(double value, DType dtype) {
   return visit_dtype(dtype, [&](auto tag) { return bits_of_one(convert_one<typename decltype(tag)::type>(value)); });
@@ -93,14 +96,15 @@ __global__ void __launch_bounds__(THREADS) copy_packs(const char* x, char* y, in
   if (stopped(status)) return;
   constexpr int UNROLL = 4;
   const int64_t packs = bytes / 16, step = all_threads();
+#pragma unroll 1
   for (int64_t first = global_thread(); first < packs; first += step * UNROLL) {
-    Cell16 cell[UNROLL];
+    uint4 cell[UNROLL];
 #pragma unroll
     for (int j = 0; j < UNROLL; ++j)
-      if (first + j * step < packs) cell[j] = reinterpret_cast<const Cell16*>(x)[first + j * step];
+      if (first + j * step < packs) cell[j] = reinterpret_cast<const uint4*>(x)[first + j * step];
 #pragma unroll
     for (int j = 0; j < UNROLL; ++j)
-      if (first + j * step < packs) reinterpret_cast<Cell16*>(y)[first + j * step] = cell[j];
+      if (first + j * step < packs) reinterpret_cast<uint4*>(y)[first + j * step] = cell[j];
   }
   const int64_t i = packs * 16 + global_thread();
   if (i < bytes) y[i] = x[i];
@@ -123,20 +127,21 @@ template <class From, class To>
 __global__ void __launch_bounds__(THREADS)
     convert_packs(const From* x, To* y, int64_t size, To scale, const Status* status) {
   if (stopped(status)) return;
+#pragma unroll 1
   for (int64_t i = global_thread(); i < size / 4; i += all_threads()) convert_four(x, y, i, scale);
   const int64_t i = size / 4 * 4 + global_thread();
   if (i < size) y[i] = static_cast<To>(x[i]) * scale;
 }
 
 // Any strides. The walk: y, x.
-template <class C>
 __global__ void __launch_bounds__(THREADS)
-    copy_walk(Ends ends, const void* x, Walk<2> walk, C* y, const Status* status) {
+    copy_walk(Ends ends, const void* x, Walk<2> walk, void* y, const Status* status) {
   if (stopped(status)) return;
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[2];
     walk.at(i, at);
-    y[at[0]] = cell_of<C>(ends, x, at[1]);
+    put_cell(ends.cell, y, at[0], take_cell(ends, x, at[1]));
   }
 }
 
@@ -150,22 +155,36 @@ struct Transposed {
   int64_t n_tiles, m_tiles;  // of one matrix
 };
 template <class C>
+struct Move {  // of float32, the most usual
+  __device__ static C take(const Ends&, const void* x, int64_t at) { return static_cast<const C*>(x)[at]; }
+  __device__ static void put(const Ends&, void* y, int64_t at, C cell) { static_cast<C*>(y)[at] = cell; }
+};
+template <>
+struct Move<uint64_t> {  // of all else
+  __device__ static uint64_t take(const Ends& ends, const void* x, int64_t at) { return take_cell(ends, x, at).low; }
+  __device__ static void put(const Ends& ends, void* y, int64_t at, uint64_t cell) {
+    put_cell(ends.cell, y, at, {cell, 0});
+  }
+};
+template <class C>
 __global__ void __launch_bounds__(THREADS)
-    copy_tiles(Ends ends, const void* x, Transposed t, C* y, const Status* status) {
+    copy_tiles(Ends ends, const void* x, Transposed t, void* y, const Status* status) {
   __shared__ C tile[TILE][TILE + 1];
   if (stopped(status)) return;
   const int column = threadIdx.x % TILE, row = threadIdx.x / TILE;
   const int64_t each = t.n_tiles * t.m_tiles;
+#pragma unroll 1
   for (int64_t b = blockIdx.x; b < each * t.outer.size; b += gridDim.x) {
     int64_t at[2];
     t.outer.at(b / each, at);
     const int64_t i0 = b % each % t.n_tiles * TILE, j0 = b % each / t.n_tiles * TILE;
     for (int k = row; k < TILE; k += TILE_ROWS)
       if (i0 + column < t.n && j0 + k < t.m)
-        tile[k][column] = cell_of<C>(ends, x, at[1] + i0 + column + (j0 + k) * t.x_step);
+        tile[k][column] = Move<C>::take(ends, x, at[1] + i0 + column + (j0 + k) * t.x_step);
     __syncthreads();
     for (int k = row; k < TILE; k += TILE_ROWS)
-      if (i0 + k < t.n && j0 + column < t.m) y[at[0] + (i0 + k) * t.y_step + j0 + column] = tile[column][k];
+      if (i0 + k < t.n && j0 + column < t.m)
+        Move<C>::put(ends, y, at[0] + (i0 + k) * t.y_step + j0 + column, tile[column][k]);
     __syncthreads();  // before the next tile takes its place
   }
 }
@@ -197,7 +216,7 @@ int64_t widen(Walk<N>& w, int64_t size, const void* x, const void* y) {
     for (int k = 0; k < N; ++k)
       for (int d = 0; d < last; ++d) fits = fits && w.stride[k][d] % each == 0;
     if (!fits) continue;
-    w.shape[last] /= each;
+    w.shape[last] = w.shape[last] / each;
     w.size /= each;
     for (int k = 0; k < N; ++k)
       for (int d = 0; d < last; ++d) w.stride[k][d] /= each;
@@ -223,11 +242,8 @@ bool start_tiles(const Ends& ends, const Walk<2>& w, const View& x, const View& 
     ++t.outer.ndim;
   }
   if (t.outer.ndim == 0) t.outer.ndim = 1, t.outer.shape[0] = 1, t.outer.stride[0][0] = t.outer.stride[1][0] = 0;
-  visit_cell(size_of(y.dtype), [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    launch(copy_tiles<C>, blocks_for(t.n_tiles * t.m_tiles * t.outer.size, 1), THREADS, 0, stream(), ends, x.data, t,
-           y.as<C>(), status);
-  });
+  launch(ends.same() && ends.cell == 4 ? copy_tiles<uint32_t> : copy_tiles<uint64_t>,
+         blocks_for(t.n_tiles * t.m_tiles * t.outer.size, 1), THREADS, 0, stream(), ends, x.data, t, y.data, status);
   return true;
 }
 
@@ -256,29 +272,23 @@ bool start_packs(const Ends& ends, const View& x, const View& y, const Status* s
 
 void copy_scaled(View x, double scale, View y, const Status* status) {
   if (y.size() == 0) return;
-  const Ends ends{x.dtype, y.dtype, scale};
+  Ends ends(x, scale, y);
   sort_by_steps(y, x);
   Walk<2> w = walk_over(y, x);
   if (w.dense(0) && w.dense(1) && start_packs(ends, x, y, status)) return;
   if (start_tiles(ends, w, x, y, status)) return;
-  const int64_t bytes = ends.same() ? widen(w, size_of(y.dtype), x.data, y.data) : size_of(y.dtype);
-  const auto start = [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    launch(copy_walk<C>, blocks_for(w.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), ends, x.data, w, y.as<C>(),
-           status);
-  };
-  if (bytes == 16)
-    start(TypeTag<Cell16>{});
-  else
-    visit_cell(bytes, start);
+  if (ends.same()) ends.cell = widen(w, ends.cell, x.data, y.data);
+  launch(copy_walk, blocks_for(w.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), ends, x.data, w, y.data, status);
 }
 
 // y = the bits, again and again: 16 bytes at a time if it begins so.
 __global__ void __launch_bounds__(THREADS) fill_kernel(char* y, int64_t bytes, uint64_t bits, bool packs) {
   const unsigned low = static_cast<unsigned>(bits), high = static_cast<unsigned>(bits >> 32);
-  const Cell16 cell = make_uint4(low, high, low, high);
+  const uint4 cell = make_uint4(low, high, low, high);
   const int64_t whole = packs ? bytes / 16 : 0;
-  for (int64_t i = global_thread(); i < whole; i += all_threads()) reinterpret_cast<Cell16*>(y)[i] = cell;
+#pragma unroll 1
+  for (int64_t i = global_thread(); i < whole; i += all_threads()) reinterpret_cast<uint4*>(y)[i] = cell;
+#pragma unroll 1
   for (int64_t i = whole * 16 + global_thread(); i < bytes; i += all_threads())
     y[i] = static_cast<char>(bits >> i % 8 * 8);
 }
@@ -319,46 +329,35 @@ void report(Status* status, const Indices& index) {
   launch(settle_kernel<Indices>, 1, 1, 0, stream(), status, BAD_INDEX, index);
 }
 
-// i / n and i % n; 32-bit division is several times faster.
-__device__ inline int64_t divide(int64_t i, int64_t n, bool small, int64_t& rest) {
-  if (small) {
-    const unsigned q = static_cast<unsigned>(i) / static_cast<unsigned>(n);
-    rest = static_cast<unsigned>(i) - q * static_cast<unsigned>(n);
-    return q;
-  }
-  rest = i % n;
-  return i / n;
-}
-
 struct Rows {
-  int64_t n, rows, size;  // indices; rows of x; cells of a row
-  int64_t x_row;          // from row to row of x
-  Walk<1> cells;          // of a row of x
-  bool small;             // n * size fits in 31 bits
+  int64_t n, rows;  // indices; rows of x
+  Divider size;     // cells of a row
+  int64_t x_row;    // from row to row of x
+  Walk<1> cells;    // of a row of x
 };
 // One cell of y per thread and round.
-template <class C>
 __global__ void __launch_bounds__(THREADS)
-    take_rows_kernel(Ends ends, const void* x, Indices index, Rows r, C* y, Status* status) {
+    take_rows_kernel(Ends ends, const void* x, Indices index, Rows r, void* y, Status* status) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < r.n * r.size; i += all_threads()) {
-    int64_t cell, at[1];
-    const int64_t position = divide(i, r.size, r.small, cell), row = index(position);
+    int64_t at[1];
+    const int64_t position = r.size.of(i), cell = i - position * r.size, row = index(position);
     const bool bad = row < 0 || row >= r.rows;
     if (bad && cell == 0) note(status, position);
-    C found{};
+    Cell found{};
     if (!bad) {
       r.cells.at(cell, at);
-      found = cell_of<C>(ends, x, row * r.x_row + at[0]);
+      found = take_cell(ends, x, row * r.x_row + at[0]);
     }
-    y[i] = found;
+    put_cell(ends.cell, y, i, found);
   }
 }
 // Rows of bytes, such as images, as float32: four elements per thread and round. Here size and x_row count fours.
 __global__ void __launch_bounds__(THREADS)
     take_bytes_kernel(const uint8_t* x, Indices index, Rows r, float scale, float* y, Status* status) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < r.n * r.size; i += all_threads()) {
-    int64_t four;
-    const int64_t position = divide(i, r.size, r.small, four), row = index(position);
+    const int64_t position = r.size.of(i), four = i - position * r.size, row = index(position);
     const bool bad = row < 0 || row >= r.rows;
     if (bad && four == 0) note(status, position);
     if (bad)
@@ -368,6 +367,7 @@ __global__ void __launch_bounds__(THREADS)
   }
 }
 __global__ void __launch_bounds__(THREADS) check_indices(Indices index, int64_t n, int64_t rows, Status* status) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < n; i += all_threads())
     if (index(i) < 0 || index(i) >= rows) note(status, i);
 }
@@ -379,42 +379,31 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
   r.n = indices.size(), r.rows = x.shape[0];
   if (r.n == 0) return;
   const Indices index(indices);
-  const Ends ends{x.dtype, y.dtype, scale};
+  Ends ends(x, scale, y);
   View row = x;
   row.ndim = static_cast<int8_t>(x.ndim - 1);
   std::copy(x.shape + 1, x.shape + x.ndim, row.shape);
   std::copy(x.stride + 1, x.stride + x.ndim, row.stride);
   r.cells = walk_over(row);
   r.size = r.cells.size, r.x_row = x.stride[0];
-  const auto blocks = [&] {
-    r.small = r.n * r.size < int64_t{1} << 31;
-    return blocks_for(r.n * r.size, THREADS, MOST_BLOCKS);
-  };
-  const auto start = [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    const unsigned grid = blocks();
-    launch(take_rows_kernel<C>, grid, THREADS, 0, stream(), ends, x.data, index, r, y.as<C>(), status);
-  };
+  const auto blocks = [&] { return blocks_for(r.n * r.size, THREADS, MOST_BLOCKS); };
   if (r.size == 0) {
     launch(check_indices, blocks_for(r.n, THREADS, MOST_BLOCKS), THREADS, 0, stream(), index, r.n, r.rows, status);
   } else if (ends.from == DType::uint8 && ends.to == DType::float32 && r.cells.dense(0) && r.size % 4 == 0 &&
              r.x_row % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % 4 == 0 && aligned(y.data)) {
-    r.size /= 4, r.x_row /= 4;
+    r.size = r.size / 4, r.x_row /= 4;
     const unsigned grid = blocks();
     launch(take_bytes_kernel, grid, THREADS, 0, stream(), x.as<uint8_t>(), index, r, static_cast<float>(scale),
            y.as<float>(), status);
   } else {
-    int64_t bytes = size_of(y.dtype);
     if (ends.same() && r.cells.dense(0)) {
       Walk<1> all = r.cells;  // rows of x, so that their distance counts too
       all.ndim = 2, all.shape[1] = r.size, all.stride[0][1] = 1, all.shape[0] = 1, all.stride[0][0] = r.x_row;
-      bytes = widen(all, bytes, x.data, y.data);
-      r.size = r.cells.shape[0] = r.cells.size = all.shape[1], r.x_row = all.stride[0][0];
+      ends.cell = widen(all, ends.cell, x.data, y.data);
+      r.size = r.cells.size = all.shape[1], r.cells.shape[0] = all.shape[1], r.x_row = all.stride[0][0];
     }
-    if (bytes == 16)
-      start(TypeTag<Cell16>{});
-    else
-      visit_cell(bytes, start);
+    const unsigned grid = blocks();
+    launch(take_rows_kernel, grid, THREADS, 0, stream(), ends, x.data, index, r, y.data, status);
   }
   report(status, index);
 }
@@ -463,6 +452,7 @@ namespace {
 // Where each row is taken first and last: its gradient is the business of the block of its first position.
 __global__ void __launch_bounds__(THREADS) find_ends(Indices index, int64_t n, int64_t rows, unsigned long long* first,
                                                      unsigned long long* last, Status* status) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < n; i += all_threads()) {
     const int64_t row = index(i);
     if (row < 0 || row >= rows) {
@@ -481,19 +471,24 @@ __global__ void __launch_bounds__(THREADS)
     add_rows(const T* dy, Indices index, int64_t n, int64_t rows, int64_t size, const unsigned long long* first,
              const unsigned long long* last, T* dx) {
   __shared__ unsigned hits[THREADS / WARP];
+#pragma unroll 1
   for (int64_t i = blockIdx.x; i < n; i += gridDim.x) {
     const int64_t row = index(i);
     if (row < 0 || row >= rows || static_cast<int64_t>(first[row]) != i) continue;  // all threads alike
     const int64_t end = static_cast<int64_t>(last[row]) + 1;
+#pragma unroll 1
     for (int64_t j0 = int64_t{blockIdx.y} * THREADS; j0 < size; j0 += int64_t{gridDim.y} * THREADS) {
       const int64_t j = j0 + threadIdx.x;
       T sum = j < size ? dy[i * size + j] : T(0);
+#pragma unroll 1
       for (int64_t p0 = i + 1; p0 < end; p0 += THREADS) {
         const int64_t p = p0 + threadIdx.x;
         const unsigned mine = __ballot_sync(~0u, p < end && index(p) == row);
         if (threadIdx.x % WARP == 0) hits[threadIdx.x / WARP] = mine;
         __syncthreads();
+#pragma unroll 1
         for (int w = 0; w < THREADS / WARP; ++w)
+#pragma unroll 1
           for (unsigned left = hits[w]; left; left &= left - 1) {
             const int64_t hit = p0 + w * WARP + __ffs(static_cast<int>(left)) - 1;
             if (j < size) sum += dy[hit * size + j];
@@ -534,34 +529,33 @@ namespace {
 struct Padding {
   int ndim;
   int64_t size;
-  bool small;
-  int64_t y_shape[MAX_DIMS], x_shape[MAX_DIMS], x_stride[MAX_DIMS], before[MAX_DIMS];
+  Divider y_shape[MAX_DIMS];
+  int64_t x_shape[MAX_DIMS], x_stride[MAX_DIMS], before[MAX_DIMS];
 };
 // Each cell of y looks for itself whether it lies in x.
-template <class C>
-__global__ void __launch_bounds__(THREADS) pad_kernel(const C* x, Padding p, C value, C* y) {
+__global__ void __launch_bounds__(THREADS) pad_kernel(Ends ends, const void* x, Padding p, uint64_t value, void* y) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < p.size; i += all_threads()) {
     int64_t rest = i, from = 0;
     bool inside = true;
+#pragma unroll 1
     for (int d = p.ndim - 1; d >= 0; --d) {
-      int64_t at;
-      rest = divide(rest, p.y_shape[d], p.small, at);
-      at -= p.before[d];
+      const int64_t whole = p.y_shape[d].of(rest), at = rest - whole * p.y_shape[d] - p.before[d];
+      rest = whole;
       inside = inside && at >= 0 && at < p.x_shape[d];
       from += at * p.x_stride[d];
     }
-    y[i] = inside ? x[from] : value;
+    put_cell(ends.cell, y, i, inside ? take_cell(ends, x, from) : Cell{value, 0});
   }
 }
 
-template <class C>
 __global__ void __launch_bounds__(THREADS)
-    one_hot_kernel(Indices index, int64_t n, int64_t classes, bool small, C one, C* y, Status* status) {
+    one_hot_kernel(Indices index, int64_t n, Divider classes, uint64_t one, int64_t bytes, void* y, Status* status) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < n * classes; i += all_threads()) {
-    int64_t c;
-    const int64_t position = divide(i, classes, small, c), hit = index(position);
+    const int64_t position = classes.of(i), c = i - position * classes, hit = index(position);
     if (c == 0 && (hit < 0 || hit >= classes)) note(status, position);
-    y[i] = hit == c ? one : C(0);
+    put_cell(bytes, y, i, {hit == c ? one : 0, 0});
   }
 }
 
@@ -570,17 +564,13 @@ __global__ void __launch_bounds__(THREADS)
 void pad(const View& x, const Before& before, double value, const View& y) {
   Padding p{};
   p.ndim = y.ndim, p.size = y.size();
-  p.small = p.size < int64_t{1} << 31;
   if (p.size == 0) return;
   std::copy(y.shape, y.shape + y.ndim, p.y_shape);
   std::copy(x.shape, x.shape + y.ndim, p.x_shape);
   std::copy(x.stride, x.stride + y.ndim, p.x_stride);
   std::copy(before.cells, before.cells + y.ndim, p.before);
-  visit_cell(size_of(y.dtype), [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    launch(pad_kernel<C>, blocks_for(p.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), x.as<C>(), p,
-           static_cast<C>(bits_of(value, y.dtype)), y.as<C>());
-  });
+  launch(pad_kernel, blocks_for(p.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), Ends(x, 1, y), x.data, p,
+         bits_of(value, y.dtype), y.data);
 }
 
 void one_hot(const View& indices, const View& y, Status* status) {
@@ -590,11 +580,8 @@ void one_hot(const View& indices, const View& y, Status* status) {
   if (classes == 0) {
     launch(check_indices, blocks_for(n, THREADS, MOST_BLOCKS), THREADS, 0, stream(), index, n, classes, status);
   } else {
-    visit_cell(size_of(y.dtype), [&](auto tag) {
-      using C = typename decltype(tag)::type;
-      launch(one_hot_kernel<C>, blocks_for(n * classes, THREADS, MOST_BLOCKS), THREADS, 0, stream(), index, n, classes,
-             n * classes < int64_t{1} << 31, static_cast<C>(bits_of(1, y.dtype)), y.as<C>(), status);
-    });
+    launch(one_hot_kernel, blocks_for(n * classes, THREADS, MOST_BLOCKS), THREADS, 0, stream(), index, n, classes,
+           bits_of(1, y.dtype), size_of(y.dtype), y.data, status);
   }
   report(status, index);
 }

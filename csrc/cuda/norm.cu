@@ -2,7 +2,7 @@
 // scratch, then one pass over the elements. layer_norm: a team of threads per row, moments and results in one launch.
 // Mean and squared distances are updated together, so a mean far from 0 costs no digits. x, dy and the parameters have
 // any strides; y and dx are contiguous and overlap nothing.
-#include "rows.cuh"
+#include "fold.cuh"
 
 namespace nnfast {
 namespace {
@@ -52,8 +52,9 @@ T* data(const View& v) {
 
 template <class T>
 struct AddMoments {
+  static constexpr bool FAST = sizeof(T) == 4, PACKS = false;
   const T* x;
-  __device__ void operator()(MomentsState<T>& s, const int64_t (&at)[2]) const { s.add(x[at[0]], 0); }
+  __device__ void operator()(MomentsState<T>& s, const int64_t (&at)[2], int64_t) const { s.add(x[at[0]], 0); }
 };
 // The rows are of x and of channel numbers.
 template <class T>
@@ -75,6 +76,7 @@ struct StoreMoments {
 template <class T>
 __global__ void __launch_bounds__(256) prepare_kernel(Parameters<T> p, Channels<T> to, const T* mean, const T* variance,
                                                       int64_t mean_step, int64_t variance_step, int64_t channels) {
+#pragma unroll 1
   for (int64_t c = global_thread(); c < channels; c += all_threads()) {
     to.mean[c] = mean[c * mean_step];
     to.scale[c] = (p.gamma ? p.gamma[c * p.gamma_step] : T(1)) / sqrt(variance[c * variance_step] + p.epsilon);
@@ -98,6 +100,7 @@ template <class T, int WIDTH>
 __global__ void __launch_bounds__(256)
     apply_kernel(Walk<4> walk, Channels<T> of, const T* x, const T* dy, bool with_x, T* to) {
   const bool one = WIDTH == 1 || walk.stride[2][walk.ndim - 1] == 0;
+#pragma unroll 1
   for (int64_t i = global_thread() * WIDTH; i < walk.size; i += all_threads() * WIDTH) {
     int64_t at[4];
     walk.at(i, at);
@@ -126,7 +129,7 @@ template <class T>
 void apply(const Channels<T>& of, const View& x, const View& dy, bool with_x, int axis, const View& to) {
   const auto walk = walk_over(to, x, numbers(x, axis), dy);
   if (walk.size == 0) return;
-  constexpr int N = Pack<T>::N;
+  constexpr int N = WIDE<T>;
   const int last = walk.ndim - 1;
   bool packs = walk.shape[last] % N == 0 && (walk.stride[2][last] == 0 || walk.stride[2][last] == 1);
   const View arrays[] = {to, x, View{}, dy};
@@ -142,15 +145,16 @@ void apply(const Channels<T>& of, const View& x, const View& dy, bool with_x, in
 template <class T>
 struct SlopesState {  // sums of dy and of dy * (x - mean) / sqrt(variance + epsilon)
   T beta, gamma;
-  __device__ void begin() { beta = gamma = 0; }
+  __host__ __device__ void begin() { beta = gamma = 0; }
   __device__ void join(const SlopesState& o) { beta += o.beta, gamma += o.gamma; }
 };
 // The rows are of x, dy and channel numbers.
 template <class T>
 struct AddSlopes {
+  static constexpr bool FAST = sizeof(T) == 4, PACKS = false;
   const T *x, *dy, *mean;
   int64_t mean_step;
-  __device__ void operator()(SlopesState<T>& s, const int64_t (&at)[3]) const {
+  __device__ void operator()(SlopesState<T>& s, const int64_t (&at)[3], int64_t) const {
     const T d = dy[at[1]];
     s.beta += d;
     s.gamma += d * (x[at[0]] - mean[at[2] * mean_step]);  // the root comes when all is added
@@ -181,7 +185,7 @@ size_t parts_bytes(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 size_t batch_norm_scratch(const View& x, int axis) {
   return parts_bytes(channels_bytes(x, axis)) +
-         row_fold_scratch<MomentsState<double>>(rows_over(all_but(x, axis), x, numbers(x, axis)));
+         fold_scratch<MomentsState<double>>(rows_over(all_but(x, axis), x, numbers(x, axis)));
 }
 
 void batch_norm(const View& x, const View& gamma, const View& beta, int axis, double epsilon, const View& y,
@@ -191,8 +195,8 @@ void batch_norm(const View& x, const View& gamma, const View& beta, int axis, do
     const Channels<T> channels(scratch, x.shape[axis]);
     const Parameters<T> p{data<T>(gamma), data<T>(beta), gamma.stride[0], beta.stride[0], T(epsilon)};
     const StoreMoments<T> store{p, channels, mean.as<T>(), variance.as<T>(), mean.stride[0], variance.stride[0]};
-    fold_rows<MomentsState<T>>(rows_over(all_but(x, axis), x, numbers(x, axis)), AddMoments<T>{x.as<T>()}, store,
-                               static_cast<char*>(scratch) + parts_bytes(channels_bytes(x, axis)));
+    fold(rows_over(all_but(x, axis), x, numbers(x, axis)), MomentsState<T>{}, AddMoments<T>{x.as<T>()}, store,
+         static_cast<char*>(scratch) + parts_bytes(channels_bytes(x, axis)));
     apply(channels, x, View{}, true, axis, y);
   });
 }
@@ -213,7 +217,7 @@ void batch_norm_inference(const View& x, const View& gamma, const View& beta, co
 
 size_t batch_norm_gradient_scratch(const View& dy, const View& x, int axis) {
   return parts_bytes(channels_bytes(x, axis)) +
-         row_fold_scratch<SlopesState<double>>(rows_over(all_but(x, axis), x, dy, numbers(x, axis)));
+         fold_scratch<SlopesState<double>>(rows_over(all_but(x, axis), x, dy, numbers(x, axis)));
 }
 
 void batch_norm_gradient(const View& dy, const View& x, const View& gamma, const View& mean, const View& variance,
@@ -237,8 +241,8 @@ void batch_norm_gradient(const View& dy, const View& x, const View& gamma, const
                                  T(rows.length),
                                  data<T>(dgamma),
                                  data<T>(dbeta)};
-      fold_rows<SlopesState<T>>(rows, AddSlopes<T>{x.as<T>(), dy.as<T>(), mean.as<T>(), mean_step}, store,
-                                static_cast<char*>(scratch) + parts_bytes(channels_bytes(x, axis)));
+      fold(rows, SlopesState<T>{}, AddSlopes<T>{x.as<T>(), dy.as<T>(), mean.as<T>(), mean_step}, store,
+           static_cast<char*>(scratch) + parts_bytes(channels_bytes(x, axis)));
     } else {
       launch(prepare_kernel<T>, blocks_for(C, 256), 256, 0, stream(), p, channels, mean.as<T>(), variance.as<T>(),
              mean_step, variance_step, C);
@@ -337,8 +341,9 @@ __global__ void __launch_bounds__(ROW_THREADS)
 // Columns of all rows: x, dy, mean, rstd, and the numbers of the elements of a row.
 template <class T>
 struct AddColumn {
+  static constexpr bool FAST = sizeof(T) == 4, PACKS = false;
   const T *x, *dy, *mean, *rstd;
-  __device__ void operator()(SlopesState<T>& s, const int64_t (&at)[5]) const {
+  __device__ void operator()(SlopesState<T>& s, const int64_t (&at)[5], int64_t) const {
     const T d = dy[at[1]];
     s.beta += d;
     s.gamma += d * ((x[at[0]] - mean[at[2]]) * rstd[at[3]]);
@@ -368,7 +373,7 @@ void layer_norm(const View& x, const View& gamma, const View& beta, int axis, do
   if (rows.rows == 0) return;
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    constexpr int N = Pack<T>::N;
+    constexpr int N = WIDE<T>;
     const uint32_t arrays = 3u | (gamma.given() ? 4u : 0) | (beta.given() ? 8u : 0);
     const bool packs = in_packs(rows, arrays, N, {x.data, y.data, gamma.data, beta.data, nullptr});
     launch(packs ? layer_norm_kernel<T, N> : layer_norm_kernel<T, 1>, rows.blocks(), ROW_THREADS, 0, stream(), rows,
@@ -378,14 +383,14 @@ void layer_norm(const View& x, const View& gamma, const View& beta, int axis, do
 
 size_t layer_norm_gradient_scratch(const View& dy, const View& x, const View&, const View& mean, const View& rstd,
                                    int axis) {
-  return row_fold_scratch<SlopesState<double>>(columns_over(x, dy, mean, rstd, axis));
+  return fold_scratch<SlopesState<double>>(columns_over(x, dy, mean, rstd, axis));
 }
 
 void layer_norm_gradient(const View& dy, const View& x, const View& gamma, const View& mean, const View& rstd, int axis,
                          const View& dx, const View& dgamma, const View& dbeta, void* scratch) {
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    constexpr int N = Pack<T>::N;
+    constexpr int N = WIDE<T>;
     if (dx.given() && x.size() > 0) {
       const auto rows = rows_over(from(x, axis), x, dx, dy, gamma, per_row(mean, x), per_row(rstd, x));
       const bool packs =
@@ -394,9 +399,9 @@ void layer_norm_gradient(const View& dy, const View& x, const View& gamma, const
              rows, x.as<T>(), dy.as<T>(), data<T>(gamma), mean.as<T>(), rstd.as<T>(), dx.as<T>());
     }
     if (dgamma.given() || dbeta.given())
-      fold_rows<SlopesState<T>>(columns_over(x, dy, mean, rstd, axis),
-                                AddColumn<T>{x.as<T>(), dy.as<T>(), mean.as<T>(), rstd.as<T>()},
-                                StoreColumn<T>{data<T>(dgamma), data<T>(dbeta)}, scratch);
+      fold(columns_over(x, dy, mean, rstd, axis), SlopesState<T>{},
+           AddColumn<T>{x.as<T>(), dy.as<T>(), mean.as<T>(), rstd.as<T>()},
+           StoreColumn<T>{data<T>(dgamma), data<T>(dbeta)}, scratch);
   });
 }
 

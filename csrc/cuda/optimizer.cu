@@ -355,6 +355,7 @@ __global__ void __launch_bounds__(THREADS)
   if (threadIdx.x == 0) rates = rule.rates();
   __syncthreads();
   const Rates r = rates;
+#pragma unroll 1
   for (int64_t chunk = blockIdx.x; chunk < chunks.count(); chunk += gridDim.x) {
     const int part = chunks.part_of(chunk);
     const OptimizerPart& p = list.part[part];
@@ -499,6 +500,7 @@ __global__ void __launch_bounds__(THREADS)
     squares_kernel(OptimizerList list, Chunks chunks, T scale, double* sums, const Status* status) {
   __shared__ double room[THREADS];
   if (stopped(status)) return;
+#pragma unroll 1
   for (int64_t chunk = blockIdx.x; chunk < chunks.count(); chunk += gridDim.x) {
     const int part = chunks.part_of(chunk);
     const int64_t from = (chunk - chunks.before[part]) * chunks.size, left = list.part[part].size - from;
@@ -525,6 +527,7 @@ __global__ void __launch_bounds__(THREADS)
   if (how.clip == Clip::global_norm)
     factor = share(::sqrt(block_sum<THREADS>(how.all_chunks, room, [&](int64_t i) { return how.sums[i]; })), true);
   int last = -1;
+#pragma unroll 1
   for (int64_t chunk = blockIdx.x; chunk < chunks.count(); chunk += gridDim.x) {
     const int part = chunks.part_of(chunk);
     const OptimizerPart& p = list.part[part];
@@ -536,6 +539,7 @@ __global__ void __launch_bounds__(THREADS)
     }
     const bool packs = all_aligned(p);
     const int64_t from = (chunk - chunks.before[part]) * chunks.size / Pack<T>::N;
+#pragma unroll 1
     for (int64_t i = from + threadIdx.x; i < from + chunks.size / Pack<T>::N; i += THREADS) {
       const int64_t left = p.size - i * Pack<T>::N;
       if (left <= 0) break;

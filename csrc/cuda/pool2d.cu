@@ -7,33 +7,42 @@
 namespace nnfast {
 namespace {
 
+// A pooling as kernels read it.
+struct Windows : Pool2d {
+  Divider by_stride[2], by_dilation[2];
+  Windows(const Pool2d& how) : Pool2d(how) {
+    for (int i = 0; i < 2; ++i) by_stride[i] = stride[i], by_dilation[i] = dilation[i];
+  }
+};
+
 // Cells [begin, end) of a window that lie inside the input along one axis, and where the first one lies.
 struct Inside {
   int64_t begin, end, at;
 };
-__device__ inline Inside inside(const Pool2d& how, int axis, int64_t n, int64_t window) {
+__device__ inline Inside inside(const Windows& how, int axis, int64_t n, int64_t window) {
   const int64_t k = how.size[axis], d = how.dilation[axis], first = window * how.stride[axis] - how.before[axis];
-  const int64_t begin = first >= 0 ? 0 : divide(d - 1 - first, d);
-  const int64_t end = first + (k - 1) * d < n ? k : divide(n - first + d - 1, d);
+  const int64_t begin = first >= 0 ? 0 : how.by_dilation[axis].of(d - 1 - first);
+  const int64_t end = first + (k - 1) * d < n ? k : how.by_dilation[axis].of(n - first + d - 1);
   return {begin, end, first + begin * d};
 }
 // How many cells of a window count along one axis: those inside, or with include_pad also those in the padding.
-__device__ inline int64_t counted(const Pool2d& how, int axis, int64_t n, int64_t window) {
+__device__ inline int64_t counted(const Windows& how, int axis, int64_t n, int64_t window) {
   if (!how.include_pad) {
     const Inside i = inside(how, axis, n, window);
     return i.end - i.begin;
   }
   const int64_t d = how.dilation[axis], first = window * how.stride[axis];
-  const int64_t room = divide(n + how.before[axis] + how.after[axis] - first + d - 1, d);
+  const int64_t room = how.by_dilation[axis].of(n + how.before[axis] + how.after[axis] - first + d - 1);
   return room < how.size[axis] ? room : how.size[axis];
 }
 // The windows that hold a cell along one axis, in rising order: fn(window).
 template <class F>
-__device__ inline void for_windows(const Pool2d& how, int axis, int64_t windows, int64_t cell, const F& fn) {
+__device__ inline void for_windows(const Windows& how, int axis, int64_t windows, int64_t cell, const F& fn) {
+#pragma unroll 1
   for (int64_t k = how.size[axis] - 1; k >= 0; --k) {
     const int64_t first = cell + how.before[axis] - k * how.dilation[axis];
     if (first < 0) continue;
-    const int64_t window = divide(first, how.stride[axis]);
+    const int64_t window = how.by_stride[axis].of(first);
     if (window < windows && window * how.stride[axis] == first) fn(window);
   }
 }
@@ -50,13 +59,15 @@ struct Winner {
   int64_t at[WIDTH];
 };
 template <class T, int WIDTH>
-__device__ inline Winner<T, WIDTH> winner(const T* x, const Images& images, const Pool2d& how, const Inside& rows,
+__device__ inline Winner<T, WIDTH> winner(const T* x, const Images& images, const Windows& how, const Inside& rows,
                                           const Inside& cols, int64_t n, int64_t c) {
   Winner<T, WIDTH> best;
   bool first = true;
   int64_t h = rows.at;
+#pragma unroll 1
   for (int64_t r = rows.begin; r < rows.end; ++r, h += how.dilation[0]) {
     int64_t w = cols.at;
+#pragma unroll 1
     for (int64_t s = cols.begin; s < cols.end; ++s, w += how.dilation[1], first = false) {
       const auto cell = load<WIDTH>(x + images.at(n, h, w, c));
 #pragma unroll
@@ -69,13 +80,15 @@ __device__ inline Winner<T, WIDTH> winner(const T* x, const Images& images, cons
 
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(PIXEL_THREADS)
-    max_kernel(const T* x, Images xs, Pool2d how, T* y, Images ys, int64_t* indices, Images is, int64_t items) {
+    max_kernel(const T* x, Images xs, Windows how, T* y, Images ys, int64_t* indices, Images is, int64_t items) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ys, i);
     const Inside rows = inside(how, 0, xs.h, p.h), cols = inside(how, 1, xs.w, p.w);
     const auto best = winner<T, WIDTH>(x, xs, how, rows, cols, p.n, p.c);
     store<WIDTH>(y + ys.at(p.n, p.h, p.w, p.c), best.value);
     if (indices)
+#pragma unroll 1
       for (int k = 0; k < WIDTH; ++k) indices[is.at(p.n, p.h, p.w, p.c + k)] = best.at[k];
   }
 }
@@ -83,13 +96,16 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
 // Windows without common cells: each gives its dy to its winner. What dx has elsewhere is 0 already.
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(PIXEL_THREADS)
-    give_kernel(const T* dy, Images ys, const T* x, Images xs, Pool2d how, T* dx, Images ds, int64_t items) {
+    give_kernel(const T* dy, Images ys, const T* x, Images xs, Windows how, T* dx, Images ds, int64_t items) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ys, i);
     const Inside rows = inside(how, 0, xs.h, p.h), cols = inside(how, 1, xs.w, p.w);
     const auto best = winner<T, WIDTH>(x, xs, how, rows, cols, p.n, p.c);
     const auto d = load<WIDTH>(dy + ys.at(p.n, p.h, p.w, p.c));
+#pragma unroll 1
     for (int64_t r = rows.begin, h = rows.at; r < rows.end; ++r, h += how.dilation[0])
+#pragma unroll 1
       for (int64_t s = cols.begin, w = cols.at; s < cols.end; ++s, w += how.dilation[1]) {
         Several<T, WIDTH> cell;
 #pragma unroll
@@ -102,7 +118,8 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
 // Windows that share cells: each cell asks the windows that hold it whether it won.
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(PIXEL_THREADS)
-    ask_kernel(const T* dy, Images ys, const T* x, Images xs, Pool2d how, T* dx, Images ds, int64_t items) {
+    ask_kernel(const T* dy, Images ys, const T* x, Images xs, Windows how, T* dx, Images ds, int64_t items) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ds, i);
     Several<T, WIDTH> sum{};
@@ -122,12 +139,15 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
 
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(PIXEL_THREADS)
-    mean_kernel(const T* x, Images xs, Pool2d how, T* y, Images ys, int64_t items) {
+    mean_kernel(const T* x, Images xs, Windows how, T* y, Images ys, int64_t items) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ys, i);
     const Inside rows = inside(how, 0, xs.h, p.h), cols = inside(how, 1, xs.w, p.w);
     Several<T, WIDTH> sum{};
+#pragma unroll 1
     for (int64_t r = rows.begin, h = rows.at; r < rows.end; ++r, h += how.dilation[0])
+#pragma unroll 1
       for (int64_t s = cols.begin, w = cols.at; s < cols.end; ++s, w += how.dilation[1]) {
         const auto cell = load<WIDTH>(x + xs.at(p.n, h, w, p.c));
 #pragma unroll
@@ -142,7 +162,8 @@ __global__ void __launch_bounds__(PIXEL_THREADS)
 
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(PIXEL_THREADS)
-    mean_gradient_kernel(const T* dy, Images ys, Pool2d how, T* dx, Images ds, int64_t items) {
+    mean_gradient_kernel(const T* dy, Images ys, Windows how, T* dx, Images ds, int64_t items) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < items; i += all_threads()) {
     const Pixel p = pixel_of<WIDTH>(ds, i);
     Several<T, WIDTH> sum{};

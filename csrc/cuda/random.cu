@@ -73,6 +73,7 @@ template <class T, class Make>
 __global__ void __launch_bounds__(THREADS) fill_kernel(const int64_t* key, Make make, int64_t size, bool packs, T* y) {
   constexpr int N = Pack<T>::N;
   const Key k = read_key(key);
+#pragma unroll 1
   for (int64_t block = global_thread(); block * N < size; block += all_threads()) {
     Pack<T> made;
     make(k, block, made.v);
@@ -126,6 +127,7 @@ template <class T>
 __global__ void __launch_bounds__(THREADS)
     dropout_kernel(const T* x, const int64_t* key, float rate, T scale, int64_t size, bool packs, T* y) {
   const Key k = read_key(key);
+#pragma unroll 1
   for (int64_t block = global_thread(); block * 4 < size; block += all_threads()) {
     float u[4];
     units(philox(k, static_cast<uint64_t>(block)), u);
@@ -146,6 +148,7 @@ __global__ void __launch_bounds__(THREADS)
 template <class T>
 __global__ void __launch_bounds__(THREADS)
     dropout_noise_kernel(const T* x, const float* noise, float rate, T scale, Walk<2> walk, T* y) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[2];
     walk.at(i, at);
@@ -202,10 +205,12 @@ struct Buckets {
 };
 
 __global__ void __launch_bounds__(THREADS) clear_counts(Buckets b, int64_t count) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < count; i += all_threads()) b.counts[i] = 0;
 }
 __global__ void __launch_bounds__(THREADS) count_words(const int64_t* key, int64_t n, Buckets b) {
   const Key k = read_key(key);
+#pragma unroll 1
   for (int64_t block = global_thread(); block * 2 < n; block += all_threads()) {
     const Words w = philox(k, static_cast<uint64_t>(block));
     for (int i = 0; i < 2; ++i)
@@ -218,11 +223,14 @@ __global__ void __launch_bounds__(THREADS) place_buckets(Buckets b, int64_t coun
   const int t = threadIdx.x;
   const int64_t each = ceil_div(count, THREADS), begin = t * each, end = begin + each < count ? begin + each : count;
   unsigned long long sum = 0;
+#pragma unroll 1
   for (int64_t i = begin; i < end; ++i) sum += b.counts[i];
   sums[t] = sum;
   __syncthreads();
   unsigned long long before = 0;
+#pragma unroll 1
   for (int i = 0; i < t; ++i) before += sums[i];
+#pragma unroll 1
   for (int64_t i = begin; i < end; ++i) {
     const unsigned long long here = b.counts[i];
     b.counts[i] = before;
@@ -231,6 +239,7 @@ __global__ void __launch_bounds__(THREADS) place_buckets(Buckets b, int64_t coun
 }
 __global__ void __launch_bounds__(THREADS) spread_words(const int64_t* key, int64_t n, Buckets b) {
   const Key k = read_key(key);
+#pragma unroll 1
   for (int64_t block = global_thread(); block * 2 < n; block += all_threads()) {
     const Words w = philox(k, static_cast<uint64_t>(block));
     for (int i = 0; i < 2; ++i)
@@ -242,19 +251,24 @@ __global__ void __launch_bounds__(THREADS) spread_words(const int64_t* key, int6
 __global__ void __launch_bounds__(THREADS) sort_buckets(Buckets b, int64_t count, int64_t* y) {
   __shared__ uint64_t words[ROOM];
   __shared__ int64_t numbers[ROOM];
+#pragma unroll 1
   for (int64_t bucket = blockIdx.x; bucket < count; bucket += gridDim.x) {
     const int64_t begin = bucket ? static_cast<int64_t>(b.counts[bucket - 1]) : 0;
     const int64_t end = static_cast<int64_t>(b.counts[bucket]);
     const int n = static_cast<int>(end - begin < ROOM ? end - begin : ROOM);
     int size = 2;
     while (size < n) size *= 2;
+#pragma unroll 1
     for (int i = threadIdx.x; i < size; i += THREADS) {
       words[i] = i < n ? b.sorted[begin + i].word : ~uint64_t{0};
       numbers[i] = i < n ? b.sorted[begin + i].number : (~uint64_t{0} >> 1);  // after all others
     }
     __syncthreads();
+#pragma unroll 1
     for (int run = 2; run <= size; run *= 2)
+#pragma unroll 1
       for (int apart = run / 2; apart > 0; apart /= 2) {
+#pragma unroll 1
         for (int pair = threadIdx.x; pair < size / 2; pair += THREADS) {
           const int i = pair / apart * 2 * apart + pair % apart, j = i + apart;
           const bool wrong = words[i] != words[j] ? words[i] > words[j] : numbers[i] > numbers[j];
@@ -267,6 +281,7 @@ __global__ void __launch_bounds__(THREADS) sort_buckets(Buckets b, int64_t count
         }
         __syncthreads();
       }
+#pragma unroll 1
     for (int i = threadIdx.x; i < n; i += THREADS) y[begin + i] = numbers[i];
     __syncthreads();  // before the next bucket takes its place
   }

@@ -51,6 +51,7 @@ __global__ void __launch_bounds__(THREADS) step_kernel(Product<T> p, Finish fini
         b[g][i] = j < p.units && k < p.depth ? p.b[k * p.b_depth + j * p.b_unit + g * p.b_gate] : T(0);
     }
   };
+#pragma unroll 1
   for (int64_t k0 = 0; k0 < p.depth + DEPTH; k0 += DEPTH) {  // the next tiles are on their way while these are used
     if (k0 < p.depth) fetch(k0);
     if (k0 > 0) {
@@ -73,10 +74,14 @@ __global__ void __launch_bounds__(THREADS) step_kernel(Product<T> p, Finish fini
     }
     __syncthreads();
   }
-#pragma unroll
+#pragma unroll 1
   for (int e = 0; e < EACH; ++e) {
     const int64_t row = row0 + high * EACH + e, unit = j0 + low;
-    if (row < p.rows && unit < p.units) finish(row, unit, sum[e]);
+    if (row < p.rows && unit < p.units) finish(row, unit, sum[0]);
+#pragma unroll
+    for (int g = 0; g < GATES; ++g)  // registers have no index: the next sums move up
+#pragma unroll
+      for (int i = 1; i < EACH; ++i) sum[i - 1][g] = sum[i][g];
   }
 }
 
@@ -183,9 +188,10 @@ View flat(const View& x, void* memory) {
 // ---- forward ----
 template <class T>
 struct Forward : Common<T> {
-  T *h, *c, *y, *saved;
+  T *h = nullptr, *c = nullptr, *y = nullptr, *saved = nullptr;
   Matrix<T> inner_bias;  // of reset_after: b'[3U], a matrix of one row
 
+  explicit Forward(const Common<T>& common) : Common<T>(common) {}  // of a gradient
   Forward(const RecurrentOperands& o, const RecurrentResults& r)
       : Common<T>(o),
         h(r.h.as<T>()),
@@ -212,8 +218,9 @@ struct Forward : Common<T> {
 
 template <class T>
 __global__ void __launch_bounds__(THREADS) begin_forward(Forward<T> f, Matrix<T> h, Matrix<T> c) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < f.B * f.U; i += all_threads()) {
-    const int64_t b = i / f.U, j = i % f.U;
+    const int64_t b = divide(i, f.U), j = i - b * f.U;
     if (f.c) f.c[i] = c.at(b, j, T(0));
     f.hand_on(b, 0, j, h.at(b, j, T(0)));
   }
@@ -282,17 +289,15 @@ struct GruStep {  // reset_after
   }
 };
 template <class T>
-struct GruGates {  // reset before: z, r, and r * h, which the second launch multiplies
+struct GruGates {  // reset before: z, r, and r * h, which the second launch multiplies; j: a unit of z, or U + one of r
   Forward<T> f;
   int64_t t;
-  __device__ void operator()(int64_t b, int64_t j, const T (&sum)[2]) const {
+  __device__ void operator()(int64_t b, int64_t j, const T (&sum)[1]) const {
     T* const at = f.at(b, t) + j;
-    const int64_t U = f.U;
     const bool on = f.on(b, t);
-    const T z = gate(f.rec, at[0] + sum[0]), r = gate(f.rec, at[U] + sum[1]);
-    at[0] = on ? z : T(0);
-    at[U] = on ? r : T(0);
-    at[3 * U] = on ? r * at[4 * U] : T(0);
+    const T now = gate(f.rec, at[0] + sum[0]);
+    at[0] = on ? now : T(0);
+    if (j >= f.U) at[2 * f.U] = on ? now * at[3 * f.U] : T(0);
   }
 };
 template <class T>
@@ -305,60 +310,18 @@ struct GruLast {
   }
 };
 
-template <class T>
-size_t run_forward(const RecurrentOperands& o, const RecurrentResults& r, void* scratch) {
-  const Forward<T> f(o, r);
-  Arena arena(scratch);
-  T* const x_copy = arena.take<T>(is_flat(o.x) ? 0 : o.x.size());
-  void* const for_gemm = arena.take<char>(0);
-  const View sums = matrix(r.saved.data, f.B * f.T_, f.G, f.K, o.x.dtype);
-  if (!scratch) return arena.used() + gemm_scratch(flat(o.x, nullptr), o.w, sums);
-
-  View bias = o.bias;
-  if (bias.given() && bias.ndim == 2) bias.ndim = 1, bias.shape[0] = f.G, bias.stride[0] = bias.stride[1];
-  gemm(flat(o.x, x_copy), o.w, bias, 1, 0, Activation::linear, 0, Precision::highest, sums, for_gemm);
-  if (f.B == 0) return 0;
-  launch(begin_forward<T>, blocks_for(f.B * f.U, THREADS, MOST_BLOCKS), THREADS, 0, stream(), f, Matrix<T>(o.h),
-         Matrix<T>(o.c));
-  const auto product = [&](int64_t t, int64_t column, int64_t first_gate) {
-    const int64_t col = f.u.col;
-    return Product<T>{f.saved + t * f.K + column,
-                      f.u.data + first_gate * f.U * col,
-                      f.T_ * f.K,
-                      f.u.row,
-                      col,
-                      f.U * col,
-                      f.B,
-                      f.U,
-                      f.U};
-  };
-  for (int64_t t = 0; t < f.T_; ++t) {
-    if (f.cell == Cell::simple) {
-      start_step<1>(product(t, f.met, 0), SimpleStep<T>{f, t});
-    } else if (f.cell == Cell::lstm) {
-      start_step<4>(product(t, f.met, 0), LstmStep<T>{f, t});
-    } else if (f.after) {
-      start_step<3>(product(t, f.met, 0), GruStep<T>{f, t});
-    } else {
-      start_step<2>(product(t, f.met, 0), GruGates<T>{f, t});
-      start_step<1>(product(t, 3 * f.U, 2), GruLast<T>{f, t});
-    }
-  }
-  return 0;
-}
-
 // ---- backward ----
 template <class T>
 struct Backward : Common<T> {
-  T *dz, *dz_u;       // [B,T,G]: of the sums that x and u make; one array unless reset_after
-  T *pass, *dc;       // [B,U]: what reaches the state other than through u; of the cell
-  T* inner_back;      // [B,U]: reset before: what reaches the state through r * h
-  int64_t* first_on;  // [B]: the first step that is not masked
-  const T* saved;
-  Matrix<T> first_cell;
-  const T* dy;
-  int64_t dy_steps, dy_row, dy_time, dy_col;
-  T *d0, *e0;
+  T *dz = nullptr, *dz_u = nullptr;  // [B,T,G]: of the sums that x and u make; one array unless reset_after
+  T *pass = nullptr, *dc = nullptr;  // [B,U]: what reaches the state other than through u; of the cell
+  T* inner_back = nullptr;           // [B,U]: reset before: what reaches the state through r * h
+  int64_t* first_on = nullptr;       // [B]: the first step that is not masked
+  const T* saved = nullptr;
+  Matrix<T> first_cell = {};
+  const T* dy = nullptr;
+  int64_t dy_steps = 0, dy_row = 0, dy_time = 0, dy_col = 0;
+  T *d0 = nullptr, *e0 = nullptr;
 
   // The gradient of the output of a step that reaches its state: none, if the output was set to zero.
   __device__ T dy_at(int64_t b, int64_t t, int64_t j, bool on) const {
@@ -370,20 +333,22 @@ struct Backward : Common<T> {
 
 template <class T>
 __global__ void __launch_bounds__(THREADS) begin_backward(Backward<T> g, Matrix<T> dh, Matrix<T> dc) {
+#pragma unroll 1
   for (int64_t i = global_thread(); i < g.B * g.U; i += all_threads()) {
-    const int64_t b = i / g.U, j = i % g.U;
+    const int64_t b = divide(i, g.U), j = i - b * g.U;
     g.pass[i] = dh.at(b, j, T(0));
     if (g.dc) g.dc[i] = dc.at(b, j, T(0));
     if (g.inner_back) g.inner_back[i] = T(0);
     if (j > 0 || !g.mask.data) continue;
     int64_t t = 0;
+#pragma unroll 1
     while (t < g.T_ && !g.on(b, t)) ++t;
     g.first_on[b] = t;
   }
 }
 
 // sum: what comes back through u from the step after. At t == -1 only the gradients of the first states are left.
-template <class T, Cell CELL>
+template <class T>
 struct BackStep {
   Backward<T> g;
   int64_t t;
@@ -393,7 +358,7 @@ struct BackStep {
     T d = back * g.drop.at(b, j, T(1)) + g.pass[i];
     if (t < 0) {
       g.d0[i] = d;
-      if (CELL == Cell::lstm) g.e0[i] = g.dc[i];
+      if (g.cell == Cell::lstm) g.e0[i] = g.dc[i];
       return;
     }
     const bool on = g.on(b, t);
@@ -403,14 +368,15 @@ struct BackStep {
     T* const dz_u = g.after ? g.dz_u + (b * g.T_ + t) * g.G + j : nullptr;
     if (!on) {
       g.pass[i] = d;
+#pragma unroll 1
       for (int64_t k = 0; k < g.G; k += U) {
         dz[k] = T(0);
         if (dz_u) dz_u[k] = T(0);
       }
-    } else if (CELL == Cell::simple) {
+    } else if (g.cell == Cell::simple) {
       g.pass[i] = T(0);
       dz[0] = d * slope(g.act, at[0]);
-    } else if (CELL == Cell::lstm) {
+    } else if (g.cell == Cell::lstm) {
       const T in = at[0], forget = at[U], new_cell = at[2 * U], out = at[3 * U];
       const T y = gate(g.act, at[4 * U]), through = g.dc[i] + d * out * slope(g.act, y);
       const T before = t > 0 ? at[4 * U - g.K] : g.first_cell.at(b, j, T(0));
@@ -446,6 +412,75 @@ struct GruBackReset {  // reset before; sum: the gradient of r * h
   }
 };
 
+// What the launches with one sum for each unit do: they share a kernel, which chooses as it runs.
+enum class OneSum { simple, gru_gates, gru_last, back, back_reset };
+template <class T>
+struct OneSumStep {
+  OneSum kind;
+  Forward<T> f;   // or
+  Backward<T> g;  // this
+  int64_t t;
+  OneSumStep(OneSum kind_, const Forward<T>& f_, int64_t t_) : kind(kind_), f(f_), g{f_}, t(t_) {}
+  OneSumStep(OneSum kind_, const Backward<T>& g_, int64_t t_) : kind(kind_), f(g_), g(g_), t(t_) {}
+
+  __device__ void operator()(int64_t b, int64_t j, const T (&sum)[1]) const {
+    switch (kind) {
+      case OneSum::simple:
+        return SimpleStep<T>{f, t}(b, j, sum);
+      case OneSum::gru_gates:
+        return GruGates<T>{f, t}(b, j, sum);
+      case OneSum::gru_last:
+        return GruLast<T>{f, t}(b, j, sum);
+      case OneSum::back:
+        return BackStep<T>{g, t}(b, j, sum);
+      case OneSum::back_reset:
+        return GruBackReset<T>{g, t}(b, j, sum);
+    }
+  }
+};
+
+template <class T>
+size_t run_forward(const RecurrentOperands& o, const RecurrentResults& r, void* scratch) {
+  const Forward<T> f(o, r);
+  Arena arena(scratch);
+  T* const x_copy = arena.take<T>(is_flat(o.x) ? 0 : o.x.size());
+  void* const for_gemm = arena.take<char>(0);
+  const View sums = matrix(r.saved.data, f.B * f.T_, f.G, f.K, o.x.dtype);
+  if (!scratch) return arena.used() + gemm_scratch(flat(o.x, nullptr), o.w, sums);
+
+  View bias = o.bias;
+  if (bias.given() && bias.ndim == 2) bias.ndim = 1, bias.shape[0] = f.G, bias.stride[0] = bias.stride[1];
+  gemm(flat(o.x, x_copy), o.w, bias, 1, 0, Activation::linear, 0, Precision::highest, sums, for_gemm);
+  if (f.B == 0) return 0;
+  launch(begin_forward<T>, blocks_for(f.B * f.U, THREADS, MOST_BLOCKS), THREADS, 0, stream(), f, Matrix<T>(o.h),
+         Matrix<T>(o.c));
+  const auto product = [&](int64_t t, int64_t column, int64_t first_gate, int64_t units) {
+    const int64_t col = f.u.col;
+    return Product<T>{f.saved + t * f.K + column,
+                      f.u.data + first_gate * f.U * col,
+                      f.T_ * f.K,
+                      f.u.row,
+                      col,
+                      f.U * col,
+                      f.B,
+                      units,
+                      f.U};
+  };
+  for (int64_t t = 0; t < f.T_; ++t) {
+    if (f.cell == Cell::simple) {
+      start_step<1>(product(t, f.met, 0, f.U), OneSumStep<T>(OneSum::simple, f, t));
+    } else if (f.cell == Cell::lstm) {
+      start_step<4>(product(t, f.met, 0, f.U), LstmStep<T>{f, t});
+    } else if (f.after) {
+      start_step<3>(product(t, f.met, 0, f.U), GruStep<T>{f, t});
+    } else {
+      start_step<1>(product(t, f.met, 0, 2 * f.U), OneSumStep<T>(OneSum::gru_gates, f, t));
+      start_step<1>(product(t, 3 * f.U, 2, f.U), OneSumStep<T>(OneSum::gru_last, f, t));
+    }
+  }
+  return 0;
+}
+
 template <class T>
 void walk_back(const Backward<T>& g) {
   // Through the gates [first, first + depth / U) of step t; of the last step's successor there are none.
@@ -463,13 +498,8 @@ void walk_back(const Backward<T>& g) {
   const bool twice = g.cell == Cell::gru && !g.after;
   for (int64_t t = g.T_ - 1; t >= -1; --t) {
     const Product<T> p = product(t + 1, 0, twice ? 2 * g.U : g.G);
-    if (g.cell == Cell::simple)
-      start_step<1>(p, BackStep<T, Cell::simple>{g, t});
-    else if (g.cell == Cell::lstm)
-      start_step<1>(p, BackStep<T, Cell::lstm>{g, t});
-    else
-      start_step<1>(p, BackStep<T, Cell::gru>{g, t});
-    if (twice && t >= 0) start_step<1>(product(t, 2, g.U), GruBackReset<T>{g, t});
+    start_step<1>(p, OneSumStep<T>(OneSum::back, g, t));
+    if (twice && t >= 0) start_step<1>(product(t, 2, g.U), OneSumStep<T>(OneSum::back_reset, g, t));
   }
 }
 

@@ -6,12 +6,19 @@
 #include <array>
 #include <tuple>
 
-#include "fold.cuh"
+#include "math.cuh"
+#include "walk.cuh"
 
 namespace nnfast {
 namespace {
 
 constexpr int ROW_THREADS = 256;
+
+inline int power_of_two(int64_t n, int most) {  // the smallest that is at least n, at most `most`
+  int p = 1;
+  while (p < n && p < most) p *= 2;
+  return p;
+}
 
 template <int N>
 struct Rows {
@@ -111,13 +118,11 @@ __device__ State join_team(State state, const Team& team) {
   }
 #pragma unroll 1
   for (int half = 1; half < team.lanes && half < WARP; half *= 2) {
-    State other = state_of_lane(state, half);
-    if (team.lane & half) {  // the lower lane's elements come first
-      other.join(state);
-      state = other;
-    } else {
-      state.join(other);
-    }
+    const State other = state_of_lane(state, half);
+    const bool upper = team.lane & half;  // the lower lane's elements come first
+    State low = upper ? other : state;
+    low.join(upper ? state : other);
+    state = low;
   }
   if (team.lanes > WARP) {
     const int warp = threadIdx.x / WARP, warps = team.lanes / WARP;
@@ -136,7 +141,7 @@ __device__ State join_team(State state, const Team& team) {
 template <int WIDTH, int N, class F>
 __device__ inline void for_elements(const Rows<N>& r, const Team& team, int64_t begin, int64_t end,
                                     const int64_t (&at)[N], const F& fn) {
-#pragma unroll(WIDTH > 1 ? 2 : 1)
+#pragma unroll 1
   for (int64_t e = begin + team.lane * WIDTH; e < end; e += team.lanes * WIDTH) {
     int64_t here[N];
     if constexpr (WIDTH > 1) {
@@ -160,72 +165,13 @@ __device__ inline void for_elements(const Rows<N>& r, const Team& team, const in
 template <int N, class F>
 __device__ inline void for_rows(const Rows<N>& r, const Team& team, const F& fn) {
   const int64_t teams = ROW_THREADS / r.lanes;
+#pragma unroll 1
   for (int64_t first = blockIdx.x * teams; first < r.rows; first += gridDim.x * teams) {
     int64_t at[N] = {};
     const bool real = first + team.mine < r.rows;
     if (real) r.kept.at(first + team.mine, at);
     fn(real, at, first + team.mine);
   }
-}
-
-// ---- folds of rows of several arrays: blocks may share a row, and a second kernel joins their states in order ----
-struct Splits {
-  int64_t count = 1, each;
-};
-template <int N>
-Splits splits_of(const Rows<N>& r) {
-  if (r.rows == 0) return {1, r.length};
-  int64_t n = 264 / ceil_div(r.rows, r.teams());  // enough blocks for a large GPU, eight elements for a thread
-  if (n > r.length / (8 * r.lanes)) n = r.length / (8 * r.lanes);
-  const int64_t each = ceil_div(r.length, n < 1 ? 1 : n);
-  return {each ? ceil_div(r.length, each) : 1, each};
-}
-template <class State, int N>
-size_t row_fold_scratch(const Rows<N>& r) {
-  const Splits s = splits_of(r);
-  return s.count > 1 ? static_cast<size_t>(s.count * r.rows) * sizeof(State) : 0;
-}
-
-// add(state, where in each array) for each element; store(state, where the row begins in each array).
-template <class State, int N, class Add, class Store>
-__global__ void __launch_bounds__(ROW_THREADS)
-    fold_rows_kernel(Rows<N> r, Splits splits, Add add, State* parts, Store store) {
-  const Team team = team_of(r);
-  const int64_t begin = blockIdx.y * splits.each, end = begin + splits.each;
-  for_rows(r, team, [&](bool real, const int64_t (&at)[N], int64_t row) {
-    State state;
-    state.begin();
-    if (real)
-      for_elements<1>(r, team, begin, end < r.length ? end : r.length, at,
-                      [&](int64_t, const int64_t (&here)[N]) { add(state, here); });
-    state = join_team(state, team);
-    if (!real || team.lane != 0) return;
-    if (splits.count > 1)
-      parts[blockIdx.y * r.rows + row] = state;
-    else
-      store(state, at);
-  });
-}
-template <class State, int N, class Store>
-__global__ void __launch_bounds__(256) join_rows_kernel(Rows<N> r, Splits splits, const State* parts, Store store) {
-  for (int64_t row = global_thread(); row < r.rows; row += all_threads()) {
-    State state = parts[row];
-    for (int64_t s = 1; s < splits.count; ++s) state.join(parts[s * r.rows + row]);
-    int64_t at[N];
-    r.kept.at(row, at);
-    store(state, at);
-  }
-}
-template <class State, int N, class Add, class Store>
-void fold_rows(const Rows<N>& r, Add add, Store store, void* scratch) {
-  if (r.rows == 0) return;
-  const Splits splits = splits_of(r);
-  State* const parts = static_cast<State*>(scratch);
-  launch(fold_rows_kernel<State, N, Add, Store>, dim3(r.blocks(), static_cast<unsigned>(splits.count)), ROW_THREADS, 0,
-         stream(), r, splits, add, parts, store);
-  if (splits.count > 1)
-    launch(join_rows_kernel<State, N, Store>, blocks_for(r.rows, 256), 256, 0, stream(), r, splits,
-           static_cast<const State*>(parts), store);
 }
 
 }  // namespace

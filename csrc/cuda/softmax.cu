@@ -1,6 +1,6 @@
 // softmax, its logarithm and their gradients: a team of threads joins what it must know of a row in one pass and writes
 // the row in a second. Any strides and any axis; y and dx are contiguous and may not overlap x, dy or y.
-#include "rows.cuh"
+#include "fold.cuh"
 
 namespace nnfast {
 namespace {
@@ -12,10 +12,9 @@ __global__ void __launch_bounds__(ROW_THREADS) softmax_kernel(Rows<2> rows, cons
     LogSumExpState<T> state;
     state.begin();
     if (real) {
-      for_elements<WIDTH>(rows, team, at, [&](int64_t e, const int64_t (&here)[2]) {
+      for_elements<WIDTH>(rows, team, at, [&](int64_t, const int64_t (&here)[2]) {
         const auto in = load<WIDTH>(x + here[0]);
-#pragma unroll
-        for (int i = 0; i < WIDTH; ++i) state.add(in.v[i], e + i);
+        state.add_few(in);
       });
     }
     state = join_team(state, team);
@@ -64,7 +63,7 @@ void softmax(const View& x, int axis, bool logarithm, const View& y) {
   const auto rows = rows_over(1u << axis, x, y);
   visit_float(x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    constexpr int N = Pack<T>::N;
+    constexpr int N = WIDE<T>;
     const bool packs = in_packs(rows, 3, N, {x.data, y.data});
     launch(packs ? softmax_kernel<T, N> : softmax_kernel<T, 1>, rows.blocks(), ROW_THREADS, 0, stream(), rows,
            x.as<T>(), logarithm, y.as<T>());
@@ -77,7 +76,7 @@ void softmax_gradient(const View& dy, const View& y, int axis, bool logarithm, c
   const auto rows = rows_over(1u << axis, dx, dy, y);
   visit_float(y.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    constexpr int N = Pack<T>::N;
+    constexpr int N = WIDE<T>;
     const bool packs = in_packs(rows, 7, N, {dx.data, dy.data, y.data});
     launch(packs ? softmax_gradient_kernel<T, N> : softmax_gradient_kernel<T, 1>, rows.blocks(), ROW_THREADS, 0,
            stream(), rows, dy.as<T>(), y.as<T>(), logarithm, dx.as<T>());

@@ -1,7 +1,7 @@
 // softmax_xent: a team of threads per row finds largest and sum of exponentials in one pass, and in a second writes the
 // gradient and adds the loss; what the rows found is folded at the end, in a fixed order, by a launch that also reports
 // the lowest bad label. Labels are read where they lie, in their own type. Operands have any strides.
-#include "rows.cuh"
+#include "fold.cuh"
 
 namespace nnfast {
 namespace {
@@ -92,7 +92,7 @@ struct HardState {
 template <class T>
 struct SoftState {
   LogSumExpState<T> all;
-  ExtremeState<T, true> best, hit;  // of the logits and of the probabilities
+  ExtremeState<T> best, hit;  // of the logits and of the probabilities
   T total, weight;
   int64_t bad;
   __device__ void begin() { all.begin(), best.begin(), hit.begin(), total = weight = 0, bad = 0; }
@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(ROW_THREADS) xent_kernel(Rows<3> rows, Xent<T>
     Label label{};
     T weight = 1;
     if (real) {
-      ExtremeState<T, true> wanted{};
+      ExtremeState<T> wanted{};
       if constexpr (!SOFT) {
         label = q.labels[row];
         int64_t along[3];
@@ -122,9 +122,9 @@ __global__ void __launch_bounds__(ROW_THREADS) xent_kernel(Rows<3> rows, Xent<T>
       }
       for_elements<WIDTH>(rows, team, at, [&](int64_t c, const int64_t (&here)[3]) {
         const auto x = load<WIDTH>(q.logits + here[0]);
+        state.all.add_few(x);
 #pragma unroll
         for (int i = 0; i < WIDTH; ++i) {
-          state.all.add(x.v[i], c + i);
           if constexpr (SOFT) {
             const T t = q.soft[here[2]];
             state.best.add(x.v[i], c + i);
@@ -181,11 +181,11 @@ __global__ void __launch_bounds__(ROW_THREADS) xent_kernel(Rows<3> rows, Xent<T>
 
 // ---- folds over the rows ----
 constexpr int64_t NONE = INT64_MAX;
-template <class T>
 struct Batch {
   double loss;
   int64_t correct, bad;  // bad: the lowest row
-  __device__ void begin() { loss = 0, correct = 0, bad = NONE; }
+  __host__ __device__ void begin() { loss = 0, correct = 0, bad = NONE; }
+  template <class T>
   __device__ void add(const RowResult<T>& r, int64_t row) {
     loss += static_cast<double>(r.loss);
     correct += r.correct;
@@ -197,9 +197,10 @@ struct Batch {
   }
 };
 template <class T>
-struct ReadResult {
+struct AddResult {
+  static constexpr bool FAST = false, PACKS = false;
   const RowResult<T>* results;
-  __device__ RowResult<T> operator()(int64_t at, int64_t) const { return results[at]; }
+  __device__ void operator()(Batch& b, const int64_t (&)[1], int64_t row) const { b.add(results[row], row); }
 };
 template <class T>
 struct StoreBatch {
@@ -212,7 +213,7 @@ struct StoreBatch {
   int64_t* correct;
   Status* status;
 
-  __device__ void operator()(const Batch<T>& b, int64_t) const {
+  __device__ void operator()(const Batch& b, const int64_t (&)[1]) const {
     if (loss)
       *loss = static_cast<T>(b.loss * (!counted ? scale : *counted ? 1.0 / static_cast<double>(*counted) : 0.0));
     *correct = b.correct;
@@ -230,20 +231,23 @@ struct StoreBatch {
     *status = Status{code, status->now, b.bad, value, status->now};
   }
 };
-struct Counted {  // 1 for each row that is not ignored
+struct AddCounted {  // 1 for each row that is not ignored
+  static constexpr bool FAST = false, PACKS = false;
   Labels labels;
-  __device__ int64_t operator()(int64_t row, int64_t) const { return !labels[row].ignored; }
+  __device__ void operator()(SumState<int64_t>& s, const int64_t (&)[1], int64_t row) const {
+    s.sum += !labels[row].ignored;
+  }
 };
 struct StoreCount {
   int64_t* to;
-  __device__ void operator()(const SumState<int64_t>& s, int64_t) const { *to = s.sum; }
+  __device__ void operator()(const SumState<int64_t>& s, const int64_t (&)[1]) const { *to = s.sum; }
 };
 
-FoldPlan over_rows(const XentOperands& o) {
+Rows<1> over_rows(const XentOperands& o) {
   View numbers;
   numbers.ndim = 1;
   numbers.shape[0] = o.logits.shape[0];
-  return plan_fold(numbers.dense(nullptr), 1);
+  return rows_over(1, numbers.dense(nullptr));
 }
 bool counts(const XentOperands& o) { return o.ignore.given && o.reduction == LossReduction::mean; }
 
@@ -255,18 +259,18 @@ size_t results_bytes(const XentOperands& o) {
 }  // namespace
 
 size_t softmax_xent_scratch(const XentOperands& o) {
-  return COUNT_BYTES + results_bytes(o) + fold_scratch<Batch<double>>(over_rows(o));
+  return COUNT_BYTES + results_bytes(o) + fold_scratch<Batch>(over_rows(o));
 }
 
 void softmax_xent(const XentOperands& o, const XentResults& to, void* scratch, Status* status) {
   const int64_t N = o.logits.shape[0], C = o.logits.shape[1];
   const bool soft = o.labels.ndim == 2;
-  const FoldPlan plan = over_rows(o);
+  const Rows<1> all = over_rows(o);
   auto* const counted = counts(o) ? static_cast<int64_t*>(scratch) : nullptr;
   void* const results = static_cast<char*>(scratch) + COUNT_BYTES;
   void* const rest = static_cast<char*>(results) + results_bytes(o);
   const Labels labels{o.labels.data, o.labels.stride[0], C, o.labels.dtype, o.ignore};
-  if (counted) fold<SumState<int64_t>>(plan, Counted{labels}, StoreCount{counted}, rest);
+  if (counted) fold(all, SumState<int64_t>{}, AddCounted{labels}, StoreCount{counted}, rest);
   visit_float(o.logits.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const double scale = o.reduction != LossReduction::mean ? 1 : N ? 1 / static_cast<double>(N) : 0;
@@ -282,7 +286,7 @@ void softmax_xent(const XentOperands& o, const XentResults& to, void* scratch, S
     q.results = static_cast<RowResult<T>*>(results);
     if (N > 0) {
       const auto rows = rows_over(2, o.logits, to.dlogits, soft ? o.labels : View{});
-      constexpr int W = Pack<T>::N;
+      constexpr int W = WIDE<T>;
       const bool packs = in_packs(rows, to.dlogits.given() ? 3 : 1, W, {o.logits.data, to.dlogits.data, nullptr});
       launch(soft    ? xent_kernel<T, true, 1>
              : packs ? xent_kernel<T, false, W>
@@ -298,7 +302,7 @@ void softmax_xent(const XentOperands& o, const XentResults& to, void* scratch, S
                               each ? nullptr : to.loss.as<T>(),
                               to.correct.as<int64_t>(),
                               status};
-    fold<Batch<T>>(plan, ReadResult<T>{q.results}, store, rest);
+    fold(all, Batch{}, AddResult<T>{q.results}, store, rest);
   });
 }
 
@@ -307,6 +311,7 @@ namespace {
 template <class T, int WIDTH>
 __global__ void __launch_bounds__(256)
     sigmoid_xent_kernel(Walk<4> walk, const T* logits, const T* targets, T* loss, T* dlogits) {
+#pragma unroll 1
   for (int64_t i = global_thread() * WIDTH; i < walk.size; i += all_threads() * WIDTH) {
     int64_t at[4] = {i, i, i, i};
     if constexpr (WIDTH == 1) walk.at(i, at);
@@ -328,7 +333,7 @@ void sigmoid_xent(const View& logits, const View& targets, const View& loss, con
   if (walk.size == 0) return;
   visit_float(logits.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    constexpr int N = Pack<T>::N;
+    constexpr int N = WIDE<T>;
     bool packs = walk.size % N == 0;
     const void* const data[] = {logits.data, targets.data, loss.data, dlogits.data};
     for (int k = 0; k < 4; ++k) packs = packs && walk.dense(k) && aligned(data[k]);

@@ -10,38 +10,23 @@ template <int N>
 struct Walk {
   int64_t size = 1;
   int ndim = 0;
-  bool small = true;  // indices fit in 32 bits, whose division is several times faster
-  int64_t shape[MAX_DIMS];
+  Divider shape[MAX_DIMS];
   int64_t stride[N][MAX_DIMS];
 
-  // Where element i of the walk lies in each array. Its loops are short, and not unrolled: that would make modules half
+  // Where element i of the walk lies in each array. The loop is short, and not unrolled: that would make modules half
   // as large again.
   __device__ void at(int64_t i, int64_t (&offset)[N]) const {
 #pragma unroll
     for (int k = 0; k < N; ++k) offset[k] = 0;
-    if (small) {
-      unsigned rest = static_cast<unsigned>(i);
 #pragma unroll 1
-      for (int d = ndim - 1; d > 0; --d) {
-        const unsigned whole = rest / static_cast<unsigned>(shape[d]);
-        const int64_t index = rest - whole * static_cast<unsigned>(shape[d]);
+    for (int d = ndim - 1; d > 0; --d) {
+      const int64_t whole = shape[d].of(i), index = i - whole * shape[d].by;
 #pragma unroll
-        for (int k = 0; k < N; ++k) offset[k] += index * stride[k][d];
-        rest = whole;
-      }
-#pragma unroll
-      for (int k = 0; k < N; ++k) offset[k] += int64_t{rest} * stride[k][0];
-    } else {
-#pragma unroll 1
-      for (int d = ndim - 1; d > 0; --d) {
-        const int64_t index = i % shape[d];
-        i /= shape[d];
-#pragma unroll
-        for (int k = 0; k < N; ++k) offset[k] += index * stride[k][d];
-      }
-#pragma unroll
-      for (int k = 0; k < N; ++k) offset[k] += i * stride[k][0];
+      for (int k = 0; k < N; ++k) offset[k] += index * stride[k][d];
+      i = whole;
     }
+#pragma unroll
+    for (int k = 0; k < N; ++k) offset[k] += i * stride[k][0];
   }
   bool dense(int k) const { return ndim == 1 && stride[k][0] == 1; }     // its elements in order, without gaps
   bool repeated(int k) const { return ndim == 1 && stride[k][0] == 0; }  // one element
@@ -55,7 +40,6 @@ Walk<sizeof...(Views)> walk_over(const Views&... views) {
   const View& like = *list[0];
   Walk<N> w;
   w.size = like.size();
-  w.small = w.size < (int64_t{1} << 31);
   for (int d = 0; d < like.ndim; ++d) {
     if (like.shape[d] == 1) continue;
     int64_t step[N];
@@ -66,7 +50,7 @@ Walk<sizeof...(Views)> walk_over(const Views&... views) {
       joins = joins && w.stride[k][w.ndim - 1] == step[k] * like.shape[d];
     }
     if (joins)
-      w.shape[w.ndim - 1] *= like.shape[d];
+      w.shape[w.ndim - 1] = w.shape[w.ndim - 1] * like.shape[d];
     else
       w.shape[w.ndim++] = like.shape[d];
     for (int k = 0; k < N; ++k) w.stride[k][w.ndim - 1] = step[k];
