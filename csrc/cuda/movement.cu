@@ -413,25 +413,22 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
 namespace {
 
 // The walk: y, x. Both begin at the cursor, in steps of y_row and x_row.
-template <class C>
-__global__ void __launch_bounds__(THREADS)
-    copy_at_cursor(const C* x, int64_t x_row, C* y, int64_t y_row, Walk<2> walk, const int64_t* cursor) {
-  x += *cursor * x_row, y += *cursor * y_row;
+__global__ void __launch_bounds__(THREADS) copy_at_cursor(Ends ends, const void* x, int64_t x_row, void* y,
+                                                          int64_t y_row, Walk<2> walk, const int64_t* cursor) {
+  const int64_t x_begin = *cursor * x_row, y_begin = *cursor * y_row;
+#pragma unroll 1
   for (int64_t i = global_thread(); i < walk.size; i += all_threads()) {
     int64_t at[2];
     walk.at(i, at);
-    y[at[0]] = x[at[1]];
+    put_cell(ends.cell, y, y_begin + at[0], take_cell(ends, x, x_begin + at[1]));
   }
 }
 
 void start_at_cursor(const View& x, int64_t x_row, const View& y, int64_t y_row, const int64_t* cursor) {
   if (y.size() == 0) return;
   const Walk<2> walk = walk_over(y, x);
-  visit_cell(size_of(y.dtype), [&](auto tag) {
-    using C = typename decltype(tag)::type;
-    launch(copy_at_cursor<C>, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), x.as<C>(), x_row,
-           y.as<C>(), y_row, walk, cursor);
-  });
+  launch(copy_at_cursor, blocks_for(walk.size, THREADS, MOST_BLOCKS), THREADS, 0, stream(), Ends(x, 1, y), x.data,
+         x_row, y.data, y_row, walk, cursor);
 }
 
 View with_rows(View table, int64_t rows) {

@@ -26,7 +26,7 @@ __device__ inline T with_l2(T g, T w, T l2) {
   return l2 == T(0) ? g : g + l2 * w;
 }
 // beta^t for a count of steps.
-__device__ inline double power(double beta, double t) { return ::pow(beta, t); }
+__device__ inline double power(double beta, double t) { return pow(beta, t); }
 
 template <class T>
 struct Sgd : Rule {
@@ -226,7 +226,7 @@ struct Nadam : Rule {
 };
 
 template <class T>
-__device__ OUT_OF_LINE T power_of_sum(T x, T power) {
+__device__ inline T power_of_sum(T x, T power) {
   return power == T(0.5) ? sqrt(x) : pow(x, power);
 }
 template <class T>
@@ -295,6 +295,47 @@ struct AverageWeights : Rule {
   }
 };
 
+// ---- one of the rules: they share a kernel, which chooses as it runs, once for several elements ----
+#define RULES(RULE)        \
+  RULE(Sgd, sgd)           \
+  RULE(Rmsprop, rmsprop)   \
+  RULE(Adam, adam)         \
+  RULE(Adagrad, adagrad)   \
+  RULE(Adadelta, adadelta) \
+  RULE(Adamax, adamax)     \
+  RULE(Lion, lion)         \
+  RULE(Nadam, nadam)       \
+  RULE(FtrlRule, ftrl)     \
+  RULE(MeanGradient, mean) \
+  RULE(AverageWeights, average)
+
+template <class T>
+struct AnyRule {
+#define RULE(Type, name) name,
+  enum class Kind { RULES(RULE) } kind;
+#undef RULE
+  union {
+#define RULE(Type, name) Type<T> name;
+    RULES(RULE)
+#undef RULE
+  };
+#define RULE(Type, name) \
+  AnyRule(const Type<T>& rule) : kind(Kind::name), name(rule) {}
+  RULES(RULE)
+#undef RULE
+
+  template <class F>
+  __device__ void visit(const F& fn) const {
+    switch (kind) {
+#define RULE(Type, name) \
+  case Kind::name:       \
+    return fn(name);
+      RULES(RULE)
+#undef RULE
+    }
+  }
+};
+
 // ---- one launch for a list ----
 
 // Chunks of each variable, numbered through the list: before[i] is the number of the first one of variable i.
@@ -310,6 +351,7 @@ struct Chunks {
   __host__ __device__ int64_t count() const { return before[OptimizerList::MOST]; }
   __device__ int part_of(int64_t chunk) const {
     int i = 0;
+#pragma unroll 1
     while (chunk >= before[i + 1]) ++i;
     return i;
   }
@@ -346,15 +388,22 @@ __device__ inline bool all_aligned(const OptimizerPart& p) {
 }
 
 // A chunk here is one pack per thread.
-template <class T, class R>
+struct alignas(8) AnyRates {
+  unsigned char bytes[96];
+};
+template <class T>
 __global__ void __launch_bounds__(THREADS)
-    step_kernel(OptimizerList list, Chunks chunks, R rule, const Status* status) {
-  using Rates = typename R::Rates;
-  __shared__ Rates rates;
+    step_kernel(OptimizerList list, Chunks chunks, AnyRule<T> any, const Status* status) {
+  __shared__ AnyRates any_rates;
   if (stopped(status)) return;
-  if (threadIdx.x == 0) rates = rule.rates();
+  AnyRates* const rates = &any_rates;
+  if (threadIdx.x == 0)
+    any.visit([=](const auto& rule) {
+      const auto r = rule.rates();
+      static_assert(sizeof r <= sizeof(AnyRates));
+      memcpy(rates, &r, sizeof r);
+    });
   __syncthreads();
-  const Rates r = rates;
 #pragma unroll 1
   for (int64_t chunk = blockIdx.x; chunk < chunks.count(); chunk += gridDim.x) {
     const int part = chunks.part_of(chunk);
@@ -367,23 +416,31 @@ __global__ void __launch_bounds__(THREADS)
     const Pack<T> g = read_pack<T>(p.g, i, count, packs);
 #pragma unroll
     for (int k = 0; k < 3; ++k) state[k] = read_pack<T>(p.state[k], i, count, packs);
+    bool writes = true;
+    any.visit([&](const auto& rule) {
+      using R = std::remove_cv_t<std::remove_reference_t<decltype(rule)>>;
+      typename R::Rates r;
+      memcpy(&r, rates, sizeof r);
+      writes = R::writes_w(r);
 #pragma unroll
-    for (int e = 0; e < Pack<T>::N; ++e) {
-      T s[3] = {state[0].v[e], state[1].v[e], state[2].v[e]};
-      rule.apply(r, w.v[e], g.v[e], s);
-      for (int k = 0; k < 3; ++k) state[k].v[e] = s[k];
-    }
-    if (R::writes_w(r)) write_pack(p.w, i, count, packs, w);
+      for (int e = 0; e < Pack<T>::N; ++e) {
+        T s[3] = {state[0].v[e], state[1].v[e], state[2].v[e]};
+        rule.apply(r, w.v[e], g.v[e], s);
+#pragma unroll
+        for (int k = 0; k < 3; ++k) state[k].v[e] = s[k];
+      }
+    });
+    if (writes) write_pack(p.w, i, count, packs, w);
 #pragma unroll
     for (int k = 0; k < 3; ++k) write_pack(p.state[k], i, count, packs, state[k]);
   }
 }
 
-template <class T, class R>
-void start(const OptimizerList& list, const R& rule, const Status* status) {
+template <class T>
+void start(const OptimizerList& list, const AnyRule<T>& rule, const Status* status) {
   const Chunks chunks(list, THREADS * Pack<T>::N);
   if (chunks.count())
-    launch(step_kernel<T, R>, blocks_for(chunks.count(), 1, MOST_BLOCKS), THREADS, 0, stream(), list, chunks, rule,
+    launch(step_kernel<T>, blocks_for(chunks.count(), 1, MOST_BLOCKS), THREADS, 0, stream(), list, chunks, rule,
            status);
 }
 bool has(const OptimizerList& list, int state) { return list.count && list.part[0].state[state]; }
