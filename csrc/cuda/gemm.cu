@@ -60,15 +60,19 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
 }
 
 // ---- which kernel ----
-// Tensor cores want tiles of 128; where these are few, tiles of 64. Splits as below, in parts of at least 256 k.
+// Tensor cores want tiles of 128; where these are few, tiles of 64, which wgmma does not have. Splits as below, in
+// parts of at least 256 k; one block fills a processor by wgmma, two otherwise.
 struct PieceShape {
   int pieces;  // 0: none
+  bool wgmma;
   int64_t side, splits, k_per_split;
 
-  PieceShape(int64_t M, int64_t N, int64_t K, int64_t batch, int pieces_) : pieces(pieces_) {
+  PieceShape(int64_t M, int64_t N, int64_t K, int64_t batch, int pieces_)
+      : pieces(pieces_), wgmma(pieces_ > 0 && wgmma_is_used()) {
     const bool large = M > 64 && N > 64 && ceil_div(M, 128) * ceil_div(N, 128) * batch >= 96;
-    side = large ? 128 : 64;
-    const int64_t blocks = ceil_div(M, side) * ceil_div(N, side) * batch, wanted = blocks ? 264 / blocks : 1;
+    side = large || wgmma ? 128 : 64;
+    const int64_t blocks = ceil_div(M, side) * ceil_div(N, side) * batch;
+    const int64_t wanted = blocks ? (wgmma ? 132 : 264) / blocks : 1;
     splits = wanted < K / 256 ? wanted : K / 256;
     if (splits < 1) splits = 1;
     k_per_split = padded(ceil_div(K, splits), PIECE_DEPTH);
@@ -135,7 +139,9 @@ void run_pieces(const Shape& s, const View& a, const View& b, const View& y, Pro
                 static_cast<unsigned>(how.splits), static_cast<unsigned>(s.batch < 65535 ? s.batch : 65535)),
            threads, bytes, stream(), m);
   };
-  if (how.side == 64)
+  if (how.wgmma)
+    multiply_by_wgmma(&m);
+  else if (how.side == 64)
     start(multiply_pieces<64, 64, true>, 128, stages_bytes<64, 64>(how.pieces));
   else if (how.pieces == 3)
     start(multiply_pieces<128, 128, true>, 256, stages_bytes<128, 128>(how.pieces));
@@ -178,21 +184,29 @@ Product<T> product_of(const Shape& s, const View& a, const View& b, const View& 
 }  // namespace
 
 // ---- pieces or not ----
+static bool is_set(const char* name) {
+  const char* value = std::getenv(name);
+  return value && std::strcmp(value, "1") == 0;
+}
 static std::atomic<PiecePath> piece_path{PiecePath::automatic};
 void use_pieces(PiecePath path) { piece_path.store(path, std::memory_order_relaxed); }
 
 // Six products are as good as float32, and faster by the model at Shape::pieces_of; until a GPU has shown that, they
 // wait for NNFAST_CUDA_PIECES=1.
 int pieces_for(Precision precision, bool pays) {
-  static const bool six_wanted = [] {
-    const char* value = std::getenv("NNFAST_CUDA_PIECES");
-    return value && std::strcmp(value, "1") == 0;
-  }();
+  static const bool six_wanted = is_set("NNFAST_CUDA_PIECES");
   const PiecePath path = piece_path.load(std::memory_order_relaxed);
   if (!pays && path == PiecePath::automatic) return 0;
-  if (precision == Precision::highest && !six_wanted && path != PiecePath::always_six) return 0;
+  if (precision == Precision::highest && !six_wanted && path < PiecePath::always_six) return 0;
   if (compute_capability() < 80) return 0;
   return precision == Precision::highest ? 3 : precision == Precision::high ? 2 : 1;
+}
+// wgmma was never run on a GPU, so it waits for NNFAST_WGMMA=1.
+void (*multiply_by_wgmma)(const void* piece_product) = nullptr;
+bool wgmma_is_used() {
+  static const bool wanted = is_set("NNFAST_WGMMA");
+  const bool forced = piece_path.load(std::memory_order_relaxed) == PiecePath::always_wgmma;
+  return multiply_by_wgmma && (forced || (wanted && compute_capability() == 90));
 }
 int pieces_at(Precision precision) { return pieces_for(precision, true); }
 

@@ -61,6 +61,12 @@ int compute_capability() {
   return answer;
 }
 
+int multiprocessors() {
+  int count = 1;
+  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, current_gpu());
+  return count;
+}
+
 void wait_for(cudaStream_t stream) { check_cuda(cudaStreamSynchronize(stream)); }
 
 void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream) {

@@ -9,8 +9,7 @@
 // sets the word `unfit`. Then a multiply kernel runs on the planes and leaves at once if the word is set; the kernel of
 // CUDA cores is launched too, and leaves at once if it is not. The host reads nothing and waits for nothing.
 #pragma once
-#include "product.cuh"
-#include "split.cuh"
+#include "piece_product.cuh"
 
 namespace nnfast {
 
@@ -89,29 +88,6 @@ __global__ void __launch_bounds__(256) pack_kernel(const __grid_constant__ Packi
     }
   }
 #endif
-}
-
-// ---- what a multiply kernel is given ----
-// A block makes a tile of y: blockIdx.x counts row tiles first, blockIdx.y is the split of k, blockIdx.z strides over
-// the batch. k_per_split is a multiple of 64.
-struct PieceProduct {
-  Product<float> y;              // its a and b are not used; its batch walks over y in elements, a and b in matrices
-  const uint16_t *a, *b;         // planes
-  int64_t a_plane, b_plane;      // elements from piece to piece
-  int64_t rows, columns, depth;  // padded
-  int pieces;
-};
-
-// Sums as `staged` lays them in shared memory, to where they belong.
-template <int ROWS, int WIDTH, int THREADS>
-__device__ inline void put_staged(const Product<float>& y, const float* room, int64_t split, int64_t z, int64_t y_at,
-                                  int64_t i0, int64_t j0) {
-  const bool down = y.splits == 1 && y.y_col != 1 && y.y_row == 1;
-#pragma unroll 1
-  for (int n = threadIdx.x; n < ROWS * WIDTH; n += THREADS) {
-    const int i = down ? n % ROWS : n / WIDTH, j = down ? n / ROWS : n % WIDTH;
-    y.put(room[staged<WIDTH>(i, j)], split, z, y_at, i0 + i, j0 + j);
-  }
 }
 
 // ---- the host's side: where all of it lies in scratch ----

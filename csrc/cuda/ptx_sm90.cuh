@@ -97,14 +97,12 @@ inline TensorMap tensor_map(const void* data, int64_t rows, int64_t columns, int
 // lies at 128 r, and its eight parts of 16 bytes change places: part i lies at i ^ (r % 8) ("Swizzling modes"), so that
 // eight rows of one part, which wgmma reads together, lie in different banks. All bytes of the box, zeros included,
 // arrive at the mbarrier. One thread calls it.
-__device__ inline void tma_load(void* shared, const TensorMap& map, int64_t column, int64_t row,
-                                uint64_t* barrier PTX_LINE) {
-  [[maybe_unused]] const int x = static_cast<int>(column), y = static_cast<int>(row);  // not in the pass for the host
-  IN_EMULATOR(tma_load(shared, map, x, y, barrier, where));
+__device__ inline void tma_load(void* shared, const TensorMap& map, int column, int row, uint64_t* barrier PTX_LINE) {
+  IN_EMULATOR(tma_load(shared, map, column, row, barrier, where));
   PTX_90(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
           shared_address(shared)),
-      "l"(&map), "r"(shared_address(barrier)), "r"(x), "r"(y) : "memory");
+      "l"(&map), "r"(shared_address(barrier)), "r"(column), "r"(row) : "memory");
 }
 
 // ---- wgmma: "Asynchronous warpgroup level matrix instructions" ----

@@ -7,7 +7,8 @@
 namespace nnfast {
 
 cudaStream_t stream() { return nullptr; }
-int compute_capability() { return 80; }
+int compute_capability() { return 90; }
+int multiprocessors() { return 4; }
 
 void bind_runtime(py::module_& m) { bind_tensor_cores(m); }
 

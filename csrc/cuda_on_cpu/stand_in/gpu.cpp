@@ -48,7 +48,8 @@ int gpu_of(const void* data) {
   return address >= elsewhere_begin && address < elsewhere_end ? 1 : 0;
 }
 int current_gpu() { return 0; }
-int compute_capability() { return 80; }
+int compute_capability() { return 90; }
+int multiprocessors() { return 4; }
 
 void wait_for(cudaStream_t stream) { stand_in::run(stream); }
 void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream) {

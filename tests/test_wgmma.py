@@ -1,0 +1,89 @@
+"""Products of bfloat16 pieces by wgmma, as the emulator runs them: the tests of tensor cores again, and tiles of their
+own."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import test_tensor_cores
+from test_tensor_cores import (  # noqa: F401  # run again, with this file's `precision`
+    HIGHEST,
+    MEDIUM,
+    normal,
+    test_activations_and_their_gradients,
+    test_arithmetic_is_that_of_the_pieces,
+    test_batches_and_outputs_of_any_stride,
+    test_error_stays_in_its_bound,
+    test_exact_on_small_integers,
+    test_large_tiles,
+    test_layouts,
+    test_nothing_to_sum_and_float64,
+    test_what_does_not_fit_is_multiplied_as_float32,
+    test_zeros_and_the_smallest_numbers_that_fit,
+    whole,
+)
+
+_emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
+
+
+@pytest.fixture(params=[0, 1, 2], ids=["six products", "high", "medium"])
+def precision(request, monkeypatch):
+    """Pieces for products of any size, by wgmma."""
+
+    def in_float32(function, *arguments, **options):
+        _emulator.use_gemm_path("automatic")
+        result = function(*arguments, **{**options, "precision": HIGHEST})
+        _emulator.use_gemm_path("wgmma")
+        return result
+
+    monkeypatch.setattr(test_tensor_cores, "in_float32", in_float32)
+    _emulator.use_gemm_path("wgmma")
+    assert _emulator.matmul_unit(request.param) == "wgmma"
+    yield request.param
+    _emulator.use_gemm_path("automatic")
+
+
+# Tiles are 128 x 128 or, for more than four tiles of medium and high, 128 x 256, of which the last may be cut in two.
+# The emulator's four blocks take tiles in turn, eight rows of tiles together; (130, 120, 1100) is cut into splits of k.
+@pytest.mark.parametrize("size", [(128, 256, 64), (127, 129, 128), (257, 385, 65), (1300, 300, 60), (130, 120, 1100)])
+def test_tiles(precision, size, rng):
+    m, n, k = size
+    a, b, bias = whole(rng, m, k), whole(rng, k, n), whole(rng, n)
+    np.testing.assert_array_equal(_emulator.gemm(a, b, bias, precision=precision), a @ b + bias)
+
+
+def test_wide_tiles_of_a_batch(precision, rng):
+    a, b = whole(rng, 2, 3, 70, 130), whole(rng, 3, 130, 300)
+    np.testing.assert_array_equal(_emulator.gemm(a, b, precision=precision), a @ b)
+
+
+def test_the_ring_goes_round_many_times(precision, rng):
+    """More stages of k than the ring has, in several tiles."""
+    a, b = normal(rng, 140, 900), normal(rng, 900, 520)
+    got = _emulator.gemm(a, b, precision=precision)
+    error = np.abs(got - a.astype("float64") @ b)
+    assert np.max(error / (np.abs(a) @ np.abs(b))) < test_tensor_cores.BOUND[precision] + 2.0**-20
+    again = _emulator.gemm(a, b, precision=precision)
+    np.testing.assert_array_equal(got, again)  # copies land at other times
+
+
+@pytest.mark.parametrize("setting", ["1", "0"])
+def test_the_setting(setting):
+    text = "from nnfast import _emulator; print(_emulator.matmul_unit(2))"
+    environment = {**os.environ, "NNFAST_WGMMA": setting}
+    told = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == ("wgmma" if setting == "1" else "tensor cores")
+
+
+def test_it_was_wgmma(rng):
+    """The tests above would pass without it."""
+    a, b = normal(rng, 70, 300), normal(rng, 300, 66)
+    results = []
+    for path in ("wgmma", "six products"):
+        _emulator.use_gemm_path(path)
+        results.append(_emulator.gemm(a, b, precision=MEDIUM))
+    _emulator.use_gemm_path("automatic")
+    assert not np.array_equal(*results)  # sums of 16 k against 16 k in another order of splits
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
