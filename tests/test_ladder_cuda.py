@@ -197,6 +197,36 @@ def test_the_counts_explain_the_order(gemm):
 
 
 @needs_gcc
+def test_the_counts_of_convolutions():
+    N, H, W, C, F = 1, 8, 8, 16, 64
+    by = {r.title: r for r in counted("conv2d", N, H, W, C, F).results}
+    lanes = {n.array: n.per_request for n in by["direct"].report.lines}
+    assert lanes["x"] > 20 and lanes["y"] == 32
+    assert global_lines(by["coalesced"]) == {("x", "load", 1), ("filters", "load", 4), ("y", "store", 4)}
+
+    def numbers(title, array):
+        """Loads of a thread each, from global memory."""
+        return sum(n.lanes for n in by[title].report.lines if (n.array, n.access, n.shared) == (array, "load", False))
+
+    taps = (3 * H - 2) * (3 * W - 2)  # of all windows, inside of the picture
+    assert numbers("coalesced", "x") == numbers("coalesced", "filters") == taps * C * F
+    assert (
+        numbers("shared filters", "filters") == 9 * C * F * (H * W // 32)
+        and numbers("shared filters", "x") == taps * C * F
+    )
+    covered = 2 * (4 + 1) * 8  # of two rectangles of 4 x 8 with the rim that lies inside of the picture
+    assert numbers("shared picture", "x") == covered * C * F // 32
+    assert (
+        numbers("implicit gemm", "x") == taps * C * F // 32 and numbers("tile in registers", "x") == taps * C * F // 64
+    )
+    assert by["shared filters"].report.barriers == by["shared picture"].report.barriers == 2 * C // 8 * 2 * F // 32
+    rising = [by[t].per_wavefront for t in ("implicit gemm", "tile in registers", "tensor core")]
+    assert all(low * 3 < high for low, high in pairwise(rising))
+    few = [by[t].excess for t in ("direct", "coalesced", "shared filters", "shared picture")]
+    assert all(high > 2 * low for high, low in pairwise(few))
+
+
+@needs_gcc
 def test_the_table_and_json(gemm):
     text = ladder.counts_table(gemm)
     assert text.startswith("gemm, 64 x 128 x 64, float32, on the emulator: 1,048,576 operations. Counted, not timed.")
@@ -209,7 +239,7 @@ def test_the_table_and_json(gemm):
 
 # A rung, and what a student may do to it.
 TILE, ROWS, SUM = "gemm_cuda/3_shared_tile.cu", "softmax_cuda/3_online.cu", "reduce_cuda/6_warp_shuffles.cu"
-TURN = "transpose_cuda/4_padded.cu"
+TURN, PICTURE = "transpose_cuda/4_padded.cu", "conv2d_cuda/4_shared_picture.cu"
 GOOD = rungs.sources() / TILE
 OTHER_MISTAKES = {
     "a tree without a barrier": (
@@ -227,6 +257,8 @@ OTHER_MISTAKES = {
         r"\[race\] partial.*blocks run in any order: an atomic",
     ),
     "reads past a row": (TURN, "i0 + ty < rows && j0", "i0 + ty <= rows && j0", r"\[out of bounds\].* of x, which"),
+    "no rim": (PICTURE, "h >= 0 && h < H && w >= 0", "h >= 0 && h < H && w > 0", r"conv2d of .*: y\[.*expected"),
+    "rows of the next picture": (PICTURE, "h >= 0 && h < H &&", "h >= 0 &&", r"\[out of bounds\].* of x, which has"),
     "rows for columns": (TURN, "y[(j0 + ty) * rows", "y[(j0 + ty) * cols", r"of rows=2, cols=3: |out of bounds"),
     "misaligned": (
         "transpose_cuda/7_sixteen_bytes.cu", "n >= 4 && whole) return", "n >= 4) return", r"\[misaligned\] x\[",
