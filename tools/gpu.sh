@@ -25,7 +25,7 @@ short=(tests/test_op_matrix.py -k "gemm or conv2d or sum or softmax or pool or n
 limit() { # seconds
   case $1 in
     about | ready | tiny) echo 120 ;;
-    build | suite | full | cpu) echo 600 ;;
+    build | suite | full | cpu | ladder) echo 600 ;;
     memcheck_all | racecheck_all) echo 3600 ;;
     bench_*) echo 420 ;;
     *) echo 300 ;;
@@ -44,7 +44,7 @@ what() {
     memcheck | racecheck) echo "compute-sanitizer --tool $1 over a short part of the matrix" ;;
     tiny) echo "every row of the benchmark on tiny problems" ;;
     bench_*) echo "nnfast bench --cuda ${1#bench_}" ;;
-    ladder) echo "nnfast ladder gemm --cuda" ;;
+    ladder) echo "nnfast ladder --cuda: every rung, checked and timed" ;;
     cpu) echo "the tests of the CPU, on this machine" ;;
     full) echo "the full product of the matrix" ;;
     memcheck_all | racecheck_all) echo "compute-sanitizer --tool ${1%_all} over the whole matrix and tests/test_cuda.py" ;;
@@ -126,7 +126,7 @@ PY
     memcheck | racecheck) sanitize "$1" "${short[@]}" ;;
     tiny) py -m nnfast bench --cuda --tiny --json "$results/tiny.json" ;;
     bench_*) py -m nnfast bench --cuda "${1#bench_}" --json "$results/$1.json" ;;
-    ladder) py -m nnfast ladder gemm --cuda ;;
+    ladder) py tools/ladder_pages.py --gpu "$results" gemm conv2d softmax reduce transpose ;;
     cpu)
       unset NNFAST_TEST_GPU
       CUDA_VISIBLE_DEVICES='' tests -n "$jobs" tests

@@ -3,6 +3,7 @@
 python tools/ladder_pages.py             from bench/results/ladder/<machine>/<op>.json
 python tools/ladder_pages.py --measure   climb all ladders first, and store what they give on this machine
 python tools/ladder_pages.py --measure gemm reduce
+python tools/ladder_pages.py --gpu FOLDER gemm ...   the CUDA rungs on the GPU of this machine, stored in a folder
 python tools/ladder_pages.py --count     what the CUDA rungs do on the emulator, and the reports of docs/ladder/*cuda.md
 """
 
@@ -28,17 +29,41 @@ def main() -> None:
 
         for op in sys.argv[2:] or ladder.OPS:
             measure(op)
+    if sys.argv[1:2] == ["--gpu"]:
+        sys.exit(on_gpu(Path(sys.argv[2]), sys.argv[3:]))
     for page in sorted(PAGES.glob("*.md")):
-        page.write_text(filled(page.read_text(encoding="utf-8"), load(page.stem)), encoding="utf-8")
+        races = load("gemm_cuda" if page.stem == "cuda" else page.stem)
+        page.write_text(filled(page.read_text(encoding="utf-8"), races), encoding="utf-8")
 
 
 def measure(op: str) -> None:
     from nnfast import ladder
 
-    race = ladder.climb(op)
-    print(f"{ladder.table(race)}\n")
-    machine = re.sub(r"[^a-z0-9]+", "-", f"{race.cpu} {race.threads} threads {race.isa}".lower()).strip("-")
-    path = RESULTS / machine / f"{op}.json"
+    store(ladder.climb(op), RESULTS)
+
+
+def on_gpu(folder: Path, ops: list[str]) -> int:
+    """Times the CUDA rungs of each op; one that goes wrong holds up no other. Returns an exit status."""
+    from nnfast import ladder
+
+    status = 0
+    for op in ops:
+        try:
+            store(ladder.climb(op, cuda=True), folder)
+        except ValueError as e:
+            print(f"{op}: {e}\n", flush=True)
+            status = 1
+    return status
+
+
+def store(race: Any, results: Path) -> None:
+    """Prints a race, and writes it to a file of its machine and op; bench/results/ladder has such files."""
+    from nnfast import ladder
+
+    print(f"{ladder.table(race)}\n", flush=True)
+    where = f"{race.cpu} {race.threads} threads {race.isa}" if race.threads else f"{race.cpu} {race.isa}"
+    machine = re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-")
+    path = results / machine / (f"{race.op}.json" if race.threads else f"{race.op}_cuda.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(race.json(), indent=1) + "\n", encoding="utf-8")
 
@@ -68,7 +93,7 @@ def tables(races: list[dict[str, Any]]) -> list[str]:
         moving = "reading" if race["bound_by"] == "reading" else "copying"
         for count, p in race["peaks"].items():
             speeds = f"{p['operations'] / 1e9:.0f} GFLOP/s in registers, {p['bytes'] / 1e9:.0f} GB/s {moving}"
-            lines.append(f"- {count} thread{'s' if count != '1' else ''}: {speeds}")
+            lines.append(f"- {who(count)}: {speeds}")
         lines += [
             "",
             f"| rung | threads | ms | {unit(race)} | of the limit | error |",
@@ -77,7 +102,7 @@ def tables(races: list[dict[str, Any]]) -> list[str]:
         for r in sorted(race["results"], key=lambda r: (r["number"] is None, r["number"])):
             name = f"{r['number']} {r['title']}" if r["number"] is not None else f"*{r['title']}*"
             about = "~" if r["part"] < 1 else ""
-            cells = [name, r["threads"], f"{about}{milliseconds(r)} ± {r['spread']:.0%}"]
+            cells = [name, r["threads"] or "", f"{about}{milliseconds(r)} ± {r['spread']:.0%}"]
             cells += [f"{speed(race, r):,.{digits(race)}f}", f"{r['share']:.1%}", f"{r['error']:.0e}"]
             lines.append(f"| {' | '.join(map(str, cells))} |")
         lines += [f"\n{note[0].upper()}{note[1:]}." for note in race["notes"]]
@@ -92,9 +117,9 @@ def line(race: dict[str, Any], number: int) -> str:
         return f"- *{race['cpu']}, {race['isa']}: not timed.*"
     r = ours[at]
     gain = f", {ours[at - 1]['seconds'] / r['seconds']:,.2f} times rung {ours[at - 1]['number']}" if at else ""
-    threads = f"{r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+    threads = f", {who(r['threads'])}" if r["threads"] else ""
     return (
-        f"- *{race['cpu']}, {race['isa']}, {threads}: {milliseconds(r)} ms, "
+        f"- *{race['cpu']}, {race['isa']}{threads}: {milliseconds(r)} ms, "
         f"{speed(race, r):,.{digits(race)}f} {unit(race)}, {r['share']:.1%} of the limit{gain}.*"
     )
 
@@ -141,6 +166,11 @@ def unit(race: dict[str, Any]) -> str:
 def speed(race: dict[str, Any], result: dict[str, Any]) -> float:
     work = race["operations"] if race["bound_by"] == "arithmetic" else race["traffic"]
     return work / result["seconds"] / 1e9
+
+
+def who(threads: Any) -> str:
+    """What the threads of a result are called; a GPU's are 0."""
+    return {"0": "the GPU", "1": "1 thread"}.get(str(threads), f"{threads} threads")
 
 
 def digits(race: dict[str, Any]) -> int:
