@@ -38,7 +38,7 @@ what() {
     build) echo "_cuda for this GPU, and _cpu, beside the Python sources" ;;
     ready) echo "set_device('cuda'), a step of training, and each way in and out of the GPU" ;;
     suite) echo "tests/test_cuda.py and tests/test_replay.py: what Python does around the kernels" ;;
-    matrix) echo "every kernel, dtype, layout and size (tests/test_op_matrix.py)" ;;
+    matrix) echo "every kernel, dtype, layout and size (tests/test_op_matrix.py), and tensor cores" ;;
     ops) echo "every other test with the fixture device, on cuda" ;;
     streams) echo "two streams, eight threads" ;;
     memcheck | racecheck) echo "compute-sanitizer --tool $1 over a short part of the matrix" ;;
@@ -120,7 +120,7 @@ else:
 PY
       ;;
     suite) tests -n 4 tests/test_cuda.py tests/test_replay.py ;;
-    matrix) tests -n "$jobs" tests/test_op_matrix.py ;;
+    matrix) tests -n "$jobs" tests/test_op_matrix.py tests/test_tensor_cores.py ;;
     ops) tests -n "$jobs" tests --deselect tests/test_cuda.py -k "[cuda or -cuda or cuda-" ;;
     streams) tests tests/test_cuda.py -k "stream or thread" ;;
     memcheck | racecheck) sanitize "$1" "${short[@]}" ;;
