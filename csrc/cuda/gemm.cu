@@ -50,12 +50,29 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
       if (k + BK < k_end) fetch(k + BK);
       sums.add(as[now], bs[now]);
     }
-    __syncthreads();  // the next product of the batch begins with the same buffer
-
+    // Out through shared memory, a row of each thread at a time, so that neighbouring threads write neighbours; and
+    // their code is there once, not once for each sum.
+    constexpr int ROWS = BM / TM, APART = BM / (TM / Corner::GM);
+    static_assert(sizeof as >= ROWS * (BN + 1) * sizeof(T));
+    T* const room = &as[0][0][0];
+    const bool down = p.y_row == 1 && p.splits == 1;
+#pragma unroll 1
+    for (int pass = 0; pass < TM; ++pass) {
+      __syncthreads();
 #pragma unroll
-    for (int i = 0; i < TM; ++i)
+      for (int i = 0; i < TM; ++i)
 #pragma unroll
-      for (int j = 0; j < TN; ++j) p.put(sums.sum[i][j], split, z, at[0], i0 + Corner::row(i), j0 + Corner::column(j));
+        for (int j = 0; j < TN; ++j)
+          if (i == pass) room[threadIdx.x / Corner::ACROSS * (BN + 1) + Corner::column(j)] = sums.sum[i][j];
+      __syncthreads();
+      const int64_t first = i0 + pass / Corner::GM * APART + pass % Corner::GM;
+#pragma unroll 1
+      for (int n = threadIdx.x; n < ROWS * BN; n += Corner::THREADS) {
+        const int i = down ? n % ROWS : n / BN, j = down ? n / ROWS : n % BN;
+        p.put(room[i * (BN + 1) + j], split, z, at[0], first + i * Corner::GM, j0 + j);
+      }
+    }
+    __syncthreads();  // the next product of the batch begins with the same room
   }
 }
 

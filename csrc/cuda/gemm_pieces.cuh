@@ -46,14 +46,16 @@ __global__ void __launch_bounds__(2 * BN) multiply_pieces(const __grid_constant_
 #pragma unroll
           for (int i = 0; i < BM * STEP / 8 / Part::THREADS; ++i) {
             const int n = i * Part::THREADS + t;
-            cp_async16(to + in_stage(n / 4, n % 4), a + piece * p.a_plane + n / 4 * p.depth + next * STEP + n % 4 * 8);
+            cp_async16(to + in_stage(n / 4, n % 4),
+                       a + piece * p.a_plane + n / 4 * p.depth + int64_t{next} * STEP + n % 4 * 8);
           }
 #pragma unroll 1
         for (int piece = 0; piece < p.pieces; ++piece, to += BN * STEP)
 #pragma unroll
           for (int i = 0; i < BN * STEP / 8 / Part::THREADS; ++i) {
             const int n = i * Part::THREADS + t;
-            cp_async16(to + in_stage(n / 4, n % 4), b + piece * p.b_plane + n / 4 * p.depth + next * STEP + n % 4 * 8);
+            cp_async16(to + in_stage(n / 4, n % 4),
+                       b + piece * p.b_plane + n / 4 * p.depth + int64_t{next} * STEP + n % 4 * 8);
           }
       }
       cp_async_commit();  // a group for each step, an empty one behind the last
