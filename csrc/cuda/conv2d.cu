@@ -12,8 +12,7 @@
 namespace nnfast {
 namespace {
 
-// FILTER: the gradient of the filter, whose rows are taps.
-template <class T, int BM, int BN, int BK, int TM, int TN, bool FILTER>
+template <class T, int BM, int BN, int BK, int TM, int TN>
 __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> p) {
   using Corner = Sums<T, BM, BN, BK, TM, TN>;
   constexpr int THREADS = Corner::THREADS, GROUPS = TM / Corner::GM, STAGE = BM / GROUPS;  // rows written at once
@@ -27,14 +26,15 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
 
   if (p.is_done()) return;
   const int t = threadIdx.x;
-  const int64_t M = FILTER ? p.taps() : p.pixels(), K = FILTER ? p.pixels() : p.taps();
+  const int64_t M = p.filter ? p.taps() : p.pixels(), K = p.filter ? p.pixels() : p.taps();
   const int64_t column_tiles = ceil_div(p.O, BN);
   const int64_t i0 = blockIdx.x / column_tiles * BM, j0 = blockIdx.x % column_tiles * BN;
   const int64_t k_begin = blockIdx.y * p.per_split, k_end = k_begin + p.per_split < K ? k_begin + p.per_split : K;
-  const int64_t out_step = FILTER ? p.wo : p.yo, other_step = FILTER ? p.yo : p.wo;
-  const bool a_k_first = (p.xc == 1) != FILTER, b_k_first = other_step != 1;  // depths lie in order
+  const int64_t out_step = p.filter ? p.wo : p.yo, other_step = p.filter ? p.yo : p.wo;
+  const bool a_k_first = (p.xc == 1) != p.filter, b_k_first = other_step != 1;  // depths lie in order
 
-  for (int i = t; i < BM; i += THREADS) rows[i] = place_of_row(p, FILTER, i0 + i, M);
+#pragma unroll 1
+  for (int i = t; i < BM; i += THREADS) rows[i] = place_of_row(p, p.filter, i0 + i, M);
   __syncthreads();
   Place mine[TileA::EACH];
 #pragma unroll
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
     const auto look_up = [&](int64_t k, int to) {
       const int lane = t % WARP;
       if ((k / BK) % (THREADS / WARP) == t / WARP && lane < BK)
-        depths[to][lane] = place_of_depth(p, FILTER, k + lane, k_end);
+        depths[to][lane] = place_of_depth(p, p.filter, k + lane, k_end);
     };
     const auto fetch = [&](const Place* depth) {
 #pragma unroll
@@ -104,15 +104,17 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) conv_kernel(Convolution<T> 
 }
 
 // out = finish(the sum of the parts, in their order).
-template <class T, bool FILTER>
+template <class T>
 __global__ void __launch_bounds__(256) add_parts(Convolution<T> p) {
   if (p.is_done()) return;
-  const int64_t M = FILTER ? p.taps() : p.pixels(), all = p.groups * M * p.O;
+  const int64_t M = p.filter ? p.taps() : p.pixels(), all = p.groups * M * p.O;
+#pragma unroll 1
   for (int64_t n = global_thread(); n < all; n += all_threads()) {
-    const int64_t line = divide(n, p.O), g = divide(line, M), row = line - g * M, column = n - line * p.O;
+    const int64_t line = p.by_O.of(n), g = divide(line, M), row = line - g * M, column = n - line * p.O;
     T sum = 0;
+#pragma unroll 4
     for (int64_t s = 0; s < p.splits; ++s) sum += p.parts[s * all + n];
-    p.out[g * p.out_group + place_of_row(p, FILTER, row, M).other + column * (FILTER ? p.wo : p.yo)] =
+    p.out[g * p.out_group + place_of_row(p, p.filter, row, M).other + column * (p.filter ? p.wo : p.yo)] =
         p.finish(sum, nullptr, row, g * p.O + column);
   }
 }
@@ -123,30 +125,33 @@ template <class T>
 __device__ inline int64_t meets(const Convolution<T>& p, int axis, int64_t i, int64_t a) {
   const int64_t place = i * p.step[axis] + p.from[axis] + a * p.reach[axis];
   if (place < 0) return -1;
-  const int64_t h = divide(place, p.over[axis]);
+  const int64_t h = p.by_over[axis].of(place);
   return h * p.over[axis] == place && h < (axis == 0 ? p.H : p.W) ? h : -1;
 }
 
 template <class T, int WIDTH>
-__global__ void __launch_bounds__(256) direct_kernel(Convolution<T> p) {
+__global__ void __launch_bounds__(256) direct_kernel(Convolution<T> p, Divider by_packs) {
   const int64_t channels = p.groups * p.O, items = p.pixels() * (channels / WIDTH);
+#pragma unroll 1
   for (int64_t item = global_thread(); item < items; item += all_threads()) {
     int64_t rest = item;
-    const auto part = [&](int64_t size) {
-      const int64_t whole = divide(rest, size), index = rest - whole * size;
+    const auto part = [&](const Divider& size) {
+      const int64_t whole = size.of(rest), index = rest - whole * size;
       rest = whole;
       return index;
     };
     const bool last = p.yo == 1;  // channels lie in order
-    int64_t channel = last ? part(channels / WIDTH) * WIDTH : 0;
-    const int64_t j = part(p.J), i = part(p.I);
-    if (!last) channel = part(channels);
-    const int64_t n = rest, g = divide(channel, p.O), o = channel - g * p.O;
+    int64_t channel = last ? part(by_packs) * WIDTH : 0;
+    const int64_t j = part(p.by_J), i = part(p.by_I);
+    if (!last) channel = part(p.by_channels);
+    const int64_t n = rest, g = p.by_O.of(channel), o = channel - g * p.O;
     const T *x = p.x + n * p.xn + g * p.x_group, *w = p.other + g * p.other_group + o * p.wo;
     Several<T, WIDTH> sum{};
+#pragma unroll 1
     for (int64_t a = 0; a < p.A; ++a) {
       const int64_t h = meets(p, 0, i, a);
       if (h < 0) continue;
+#pragma unroll 1
       for (int64_t b = 0; b < p.B; ++b) {
         const int64_t v = meets(p, 1, j, b);
         if (v < 0) continue;
@@ -179,12 +184,12 @@ __global__ void __launch_bounds__(DIRECT_THREADS) direct_filter_kernel(Convoluti
   const int64_t begin = blockIdx.y * p.per_split, end = begin + p.per_split < lines ? begin + p.per_split : lines;
   for (int64_t block = blockIdx.x; block < tiles * p.taps(); block += gridDim.x) {
     const int64_t tap = divide(block, tiles), channel = (block - tap * tiles) * each + mine;
-    const int64_t ab = divide(tap, p.C), a = divide(ab, p.B), c = tap - ab * p.C, b = ab - a * p.B;
-    const int64_t g = divide(channel, p.O), o = channel - g * p.O;
+    const int64_t ab = p.by_C.of(tap), a = p.by_B.of(ab), c = tap - ab * p.C, b = ab - a * p.B;
+    const int64_t g = p.by_O.of(channel), o = channel - g * p.O;
     T sum = 0;
     if (channel < channels)
       for (int64_t line = begin + (in_order ? lane : 0); line < end; line += in_order ? lanes : 1) {
-        const int64_t n = divide(line, p.I), i = line - n * p.I, h = meets(p, 0, i, a);
+        const int64_t n = p.by_I.of(line), i = line - n * p.I, h = meets(p, 0, i, a);
         if (h < 0) continue;
         const T* x = p.x + g * p.x_group + n * p.xn + h * p.xh + c * p.xc;
         const T* dz = p.other + channel * p.yo + n * p.yn + i * p.yi;
@@ -233,7 +238,8 @@ bool is_direct(const Convolution<T>& p) {
 }
 
 template <class T>
-Choice choose(const Convolution<T>& p, bool filter, Precision precision) {
+Choice choose(const Convolution<T>& p, Precision precision) {
+  const bool filter = p.filter;
   const int64_t M = filter ? p.taps() : p.pixels(), K = filter ? p.pixels() : p.taps(), N = p.O;
   Choice c{};
   c.direct = is_direct(p) || p.over[0] * p.over[1] > 1;
@@ -248,7 +254,7 @@ Choice choose(const Convolution<T>& p, bool filter, Precision precision) {
   } else {
     const bool large = sizeof(T) == 4 && M >= 128 && N >= 96;  // float64 has not the registers
     c.bm = large && (filter || ceil_div(M, 128) * ceil_div(N, 128) * p.groups >= 96) ? 128 : 64;
-    c.bn = c.bm == 128 ? 128 : N <= 32 ? 32 : 64;
+    c.bn = c.bm == 128 ? 128 : sizeof(T) == 4 && N <= 32 ? 32 : 64;
     length = K, least = 128;
     blocks = ceil_div(M, c.bm) * ceil_div(N, c.bn) * p.groups, wanted = BLOCKS;
   }
@@ -265,37 +271,38 @@ Choice choose(const Convolution<T>& p, bool filter, Precision precision) {
   return c;
 }
 
-template <bool FILTER, class T>
+template <class T>
 void run(Convolution<T> p, Precision precision, void* scratch) {
-  const int64_t M = FILTER ? p.taps() : p.pixels(), results = p.groups * M * p.O;
+  const int64_t M = p.filter ? p.taps() : p.pixels(), results = p.groups * M * p.O;
   if (results == 0) return;
-  const Choice c = choose(p, FILTER, precision);
+  const Choice c = choose(p, precision);
+  p.set_dividers();
   p.parts = static_cast<T*>(scratch);
   const auto finish = [&] {
-    if (p.splits > 1) launch(add_parts<T, FILTER>, blocks_for(results, 256, 132 * 16), 256, 0, stream(), p);
+    if (p.splits > 1) launch(add_parts<T>, blocks_for(results, 256, 132 * 16), 256, 0, stream(), p);
   };
   if constexpr (sizeof(T) == 4)
     if (c.with_pieces.pieces) {
       auto* unfit = static_cast<unsigned*>(scratch);
       p.parts = reinterpret_cast<T*>(static_cast<char*>(scratch) + UNFIT_BYTES);
       p.splits = c.with_pieces.splits, p.per_split = c.with_pieces.per_split;
-      start_pieces(p, FILTER, c.with_pieces, unfit);
+      start_pieces(p, p.filter, c.with_pieces, unfit);
       finish();
       p.unfit = unfit;
     }
   p.splits = c.splits, p.per_split = c.per_split;
   const auto splits = static_cast<unsigned>(c.splits);
-  if (c.direct && FILTER) {
+  if (c.direct && p.filter) {
     const int64_t blocks = ceil_div(p.groups * p.O, direct_channels(p.yo == 1)) * p.taps();
     launch(direct_filter_kernel<T>, dim3(blocks_for(blocks, 1), splits), DIRECT_THREADS, 0, stream(), p);
   } else if (c.direct) {
-    constexpr int N = Pack<T>::N;
+    constexpr int N = WIDE<T>;
     bool packs = p.C == 1 && p.O == 1 && p.yo == 1 && p.x_group == 1 && p.other_group == 1 && p.groups % N == 0;
     packs = packs && aligned(p.x) && aligned(p.other) && aligned(p.out);
     const int64_t strides[] = {p.xn, p.xh, p.xw, p.yn, p.yi, p.yj, p.wa, p.wb};
     for (const int64_t stride : strides) packs = packs && stride % N == 0;
     launch(packs ? direct_kernel<T, N> : direct_kernel<T, 1>, blocks_for(packs ? results / N : results, 256, 132 * 64),
-           256, 0, stream(), p);
+           256, 0, stream(), p, Divider(p.groups * p.O / (packs ? N : 1)));
   } else {
     const auto start = [&](auto kernel, unsigned threads) {
       launch(kernel,
@@ -304,9 +311,10 @@ void run(Convolution<T> p, Precision precision, void* scratch) {
              threads, 0, stream(), p);
     };
     if constexpr (sizeof(T) == 4)
-      if (c.bm == 128) start(conv_kernel<T, 128, 128, 8, 8, 8, FILTER>, 256);
-    if (c.bm == 64 && c.bn == 64) start(conv_kernel<T, 64, 64, 16, 4, 4, FILTER>, 256);
-    if (c.bn == 32) start(conv_kernel<T, 64, 32, 16, 4, 2, FILTER>, 256);
+      if (c.bm == 128) start(conv_kernel<T, 128, 128, 8, 8, 8>, 256);
+    if (c.bm == 64 && c.bn == 64) start(conv_kernel<T, 64, 64, 16, 4, 4>, 256);
+    if constexpr (sizeof(T) == 4)
+      if (c.bn == 32) start(conv_kernel<T, 64, 32, 16, 4, 2>, 256);
   }
   finish();
 }
@@ -380,7 +388,7 @@ void for_input_gradients(const View& dz_, const View& w, const Conv2d& how, cons
 
 size_t conv2d_scratch(const View& x, const View& w, const View&, const Conv2d& how, const View& y) {
   return visit_float(x.dtype, [&](auto tag) {
-    return choose(forward<typename decltype(tag)::type>(x, w, how, y), false, how.precision).scratch;
+    return choose(forward<typename decltype(tag)::type>(x, w, how, y), how.precision).scratch;
   });
 }
 
@@ -393,7 +401,7 @@ void conv2d(const View& x, const View& w, const View& bias, const Conv2d& how, A
     p.other_group = p.O * p.wo, p.out_group = p.O * p.yo;
     p.finish.activation = activation, p.finish.slope = T(slope);
     if (bias.given()) p.finish.bias = bias.as<T>(), p.finish.bias_step = bias.stride[0];
-    run<false>(p, how.precision, scratch);
+    run(p, how.precision, scratch);
   });
 }
 
@@ -402,7 +410,7 @@ size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d
     using T = typename decltype(tag)::type;
     size_t most = 0;
     for_input_gradients<T>(dz, w, how, dx, [&](const Convolution<T>& p) {
-      const size_t bytes = choose(p, false, how.precision).scratch;
+      const size_t bytes = choose(p, how.precision).scratch;
       most = bytes > most ? bytes : most;
     });
     return most;
@@ -412,13 +420,15 @@ size_t conv2d_input_gradient_scratch(const View& dz, const View& w, const Conv2d
 void conv2d_input_gradient(const View& dz, const View& w, const Conv2d& how, const View& dx, void* scratch) {
   visit_float(dz.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    for_input_gradients<T>(dz, w, how, dx, [&](const Convolution<T>& p) { run<false>(p, how.precision, scratch); });
+    for_input_gradients<T>(dz, w, how, dx, [&](const Convolution<T>& p) { run(p, how.precision, scratch); });
   });
 }
 
 size_t conv2d_filter_gradient_scratch(const View& x, const View& dz, const Conv2d& how, const View& dw) {
   return visit_float(x.dtype, [&](auto tag) {
-    return choose(forward<typename decltype(tag)::type>(x, dw, how, dz), true, how.precision).scratch;
+    auto p = forward<typename decltype(tag)::type>(x, dw, how, dz);
+    p.filter = true;
+    return choose(p, how.precision).scratch;
   });
 }
 
@@ -428,7 +438,8 @@ void conv2d_filter_gradient(const View& x, const View& dz, const Conv2d& how, co
     Convolution<T> p = forward<T>(x, dw, how, dz);
     p.x = x.as<T>(), p.other = dz.as<T>(), p.out = dw.as<T>();
     p.other_group = p.O * p.yo, p.out_group = p.O * p.wo;
-    run<true>(p, how.precision, scratch);
+    p.filter = true;
+    run(p, how.precision, scratch);
   });
 }
 

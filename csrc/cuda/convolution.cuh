@@ -20,6 +20,13 @@ struct Convolution {
   T* parts;  // [splits, groups, rows, O], if splits > 1
   Finish<T> finish;
   const unsigned* unfit;  // the kernel is for what tensor cores found unfit for them; nullptr: for all
+  bool filter;            // the gradient of the filter, whose rows are taps
+  Divider by_I, by_J, by_B, by_C, by_O, by_over[2], by_channels;
+
+  void set_dividers() {
+    by_I = I, by_J = J, by_B = B, by_C = C, by_O = O, by_channels = groups * O;
+    by_over[0] = over[0], by_over[1] = over[1];
+  }
 
   __host__ __device__ int64_t pixels() const { return n * I * J; }
   __host__ __device__ int64_t taps() const { return A * B * C; }
@@ -35,14 +42,14 @@ struct Place {
 template <class T>
 __device__ inline Place place_of_pixel(const Convolution<T>& p, int64_t m, int64_t end) {
   if (m >= end) return {0, 0, NOWHERE, 0};
-  const int64_t line = divide(m, p.J), n = divide(line, p.I), j = m - line * p.J, i = line - n * p.I;
+  const int64_t line = p.by_J.of(m), n = p.by_I.of(line), j = m - line * p.J, i = line - n * p.I;
   const int64_t h = i * p.step[0] + p.from[0], w = j * p.step[1] + p.from[1];
   return {n * p.xn + h * p.xh + w * p.xw, n * p.yn + i * p.yi + j * p.yj, static_cast<int>(h), static_cast<int>(w)};
 }
 template <class T>
 __device__ inline Place place_of_tap(const Convolution<T>& p, int64_t k, int64_t end) {
   if (k >= end) return {0, 0, NOWHERE, 0};
-  const int64_t ab = divide(k, p.C), a = divide(ab, p.B), c = k - ab * p.C, b = ab - a * p.B;
+  const int64_t ab = p.by_C.of(k), a = p.by_B.of(ab), c = k - ab * p.C, b = ab - a * p.B;
   const int64_t h = a * p.reach[0], w = b * p.reach[1];
   return {h * p.xh + w * p.xw + c * p.xc, a * p.wa + b * p.wb + c * p.wc, static_cast<int>(h), static_cast<int>(w)};
 }
