@@ -54,5 +54,6 @@ void convolve(const float* x, const float* w, float* out, unsigned char* scratch
   PieceChoice how;
   how.pieces = pieces, how.side = side, how.splits = 1;
   p.splits = 1, p.per_split = filter ? n * S * S : 9 * C;
+  p.set_dividers();
   start_pieces(p, filter, how, reinterpret_cast<unsigned*>(scratch));
 }
