@@ -156,7 +156,7 @@ def test_ops_agree_with_the_peers_that_are_here(quick):
     [
         (["bench", "cats"], "unknown section. Known: gemm, conv2d, ops, fit, overhead. Received: 'cats'"),
         (["bench", "gemm", "--quick", "--rows", "no such row"], "no row of gemm has this in its name"),
-        (["bench", "overhead", "--cuda"], "unknown section for a GPU. Known: gemm, conv2d, ops, fit. Received"),
+        (["bench", "cats", "--cuda"], "unknown section. Known: gemm, conv2d, ops, fit, overhead. Received: 'cats'"),
         (["bench", "gemm", "--cuda", "--threads", "1"], "--threads and --faults are for the CPU"),
         (["bench", "gemm", "--cuda", "--rows", "512^3"], "no row of gemm has this in its name"),
         (["bench", "gemm", "--save", "--quick"], "leave out --quick, --tiny, --rows and --faults"),
@@ -221,7 +221,7 @@ def gpu(monkeypatch):
 
 
 @gpu_or_emulator
-@pytest.mark.parametrize("section", bench.GPU_SECTIONS)
+@pytest.mark.parametrize("section", bench.SECTIONS)
 def test_every_row_of_a_gpu_is_right(section, gpu, tmp_path, capsys):
     """On tiny problems: so none of them fails for a slip when a GPU is there."""
     file = tmp_path / "a.json"
@@ -229,16 +229,16 @@ def test_every_row_of_a_gpu_is_right(section, gpu, tmp_path, capsys):
     found = bench.read(file)
     rows = [key[1] for key in report.rows_of(found)]
     assert rows == bench.names(importlib.import_module(f"nnfast.bench.{section}"), gpu=True, tiny=True)
-    assert found["sections"][section]["notes"] == []
+    assert not [note for note in found["sections"][section]["notes"] if "left out" in note]
     printed = capsys.readouterr().out
     assert f"{found['machine']['gpu']}, " in printed and "limit, float32, product of 128^3: " in printed
     assert nnfast.get_device() == "cpu" and not peers.found("cupy")
 
 
 def test_rows_of_a_gpu_have_names_of_their_own():
-    for section in bench.GPU_SECTIONS:
+    for section in bench.SECTIONS:
         names = bench.names(importlib.import_module(f"nnfast.bench.{section}"), gpu=True)
-        assert len(set(names)) == len(names) > 2
+        assert len(set(names)) == len(names) > 2, section
     assert {"4096^3", "8192^3 medium", "rows 32,4096,4096 high"} < set(bench.names(bench_room("gemm"), gpu=True))
     assert {"32,7,7,512->512 dx NCHW", "32,56,56,64->64 forward high"} < set(
         bench.names(bench_room("conv2d"), gpu=True)

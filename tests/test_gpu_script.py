@@ -10,7 +10,8 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "tools" / "gpu.sh"
 EVERY_DAY = (
-    "about build ready tiny suite matrix ops streams bench_gemm bench_fit bench_ops bench_conv2d memcheck racecheck"
+    "about build ready tiny suite matrix ops streams bench_gemm bench_fit bench_overhead "
+    "bench_ops bench_conv2d memcheck racecheck"
 )
 
 pytestmark = pytest.mark.skipif(not (SCRIPT.exists() and shutil.which("bash")), reason="needs the sources and bash")

@@ -15,8 +15,8 @@ root=$PWD
 python=${PYTHON:-python3}
 build=${NNFAST_GPU_BUILD:-$root/build/gpu}
 jobs=$(nproc)
-every_day=(about build ready tiny suite matrix ops streams bench_gemm bench_fit bench_ops bench_conv2d memcheck racecheck
-  ladder)
+every_day=(about build ready tiny suite matrix ops streams bench_gemm bench_fit bench_overhead bench_ops
+  bench_conv2d memcheck racecheck ladder)
 by_name=(cpu full memcheck_all racecheck_all)
 # Short, and each kind of kernel is in them: tiles and products, reductions, scans of rows, images, random numbers, steps.
 short=(tests/test_op_matrix.py -k "gemm or conv2d or sum or softmax or pool or norm or random or adam or take_rows or

@@ -215,7 +215,7 @@ def _add_bench(commands: Any) -> None:
         "over nnfast's: above 1, nnfast is faster.",
     )
     bench.add_argument("sections", nargs="*", metavar="section", help="gemm, conv2d, ops, fit, overhead, or all")
-    bench.add_argument("--cuda", action="store_true", help="the GPU, against PyTorch and CuPy: gemm, conv2d, ops, fit")
+    bench.add_argument("--cuda", action="store_true", help="measure the GPU, against PyTorch and CuPy")
     bench.add_argument("--quick", action="store_true", help="few short rounds: a first impression")
     bench.add_argument("--tiny", action="store_true", help="tiny problems: is every row right? Its times say nothing")
     bench.add_argument("--rows", default="", metavar="TEXT", help="only rows whose names contain this")
@@ -267,8 +267,7 @@ def run_bench(args: Any, arguments: list[str]) -> int:
         _tell("")
         print(text, flush=True)
 
-    known = bench.GPU_SECTIONS if args.cuda else bench.SECTIONS
-    sections = known if not args.sections or "all" in args.sections else args.sections
+    sections = bench.SECTIONS if not args.sections or "all" in args.sections else args.sections
     options = {"quick": args.quick, "threads": args.threads, "rows": args.rows, "faults": args.faults}
     try:
         result = bench.run(sections, **options, cuda=args.cuda, tiny=args.tiny, tell=_tell, show=show)

@@ -16,23 +16,10 @@ from typing import Any
 
 from nnfast import device
 from nnfast.bench import machine, peers
-from nnfast.bench.report import GPU_SECTIONS, SECTIONS, check, folder, head, read, save, section, table, write
+from nnfast.bench.report import SECTIONS, check, folder, head, read, save, section, table, write
 from nnfast.bench.timing import Bench, Row, Stopped
 
-__all__ = [
-    "GPU_SECTIONS",
-    "SECTIONS",
-    "SETTINGS",
-    "check",
-    "folder",
-    "head",
-    "plot",
-    "read",
-    "run",
-    "save",
-    "table",
-    "write",
-]
+__all__ = ["SECTIONS", "SETTINGS", "check", "folder", "head", "plot", "read", "run", "save", "table", "write"]
 
 # An idle thread of libgomp (PyTorch) spins for several ms after a call, one of OpenBLAS (NumPy) for 20 ms, and takes a
 # core from whoever is timed next: on 2 cores everyone else then looks like 1.3 threads. Both are read when the
@@ -78,11 +65,9 @@ def run(
     Raises:
         ValueError: an unknown section, no row of that name, a wrong answer, or no GPU that can be used.
     """
-    known = GPU_SECTIONS if cuda else SECTIONS
     for name in sections:
-        if name not in known:
-            where = " for a GPU" if cuda and name in SECTIONS else ""
-            raise ValueError(f"[bench] unknown section{where}. Known: {', '.join(known)}. Received: {name!r}")
+        if name not in SECTIONS:
+            raise ValueError(f"[bench] unknown section. Known: {', '.join(SECTIONS)}. Received: {name!r}")
     rooms = {name: import_module(f"nnfast.bench.{name}") for name in sections}
     if not any(rows in row for room in rooms.values() for row in names(room, quick, cuda, tiny)):
         raise ValueError(f"[bench] no row of {', '.join(sections)} has this in its name. Received: rows={rows!r}")

@@ -110,9 +110,13 @@ def started(net: Net, start: Any, **options: Any) -> Any:
     return made
 
 
+def at_hand(x: Any, y: Any) -> tuple[Any, Any]:
+    """The data where nnfast computes."""
+    return (nnfast.tensor(x), nnfast.tensor(y)) if on_gpu() else (x, y)
+
+
 def ours(net: Net, start: Any, x: Any, y: Any) -> Callable[[], float]:
-    if on_gpu():
-        x, y = nnfast.tensor(x), nnfast.tensor(y)
+    x, y = at_hand(x, y)
     return partial(_fit, started(net, start), x, y, net.batch)
 
 

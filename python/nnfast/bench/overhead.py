@@ -6,6 +6,8 @@ its speed holds: see `robust`.
   runs every op. Against PyTorch eager, JAX with one compiled call a step and with one for all, and Keras. What is more
   than replay(n) is Python.
 - "predict of one row": against PyTorch's call and Keras's `predict`.
+
+On a GPU a replay is a CUDA graph for each step, and PyTorch's graph is beside it.
 """
 
 from __future__ import annotations
@@ -16,36 +18,44 @@ from typing import Any
 
 from nnfast.bench import fit, robust
 from nnfast.bench.fit import NETS, Net
-from nnfast.bench.peers import Remote, found, keras_kinds, load
+from nnfast.bench.peers import Remote, found, keras_kinds, load, on_gpu, tensor, torch_device
 from nnfast.bench.timing import Bench, Contenders, Row
 from nnfast.models.data import ArrayData, Pending
 from nnfast.models.replay import Source
 
 STEPS = 100
+STEPPED = ("small 64-32-10", "mlp 784-512-10")
 
 
 def run(bench: Bench) -> Iterator[Row]:
-    for name in ("small 64-32-10", "mlp 784-512-10"):
-        for row in bench.compare(f"step, {name}", partial(steps, NETS[name]), rounds=9, rtol=0.05, per=STEPS):
+    large = {name: NETS[name] for name in STEPPED}
+    nets = bench.pick(large, large, {"mlp 8-6-10": fit.TINY["mlp 8-6-10"]})
+    count = bench.pick(STEPS, STEPS, 3)
+    for name, net in nets.items():
+        make = partial(steps, net, count)
+        for row in bench.compare(f"step, {name}", make, rounds=9, rtol=0.05, per=count, wall=True):
             bench.notes.append(python_and_cpp(row))
             yield row
-    for name in ("small 64-32-10", "mlp 784-512-10"):
-        yield from bench.compare(f"predict of one row, {name}", partial(one_row, NETS[name]))
-    yield from robust.run(bench)
+    for name, net in nets.items():
+        yield from bench.compare(f"predict of one row, {name}", partial(one_row, net), wall=True)
+    if not bench.gpu:
+        yield from robust.run(bench)
 
 
-def steps(net: Net) -> Contenders:
-    x, y, start = fit.data(net, STEPS)
+def steps(net: Net, count: int = STEPS) -> Contenders:
+    x, y, start = fit.data(net, count)
     replay = replay_of(fit.started(net, start), net, x, y)
     made: dict[str, Any] = {
         "nnfast": fit.ours(net, start, x, y),
-        "nnfast replay(n)": partial(replay_all, replay),
-        "nnfast replay(1)": partial(replay_each, replay, net.batch),
+        "nnfast replay(n)": partial(replay_all, replay, count),
+        "nnfast replay(1)": partial(replay_each, replay, count, net.batch),
         "nnfast train_on_batch": step_by_step(fit.started(net, start), net, x, y),
         "nnfast eager": step_by_step(fit.started(net, start, run_eagerly=True), net, x, y),
     }
     if torch := load("torch"):
         made["torch"] = fit.torch_eager(torch, net, start, x, y)
+        if torch_device() == "cuda":
+            made["torch cuda graph"] = fit.torch_graph(torch, net, start, x, y)
     if found("jax"):
         made["jax jit"] = Remote("jax", fit.jax_jit, net, start, x, y)
         made["jax fori_loop"] = Remote("jax", fit.jax_loop, net, start, x, y)
@@ -68,11 +78,12 @@ def python_and_cpp(row: Row) -> str:
     ways.update({"train_on_batch": "nnfast train_on_batch", "eager": "nnfast eager"})
     python = ", ".join(f"{beyond(who)} in {way}" for way, who in ways.items())
     who = f"{row.name}, {row.threads} thread{'s' * (row.threads > 1)}"
-    return f"{who}: {cpp.seconds * 1e6:.1f} µs of C++; µs of Python: {python}"
+    return f"{who}: {cpp.seconds * 1e6:.1f} µs of {'the GPU' if on_gpu() else 'C++'}; µs of Python: {python}"
 
 
 def replay_of(model: Any, net: Net, x: Any, y: Any) -> Callable[..., Any]:
     """Replays the plan of the model's training step on this data: (how many steps, start=from which sample on)."""
+    x, y = fit.at_hand(x, y)
     model.fit(x, y, batch_size=net.batch, shuffle=False, verbose=0)
     data = ArrayData("fit", x, y, None, net.batch, False, model._x_dtypes)
     data.begin()
@@ -80,17 +91,17 @@ def replay_of(model: Any, net: Net, x: Any, y: Any) -> Callable[..., Any]:
     return partial(known.plan.replay, bindings=list(zip(known.slots, Source(Pending(data, 0)).fed())))
 
 
-def replay_all(replay: Callable[..., Any]) -> None:
-    replay(STEPS, start=0)
+def replay_all(replay: Callable[..., Any], count: int) -> None:
+    replay(count, start=0)
 
 
-def replay_each(replay: Callable[..., Any], batch: int) -> None:
-    for i in range(STEPS):
+def replay_each(replay: Callable[..., Any], count: int, batch: int) -> None:
+    for i in range(count):
         replay(1, start=i * batch)
 
 
 def step_by_step(model: Any, net: Net, x: Any, y: Any) -> Callable[[], float]:
-    batches = [(x[i : i + net.batch], y[i : i + net.batch]) for i in range(0, len(y), net.batch)]
+    batches = [fit.at_hand(x[i : i + net.batch], y[i : i + net.batch]) for i in range(0, len(y), net.batch)]
 
     def train() -> float:
         model.reset_metrics()
@@ -117,12 +128,12 @@ def one_row(net: Net) -> Contenders:
 
 
 def _torch_row(torch: Any, net: Net, start: Any, x: Any) -> Callable[[], Any]:
-    model = torch.nn.Sequential(*fit.torch_net(torch, net, start), torch.nn.Softmax(1))
-    t = torch.from_numpy(x)
+    model = torch.nn.Sequential(*fit.torch_net(torch, net, start), torch.nn.Softmax(1)).to(torch_device())
+    t = tensor(torch, x)
 
     def call() -> Any:
         with torch.inference_mode():
-            return model(t).numpy()
+            return model(t).cpu().numpy()
 
     return call
 

@@ -13,7 +13,6 @@ from nnfast.bench import machine
 from nnfast.bench.timing import Row, geomean
 
 SECTIONS = ("gemm", "conv2d", "ops", "fit", "overhead")
-GPU_SECTIONS = ("gemm", "conv2d", "ops", "fit")
 
 # ---- as text ----
 
