@@ -19,8 +19,8 @@ every_day=(about build ready tiny suite matrix ops streams bench_gemm bench_fit 
   bench_conv2d memcheck racecheck ladder)
 by_name=(cpu full memcheck_all racecheck_all)
 # Short, and each kind of kernel is in them: tiles and products, reductions, scans of rows, images, random numbers, steps.
-short=(tests/test_op_matrix.py -k "gemm or conv2d or sum or softmax or pool or norm or random or adam or take_rows or
-  attention or lstm")
+short=(tests/test_op_matrix.py -k "test_pairs and (gemm or conv2d or sum or softmax or pool or norm or random or adam or
+  take_rows or attention or lstm)")
 
 limit() { # seconds
   case $1 in
@@ -122,7 +122,7 @@ PY
     suite) tests -n 4 tests/test_cuda.py tests/test_replay.py ;;
     matrix) tests -n "$jobs" tests/test_op_matrix.py tests/test_tensor_cores.py ;;
     ops) tests -n "$jobs" tests --deselect tests/test_cuda.py -k "[cuda or -cuda or cuda-" ;;
-    streams) tests tests/test_cuda.py -k "stream or thread" ;;
+    streams) tests tests/test_streams.py ;;
     memcheck | racecheck) sanitize "$1" "${short[@]}" ;;
     tiny) py -m nnfast bench --cuda --tiny --json "$results/tiny.json" ;;
     bench_*) py -m nnfast bench --cuda "${1#bench_}" --json "$results/$1.json" ;;
@@ -158,7 +158,7 @@ case ${1:---help} in
     ;;
   --run) # one step, without a limit
     results=$2
-    export PYTHONPATH=$root/python NNFAST_TEST_GPU=1 PYTHONUNBUFFERED=1
+    export PYTHONPATH=$root/python${PYTHONPATH:+:$PYTHONPATH} NNFAST_TEST_GPU=1 PYTHONUNBUFFERED=1
     run "$3"
     exit
     ;;

@@ -51,11 +51,11 @@ TINY = {
 def run(bench: Bench) -> Iterator[Row]:
     steps = bench.pick(STEPS, GPU_STEPS, 3)
     for name, net in bench.pick(NETS, NETS, TINY).items():
-        make = partial(contenders, net, steps)
+        make = partial(contenders, net, steps, compiled=not bench.tiny)
         yield from bench.compare(name, make, rounds=9, rtol=0.05, per=steps, wall=True)
 
 
-def contenders(net: Net, steps: int = STEPS) -> Contenders:
+def contenders(net: Net, steps: int = STEPS, compiled: bool = True) -> Contenders:
     x, y, start = data(net, steps)
     made: dict[str, Any] = {"nnfast": ours(net, start, x, y)}
     lower = gemm.units() if len(net.shape) == 1 else ["high", "medium"]  # convolutions gain on every CPU
@@ -66,8 +66,9 @@ def contenders(net: Net, steps: int = STEPS) -> Contenders:
             made["torch channels_last"] = torch_eager(torch, net, start, x, y, channels_last=True)
         if torch_device() == "cuda":
             made["torch cuda graph"] = torch_graph(torch, net, start, x, y)
+        if compiled and torch_device() == "cuda":
             made["torch compile"] = torch_compiled(net, start, x, y)
-        elif not on_gpu():
+        elif compiled and not on_gpu():
             made["torch compile"] = Remote("torch", torch_compiled, net, start, x, y)
     if found("jax") and len(net.shape) == 1:
         made["jax jit"] = Remote("jax", jax_jit, net, start, x, y)

@@ -113,12 +113,12 @@ def step_by_step(model: Any, net: Net, x: Any, y: Any) -> Callable[[], float]:
 
 
 def one_row(net: Net) -> Contenders:
-    x, _, start = fit.data(net)
-    x = x[:1]
+    x, y, start = fit.data(net)
+    x, there = x[:1], fit.at_hand(x[:1], y)[0]
     model = fit.started(net, start)
     made: dict[str, Any] = {
-        "nnfast": partial(model.predict, x, verbose=0),
-        "nnfast call": lambda: model(x, training=False).numpy(),
+        "nnfast": partial(model.predict, there, verbose=0),
+        "nnfast call": lambda: model(there, training=False).numpy(),
     }
     if torch := load("torch"):
         made["torch"] = _torch_row(torch, net, start, x)
