@@ -24,7 +24,6 @@ def tree(tmp_path):
     (root / "tools").mkdir(parents=True)
     shutil.copy(SCRIPT, root / "tools" / "gpu.sh")
     (root / "python" / "nnfast").mkdir(parents=True)
-    (root / "csrc" / "ladder" / "gemm_cuda").mkdir(parents=True)
     (root / "python" / "nnfast" / "_cuda.so").write_text("built")
     programs = tmp_path / "programs"
     programs.mkdir()
