@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nnfast import device
-from nnfast.bench.peers import Remote, found, lay, load, on_gpu, tensor
+from nnfast.bench.peers import Remote, found, lay, load, on_gpu, tensor, values
 from nnfast.bench.timing import Bench, Contenders, Row
 
 # name: (M, N, K, which operand is stored transposed)
@@ -46,7 +46,12 @@ GPU_SHAPES = {
     "Dense dx 128,784,512": (128, 784, 512, "b"),
     "thin 128,10,512": (128, 10, 512, ""),
 }
-TINY = {"forward 9,10,11": (9, 10, 11, ""), "dw 12,9,8": (12, 9, 8, "a"), "dx 8,12,9": (8, 12, 9, "b")}
+TINY = {
+    "9^3": (9, 9, 9, ""),
+    "forward 9,10,11": (9, 10, 11, ""),
+    "dw 12,9,8": (12, 9, 8, "a"),
+    "dx 8,12,9": (8, 12, 9, "b"),
+}
 TOLERANCES = {"highest": 1e-4, "high": 2e-3, "medium": 2e-2}  # of float32, against TF32 and bfloat16
 PRECISE = ("512^3", "1024^3", "2048^3", "Dense forward 128,512,784", "Dense dw 784,512,128", "conv 9800,64,288")
 
@@ -77,7 +82,28 @@ def on_a_gpu(bench: Bench) -> Iterator[Row]:
             work, moved = 2e-9 * m * n * k, 4e-9 * (m * k + k * n + m * n)
             name = name if precision == "highest" else f"{name} {precision}"
             rtol = TOLERANCES[precision]
-            yield from bench.compare(name, make, gigaflop=work, gigabyte=moved, rtol=rtol, unit=unit)
+            measured = bench.compare(name, make, gigaflop=work, gigabyte=moved, rtol=rtol, unit=unit)
+            yield from measured
+            if measured and m == n == k:
+                bench.notes.append(f"{name}: rms of |error| / |a| |b|: {errors(m, n, k, make())}")
+
+
+def errors(m: int, n: int, k: int, contenders: Contenders) -> str:
+    """How far each contender is from float64, in some rows."""
+    a, b = (x.astype(np.float64) for x in operands(m, n, k))
+    rows = np.linspace(0, m - 1, 64).astype(int)
+    exact, magnitude = a[rows] @ b, np.abs(a[rows]) @ np.abs(b)
+    found = []
+    for who, product in contenders.items():
+        if callable(product):
+            off = (values(product())[rows] - exact) / magnitude
+            found.append(f"{who} {np.sqrt(np.mean(off * off)):.1e}")
+    return ", ".join(found)
+
+
+def operands(m: int, n: int, k: int) -> list[Any]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape, np.float32) for shape in ((m, k), (k, n))]
 
 
 def units() -> list[str]:
@@ -89,8 +115,7 @@ def units() -> list[str]:
 
 
 def contenders(m: int, n: int, k: int, transposed: str, precision: str = "highest") -> Contenders:
-    rng = np.random.default_rng(0)
-    stored = [rng.standard_normal(shape, np.float32) for shape in ((m, k), (k, n))]
+    stored = operands(m, n, k)
     if transposed:
         i = "ab".index(transposed)
         stored[i] = np.ascontiguousarray(stored[i].T)
