@@ -17,9 +17,9 @@ except ValueError as e:
 pytestmark = pytest.mark.skipif(bool(WHY), reason=WHY)
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    return lessons.compile_kernels(SOURCE, observed=False)
+@pytest.fixture(scope="module", params=[False, True], ids=["emulator", "lesson mode"])
+def kernels(request):
+    return lessons.compile_kernels(SOURCE, observed=request.param)
 
 
 def bfloat16(x):

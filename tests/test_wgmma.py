@@ -4,6 +4,7 @@ own."""
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from test_tensor_cores import (  # noqa: F401  # run again, with this file's `pr
     test_zeros_and_the_smallest_numbers_that_fit,
     whole,
 )
+
+from nnfast.ladder import lessons
 
 _emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
 
@@ -87,3 +90,25 @@ def test_it_was_wgmma(rng):
     _emulator.use_gemm_path("automatic")
     assert not np.array_equal(*results)  # sums of 16 k against 16 k in another order of splits
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    try:
+        lessons.gcc()
+    except ValueError as e:
+        pytest.skip(str(e))
+    return lessons.compile_kernels(Path(__file__).parent / "cuda" / "wgmma.cu")
+
+
+@pytest.mark.parametrize(("size", "pieces"), [((130, 300, 200), 2), ((140, 129, 300), 3)])
+def test_no_races_and_no_bank_conflicts(lesson, size, pieces, rng):
+    m, n, k = size
+    a, b = whole(rng, m, k), whole(rng, k, n)
+    scratch = np.zeros(256 + pieces * 2 * (256 + 384) * 320, np.uint8)
+    arguments = {"a": a, "b": b, "y": np.zeros((m, n), np.float32), "scratch": scratch}
+    report = lesson.run("product", {**arguments, **dict(zip("MNK", size)), "pieces": pieces}, outputs=["scratch"])
+    assert not report.faults and not report.warnings, str(report)
+    np.testing.assert_array_equal(report.arrays["y"], a @ b)
+    out = [line for line in report.lines if line.shared and line.file != "pieces.cuh"]
+    assert len(out) == 2 and all(line.moved == line.ideal for line in out), str(report)

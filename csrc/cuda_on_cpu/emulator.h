@@ -12,6 +12,7 @@ struct Hooks {
   void (*on_block)() = nullptr;
   void (*on_block_end)() = nullptr;
   void (*on_barrier)(Where, int left) = nullptr;  // all have come but those who have left the kernel
+  void (*on_handover)() = nullptr;                // some threads of a block have met, or know of others' work
   void (*on_access)(const void*, size_t bytes, Access, Where) = nullptr;  // of atomics, cp.async and ldmatrix
   void (*on_allocate)(void*, size_t bytes) = nullptr;
   void (*on_release)(void*) = nullptr;

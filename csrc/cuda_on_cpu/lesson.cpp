@@ -565,6 +565,7 @@ void nnfast_lesson_begin(const char* report, unsigned seconds) {
   hooks.on_block = on_block;
   hooks.on_block_end = next_interval;
   hooks.on_barrier = on_barrier;
+  hooks.on_handover = [] { ++lesson->interval; };  // as if all had met: no false alarm, and some races are not seen
   hooks.on_access = on_access;
   hooks.on_allocate = on_allocate;
   hooks.on_release = on_release;

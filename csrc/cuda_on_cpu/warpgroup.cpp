@@ -85,6 +85,7 @@ void end_phase_if_complete(Mbarrier& b) {
   if (b.pending || b.bytes) return;
   b.phase ^= 1;
   b.pending = b.arrivals;
+  if (hooks.on_handover) hooks.on_handover();
   resume_all(b.waiting);
 }
 
@@ -102,6 +103,8 @@ void land(Mbarrier& b, const Copy& c) {
       const auto to = reinterpret_cast<uintptr_t>(c.shared) + static_cast<uintptr_t>((r * m.box_columns + e) * 2);
       std::memcpy(reinterpret_cast<void*>(swizzled(to)), &value, 2);
     }
+  for (int r = 0; r < m.box_rows; ++r)
+    observe(c.shared + r * m.box_columns * 2, static_cast<size_t>(m.box_columns * 2), Access::copy_lands, c.where);
   b.bytes -= c.bytes();
   if (b.pending == 0 && b.bytes < 0) wrong("mbarrier", "more bytes arrive than it expects", c.where);
   end_phase_if_complete(b);
@@ -263,7 +266,10 @@ void named_barrier(int id, int threads, Where where) {
   if (!b.waiting.empty() && b.threads != threads)
     wrong("barrier", "another thread waits there for " + std::to_string(b.threads) + " threads", where);
   b.threads = threads;
-  if (static_cast<int>(b.waiting.size()) + 1 == threads) return resume_all(b.waiting);
+  if (static_cast<int>(b.waiting.size()) + 1 == threads) {
+    if (hooks.on_handover) hooks.on_handover();
+    return resume_all(b.waiting);
+  }
   b.waiting.push_back(self);
   suspend("a barrier of some warps", where);
 }
