@@ -58,8 +58,8 @@ def test_all_steps_then_only_what_failed(tree):
     results = folder / "results"
     (folder / "fail").write_text("gemm")
     done, calls = run(results)
-    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "failed: bench_gemm ladder "
-    assert steps(done) == [*EVERY_DAY.split(), "ladder"]
+    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "failed: bench_gemm ladder wgmma "
+    assert steps(done) == [*EVERY_DAY.split(), "ladder", "wgmma"]
     assert next(c for c in calls if c.startswith("cmake -S")).count("-DNNFAST_CUDA_ARCHS=90a") == 1
     sanitizers = [c for c in calls if c.startswith("compute-sanitizer")]
     assert [c.split()[2] for c in sanitizers] == ["memcheck", "racecheck"]
@@ -69,7 +69,7 @@ def test_all_steps_then_only_what_failed(tree):
         assert {"./modules/_cuda.so", "./bench_fit.rc", "./summary.txt"} <= set(archive.getnames())
     (folder / "fail").unlink()
     done, calls = run(results)
-    assert done.returncode == 0 and steps(done) == ["bench_gemm", "ladder"] and len(calls) == 2
+    assert done.returncode == 0 and steps(done) == ["bench_gemm", "ladder", "wgmma"] and len(calls) == 4
     assert run(results)[1] == []
     assert steps(run(results, "matrix", "about")[0]) == ["matrix", "about"]
 

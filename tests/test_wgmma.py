@@ -1,5 +1,5 @@
-"""Products of bfloat16 pieces by wgmma, as the emulator runs them: the tests of tensor cores again, and tiles of their
-own."""
+"""Products of bfloat16 pieces by wgmma, as the emulator runs them or a Hopper GPU where there is one: the tests of
+tensor cores again, and tiles of their own."""
 
 import os
 import subprocess
@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import test_tensor_cores
+from conftest import GPU
 from test_tensor_cores import (  # noqa: F401  # run again, with this file's `precision`
     HIGHEST,
     MEDIUM,
+    MODULE,
+    cuda,
     normal,
     test_activations_and_their_gradients,
     test_arithmetic_is_that_of_the_pieces,
@@ -28,7 +31,11 @@ from test_tensor_cores import (  # noqa: F401  # run again, with this file's `pr
 
 from nnfast.ladder import lessons
 
-_emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
+cuda.use_gemm_path("wgmma")
+THERE = cuda.matmul_unit(MEDIUM) == "wgmma"
+cuda.use_gemm_path("automatic")
+if GPU and not THERE:
+    pytest.skip("not a GPU of compute capability 9.0, or _cuda was not built for 90a", allow_module_level=True)
 
 
 @pytest.fixture(params=[0, 1, 2], ids=["six products", "high", "medium"])
@@ -36,45 +43,46 @@ def precision(request, monkeypatch):
     """Pieces for products of any size, by wgmma."""
 
     def in_float32(function, *arguments, **options):
-        _emulator.use_gemm_path("automatic")
+        cuda.use_gemm_path("automatic")
         result = function(*arguments, **{**options, "precision": HIGHEST})
-        _emulator.use_gemm_path("wgmma")
+        cuda.use_gemm_path("wgmma")
         return result
 
     monkeypatch.setattr(test_tensor_cores, "in_float32", in_float32)
-    _emulator.use_gemm_path("wgmma")
-    assert _emulator.matmul_unit(request.param) == "wgmma"
+    cuda.use_gemm_path("wgmma")
+    assert cuda.matmul_unit(request.param) == "wgmma"
     yield request.param
-    _emulator.use_gemm_path("automatic")
+    cuda.use_gemm_path("automatic")
 
 
 # Tiles are 128 x 128 or, for more than four tiles of medium and high, 128 x 256, of which the last may be cut in two.
-# The emulator's four blocks take tiles in turn, eight rows of tiles together; (130, 120, 1100) is cut into splits of k.
+# As many blocks as the GPU has processors, four on the emulator, take tiles in turn, eight rows of tiles together;
+# (130, 120, 1100) is cut into splits of k.
 @pytest.mark.parametrize("size", [(128, 256, 64), (127, 129, 128), (257, 385, 65), (1300, 300, 60), (130, 120, 1100)])
 def test_tiles(precision, size, rng):
     m, n, k = size
     a, b, bias = whole(rng, m, k), whole(rng, k, n), whole(rng, n)
-    np.testing.assert_array_equal(_emulator.gemm(a, b, bias, precision=precision), a @ b + bias)
+    np.testing.assert_array_equal(cuda.gemm(a, b, bias, precision=precision), a @ b + bias)
 
 
 def test_wide_tiles_of_a_batch(precision, rng):
     a, b = whole(rng, 2, 3, 70, 130), whole(rng, 3, 130, 300)
-    np.testing.assert_array_equal(_emulator.gemm(a, b, precision=precision), a @ b)
+    np.testing.assert_array_equal(cuda.gemm(a, b, precision=precision), a @ b)
 
 
 def test_the_ring_goes_round_many_times(precision, rng):
     """More stages of k than the ring has, in several tiles."""
     a, b = normal(rng, 140, 900), normal(rng, 900, 520)
-    got = _emulator.gemm(a, b, precision=precision)
+    got = cuda.gemm(a, b, precision=precision)
     error = np.abs(got - a.astype("float64") @ b)
     assert np.max(error / (np.abs(a) @ np.abs(b))) < test_tensor_cores.BOUND[precision] + 2.0**-20
-    again = _emulator.gemm(a, b, precision=precision)
+    again = cuda.gemm(a, b, precision=precision)
     np.testing.assert_array_equal(got, again)  # copies land at other times
 
 
 @pytest.mark.parametrize("setting", ["1", "0"])
 def test_the_setting(setting):
-    text = "from nnfast import _emulator; print(_emulator.matmul_unit(2))"
+    text = f"from nnfast import {MODULE}; print({MODULE}.matmul_unit(2))"
     environment = {**os.environ, "NNFAST_WGMMA": setting}
     told = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ("wgmma" if setting == "1" else "tensor cores")
@@ -85,10 +93,10 @@ def test_it_was_wgmma(rng):
     a, b = normal(rng, 70, 300), normal(rng, 300, 66)
     results = []
     for path in ("wgmma", "six products"):
-        _emulator.use_gemm_path(path)
-        results.append(_emulator.gemm(a, b, precision=MEDIUM))
-    _emulator.use_gemm_path("automatic")
-    assert not np.array_equal(*results)  # sums of 16 k against 16 k in another order of splits
+        cuda.use_gemm_path(path)
+        results.append(cuda.gemm(a, b, precision=MEDIUM))
+    cuda.use_gemm_path("automatic")
+    assert not np.array_equal(*results)  # sums of k are cut in other places
     np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
 
 

@@ -16,7 +16,7 @@ python=${PYTHON:-python3}
 build=${NNFAST_GPU_BUILD:-$root/build/gpu}
 jobs=$(nproc)
 every_day=(about build ready tiny suite matrix ops streams bench_gemm bench_fit bench_overhead bench_ops
-  bench_conv2d memcheck racecheck ladder)
+  bench_conv2d memcheck racecheck ladder wgmma)
 by_name=(cpu full memcheck_all racecheck_all)
 # Short, and each kind of kernel is in them: tiles and products, reductions, scans of rows, images, random numbers, steps.
 short=(tests/test_op_matrix.py -k "test_pairs and (gemm or conv2d or sum or softmax or pool or norm or random or adam or
@@ -25,7 +25,7 @@ short=(tests/test_op_matrix.py -k "test_pairs and (gemm or conv2d or sum or soft
 limit() { # seconds
   case $1 in
     about | ready | tiny) echo 120 ;;
-    build | suite | full | cpu | ladder) echo 600 ;;
+    build | suite | full | cpu | ladder | wgmma) echo 600 ;;
     memcheck_all | racecheck_all) echo 3600 ;;
     bench_*) echo 420 ;;
     *) echo 300 ;;
@@ -45,6 +45,7 @@ what() {
     tiny) echo "every row of the benchmark on tiny problems" ;;
     bench_*) echo "nnfast bench --cuda ${1#bench_}" ;;
     ladder) echo "nnfast ladder --cuda: every rung, checked and timed" ;;
+    wgmma) echo "matrix products by wgmma and TMA (Hopper GPUs), which wait for NNFAST_WGMMA=1: tests, then the benchmark" ;;
     cpu) echo "the tests of the CPU, on this machine" ;;
     full) echo "the full product of the matrix" ;;
     memcheck_all | racecheck_all) echo "compute-sanitizer --tool ${1%_all} over the whole matrix and tests/test_cuda.py" ;;
@@ -127,6 +128,10 @@ PY
     tiny) py -m nnfast bench --cuda --tiny --json "$results/tiny.json" ;;
     bench_*) py -m nnfast bench --cuda "${1#bench_}" --json "$results/$1.json" ;;
     ladder) py tools/ladder_pages.py --gpu "$results" gemm conv2d softmax reduce transpose ;;
+    wgmma)
+      tests tests/test_wgmma.py || return
+      NNFAST_WGMMA=1 NNFAST_CUDA_PIECES=1 py -m nnfast bench --cuda gemm --json "$results/wgmma.json"
+      ;;
     cpu)
       unset NNFAST_TEST_GPU
       CUDA_VISIBLE_DEVICES='' tests -n "$jobs" tests

@@ -223,7 +223,7 @@ void (*multiply_by_wgmma)(const void* piece_product) = nullptr;
 bool wgmma_is_used() {
   static const bool wanted = is_set("NNFAST_WGMMA");
   const bool forced = piece_path.load(std::memory_order_relaxed) == PiecePath::always_wgmma;
-  return multiply_by_wgmma && (forced || (wanted && compute_capability() == 90));
+  return multiply_by_wgmma && (forced || wanted) && compute_capability() == 90;
 }
 int pieces_at(Precision precision) { return pieces_for(precision, true); }
 
