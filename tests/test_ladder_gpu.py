@@ -75,6 +75,13 @@ class FakeTensor:
         return {"shape": x.shape, "typestr": x.dtype.str, "data": (x.ctypes.data, False), "strides": None, "version": 3}
 
 
+shipped = gpu.shipped
+
+
+def no_cuda(rung, problem):
+    raise ValueError("[set_device] this build of nnfast has no 'cuda'")
+
+
 @pytest.fixture
 def here(fake_driver, monkeypatch):
     """A machine with a GPU."""
@@ -84,6 +91,7 @@ def here(fake_driver, monkeypatch):
     monkeypatch.setattr(gpu, "PEAK_NUMBERS", 1 << 12)
     monkeypatch.setattr(gpu, "PEAK_ROUNDS", 2)
     monkeypatch.setattr(timing, "BUDGET", 0.01)
+    monkeypatch.setattr(gpu, "shipped", no_cuda)  # a true one could not read this driver's memory
     monkeypatch.setitem(sys.modules, "torch", FakeTorch())
     monkeypatch.setitem(sys.modules, "cupy", None)
     return ctypes.CDLL(str(fake_driver))
@@ -201,7 +209,7 @@ def test_a_race(here, monkeypatch, capsys, tmp_path):
     assert out.startswith("reduce, 5,000, float32: A fake GPU, sm_86\nmeasured limits, the GPU: ")
     assert re.search(r"^7 sixteen bytes +[\d.]+ ±.*x +\de-\d\d  float4 instead of float$", out, re.M), out
     assert re.search(r"^  torch +[\d.]+ ±", out, re.M)
-    assert "\nrung 8, shipped: " in out  # there is no GPU after all, or no _cuda
+    assert out.endswith("\nrung 8, shipped: [set_device] this build of nnfast has no 'cuda'\n")
     stored = json.loads(file.read_text())
     assert stored["threads"] == 0 and list(stored["peaks"]) == ["0"] and device.get_device() == "cpu"
     assert [r["number"] for r in stored["results"]] == [None, 2, 7]
@@ -216,6 +224,43 @@ def test_races_of_what_only_moves(op, size, here, monkeypatch):
     assert [r.number for r in result.results] == [4, 6] and result.isa == "sm_86"
     assert result.notes == ["nothing to compare with: there is no PyTorch or CuPy here that uses this GPU"]
     assert result.results[0].error == 0 or op == "softmax"
+
+
+def test_nnfasts_own_kernels_and_cupy_take_part(here, cuda, monkeypatch):
+    if cuda is None:
+        pytest.skip("a GPU cannot read the memory of this driver")
+    some(monkeypatch, "reduce", 6, 8)
+    monkeypatch.setattr(gpu, "shipped", shipped)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(sys.modules["cupy"], "sum", lambda x: sys.modules["cupy"].asarray(x.get().sum()), raising=False)
+    result = ladder.climb("reduce", [3000], cuda=True)
+    assert [(r.number, r.title) for r in result.results] == [(None, "cupy"), (6, "warp shuffles"), (8, "shipped")]
+    assert result.notes == [] and device.get_device() == "cpu"
+
+
+def test_pages_with_times_of_a_gpu(here, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "tools"))
+    import ladder_pages
+
+    some(monkeypatch, "reduce", 5, 6)
+    monkeypatch.setattr(gpu, "SIZES", {"reduce": (2000,)})
+    assert ladder_pages.on_gpu(tmp_path, ["reduce", "elementwise"]) == 1
+    assert "elementwise: [ladder] elementwise has no CUDA rungs" in capsys.readouterr().out
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.json")] == [
+        "a-fake-gpu-sm-86/reduce_cuda.json"
+    ]
+    races = ladder_pages.load("reduce_cuda", tmp_path)
+    page = ladder_pages.filled("<!-- measured: begin -->\n<!-- measured: end -->\n", races)
+    assert "**A fake GPU, `sm_86`**" in page and "- the GPU: " in page and "| 6 warp shuffles |  | " in page
+    assert re.match(r"- \*A fake GPU, sm_86: [\d.]+ ms, ", ladder_pages.line(races[0], 5))
+
+
+def test_a_picture_of_a_race(here, monkeypatch, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    some(monkeypatch, "reduce", 5, 6)
+    file = tmp_path / "a.png"
+    assert cli.main(["ladder", "reduce", "--cuda", "--size", "2000", "--plot", str(file)]) == 0
+    assert file.read_bytes().startswith(b"\x89PNG")
 
 
 def test_rungs_for_other_gpus_are_left_out(here, monkeypatch):
