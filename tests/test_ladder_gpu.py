@@ -354,6 +354,23 @@ def test_a_file_of_ones_own(here, monkeypatch, tmp_path):
     assert wrong.startswith("reduce of n=1: sum[0] is nan") and "from memory outside of an array" in wrong
 
 
+def test_what_the_child_is_asked(here, monkeypatch, tmp_path):
+    """The process that runs a file of one's own: a library for this GPU, and no threads."""
+    file = tmp_path / "my_reduce.cu"
+    shutil.copy(rungs.sources() / "reduce_cuda" / "4_halves.cu", file)
+    asked = []
+
+    def watched(folder, path, limit, tell):
+        request = json.loads((folder / "request.json").read_text())
+        asked.append((request, Path(request["code"]).read_bytes()[:4], path))
+
+    monkeypatch.setattr(mine, "_watched", watched)
+    mine.run(file, PROBLEMS["reduce"], (3000,), 0, 5.0, print, None)
+    [(request, code, path)] = asked
+    assert (request["op"], request["threads"], request["sizes"], path) == ("reduce", 0, [3000], file)
+    assert code == b"\x7fELF"
+
+
 def test_lesson_mode_looks_first(here, monkeypatch, tmp_path):
     file = tmp_path / "my_reduce.cu"
     source = (rungs.sources() / "reduce_cuda" / "4_halves.cu").read_text()

@@ -1,6 +1,6 @@
-// Rung 4: threaded. Stripes of 32 columns of x, which are rows of y, go to the threads.
-// Idea:    no two stripes share a cache line of y but at their ends: threads do not wait for each other.
-// Changed: the loop over stripes is shared; each thread goes down its own.
+// Rung 4: threaded. Stripes of 32 rows of x, which are columns of y, go to the threads.
+// Idea:    a stripe of 32 columns is two cache lines wide: threads hardly ever write to the same line.
+// Changed: the loop over stripes is shared; each thread goes along its own.
 // Removes: all cores but one being idle; one core alone cannot use all of the memory's bandwidth.
 #include "nnfast_ladder.h"
 using namespace ladder;
@@ -28,8 +28,8 @@ static void square(int64_t rows, int64_t cols, const float* x, int64_t x_row, fl
 }
 
 void transpose(int64_t rows, int64_t cols, const float* x, float* y) {
-  parallel_for(cols, T, [&](int64_t j, int64_t end) {
-    for (int64_t i = 0; i < rows; i += T)
-      square(min(T, rows - i), end - j, x + i * cols + j, cols, y + j * rows + i, rows);
+  parallel_for(rows, T, [&](int64_t i, int64_t end) {
+    for (int64_t j = 0; j < cols; j += T)
+      square(end - i, min(T, cols - j), x + i * cols + j, cols, y + j * rows + i, rows);
   });
 }
