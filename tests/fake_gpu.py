@@ -26,8 +26,8 @@ class OutOfMemoryError(MemoryError):
     """As in cupy.cuda.memory."""
 
 
-def over(address, shape, dtype, strides, writeable=True):
-    """NumPy's array over some memory."""
+def over(address, shape, dtype, strides, writeable=True, owner=None):
+    """NumPy's array over some memory, which lives as long as its owner."""
     dtype = np.dtype(dtype)
     if 0 in shape or not address:
         return np.empty(shape, dtype)
@@ -35,6 +35,7 @@ def over(address, shape, dtype, strides, writeable=True):
     low = sum(min(0, (n - 1) * s) for n, s in zip(shape, strides))
     high = sum(max(0, (n - 1) * s) for n, s in zip(shape, strides)) + dtype.itemsize
     block = (ctypes.c_char * (high - low)).from_address(address + low)
+    block.owner = owner
     a = np.ndarray(shape, dtype, block, -low, strides)
     a.flags.writeable = writeable
     return a
@@ -72,7 +73,7 @@ class ndarray:
         if memory is None:
             self._a = np.empty(shape, dtype)
         else:
-            self._a = over(memory.ptr, tuple(shape), dtype, None)
+            self._a = over(memory.ptr, tuple(shape), dtype, None, owner=memory)
 
     shape = property(lambda self: self._a.shape)
     dtype = property(lambda self: self._a.dtype)
