@@ -126,18 +126,19 @@ __global__ void __launch_bounds__(2 * BN) conv_pieces(const __grid_constant__ Pi
               first[j].h != NOWHERE && column < p.O - j0 ? other[first[j].other + column * other_step] : 0.0f;
       }
     };
-    if (k_begin < k_end) look_up(k_begin, 0);
-    __syncthreads();
-    if (k_begin < k_end) fetch(depths[0]);
-    int now = 0;
-    for (int64_t k = k_begin; k < k_end; k += STEP, now ^= 1) {
+    // In each round a step is multiplied and the next one gathered; in the first there is nothing to multiply yet.
+    int now = 1;
+#pragma unroll 1
+    for (int64_t k = k_begin - STEP; k < k_end; k += STEP, now ^= 1) {
       uint16_t *as = room + now * stage, *bs = as + q.pieces * BM * STEP;
-      fits = a.leave(as, a_k_first, q.pieces) && fits;
-      fits = b.leave(bs, b_k_first, q.pieces) && fits;
+      if (k >= k_begin) {
+        fits = a.leave(as, a_k_first, q.pieces) && fits;
+        fits = b.leave(bs, b_k_first, q.pieces) && fits;
+      }
       if (k + STEP < k_end) look_up(k + STEP, now ^ 1);
       __syncthreads();  // two stages: the one that is filled next was last read before this barrier
       if (k + STEP < k_end) fetch(depths[now ^ 1]);
-      part.add(as, bs, q.pieces);
+      if (k >= k_begin) part.add(as, bs, q.pieces);
       if ((k - k_begin) % 128 == 128 - STEP) part.move();
     }
     __syncthreads();

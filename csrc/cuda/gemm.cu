@@ -41,14 +41,17 @@ __global__ void __launch_bounds__(BM / TM * BN / TN) gemm_kernel(Product<T> p) {
       tile_a.load(a + k * p.a_col, p.a_row, p.a_col, p.M - i0, k_end - k);
       tile_b.load(b + k * p.b_row, p.b_col, p.b_row, p.N - j0, k_end - k);
     };
-    if (k_begin < k_end) fetch(k_begin);
-    int now = 0;
-    for (int64_t k = k_begin; k < k_end; k += BK, now ^= 1) {
-      tile_a.store(as[now], p.a_col == 1);
-      tile_b.store(bs[now], p.b_row == 1);
+    // In each round a tile is multiplied and the next one fetched; in the first there is nothing to multiply yet.
+    int now = 1;
+#pragma unroll 1
+    for (int64_t k = k_begin - BK; k < k_end; k += BK, now ^= 1) {
+      if (k >= k_begin) {
+        tile_a.store(as[now], p.a_col == 1);
+        tile_b.store(bs[now], p.b_row == 1);
+      }
       __syncthreads();  // two buffers: the one that is filled next was last read before this barrier
       if (k + BK < k_end) fetch(k + BK);
-      sums.add(as[now], bs[now]);
+      if (k >= k_begin) sums.add(as[now], bs[now]);
     }
     // Out through shared memory, a row of each thread at a time, so that neighbouring threads write neighbours; and
     // their code is there once, not once for each sum.
