@@ -191,16 +191,16 @@ def torch_eager(
 
     def train() -> float:
         restart()
-        total, correct = torch.zeros(2, device=inputs.device)
+        sums = torch.zeros(2, device=inputs.device)  # of losses, and how many rows were right
         for i in range(0, len(labels), net.batch):
             xb, yb = inputs[i : i + net.batch], labels[i : i + net.batch]
             step.zero_grad(set_to_none=True)
             loss, z = loss_of(xb, yb)
             loss.backward()
             change()
-            total += loss.detach()
-            correct += (z.argmax(1) == yb).sum()
-        return float(total) * net.batch / len(labels) + 0 * float(correct)
+            sums[0] += loss.detach()
+            sums[1] += (z.argmax(1) == yb).sum()
+        return sums.tolist()[0] * net.batch / len(labels)
 
     return train
 
@@ -237,8 +237,7 @@ def torch_graph(torch: Any, net: Net, start: Any, x: Any, y: Any) -> Callable[[]
     step = torch_optimizer(torch, net, made, capturable=torch_device() == "cuda")
     loss_function = torch.nn.CrossEntropyLoss()
     rows = torch.arange(net.batch, device=inputs.device)
-    total, correct = torch.zeros(2, device=inputs.device)
-    here = rows.clone()
+    sums, here = torch.zeros(2, device=inputs.device), rows.clone()
 
     def one() -> None:
         step.zero_grad(set_to_none=True)
@@ -247,8 +246,8 @@ def torch_graph(torch: Any, net: Net, start: Any, x: Any, y: Any) -> Callable[[]
         loss = loss_function(z, yb)
         loss.backward()
         step.step()
-        total.add_(loss.detach())
-        correct.add_((z.argmax(1) == yb).sum())
+        sums[0] += loss.detach()
+        sums[1] += (z.argmax(1) == yb).sum()
         here.add_(net.batch)
 
     restart, replay = torch_restart(made, step), graphed(torch, one)
@@ -256,10 +255,10 @@ def torch_graph(torch: Any, net: Net, start: Any, x: Any, y: Any) -> Callable[[]
     def train() -> float:
         restart()
         here.copy_(rows)
-        total.zero_()
+        sums.zero_()
         for _ in range(0, len(labels), net.batch):
             replay()
-        return float(total) * net.batch / len(labels)
+        return sums.tolist()[0] * net.batch / len(labels)
 
     return train
 
