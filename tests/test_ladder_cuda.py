@@ -326,6 +326,18 @@ def test_a_file_that_moves_numbers_gets_its_place(tmp_path, monkeypatch, capsys)
 
 
 @needs_gcc
+def test_a_build_without_the_emulator_leaves_nnfasts_kernels_out(monkeypatch):
+    def none(rung):
+        raise ModuleNotFoundError("No module named 'nnfast._emulator'")
+
+    monkeypatch.setattr(cuda, "check_shipped", none)
+    monkeypatch.setattr(rungs, "ladder", lambda op: [r for r in RUNGS if r.op == op and r.number in (1, 7)])
+    counts = ladder.count("softmax", [4, 10])
+    assert [r.number for r in counts.results] == [1]
+    assert counts.notes == ["rung 7, shipped: this build of nnfast has no emulator"]
+
+
+@needs_gcc
 def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
     file = tmp_path / "my_gemm.cu"
     more = "as[k][tx] * bs[k][tx] * 0 + as[ty][k] * bs[k][tx]"  # a load more

@@ -54,8 +54,10 @@ class FakeTorch(types.ModuleType):
     def __init__(self):
         super().__init__("torch")
         self.cuda = types.SimpleNamespace(is_available=lambda: True)
-        off = types.SimpleNamespace(allow_tf32=True)
-        self.backends = types.SimpleNamespace(cuda=types.SimpleNamespace(matmul=off), cudnn=off)
+        self.matmul_settings, self.cudnn_settings = (types.SimpleNamespace(allow_tf32=x) for x in (False, True))
+        self.backends = types.SimpleNamespace(
+            cuda=types.SimpleNamespace(matmul=self.matmul_settings), cudnn=self.cudnn_settings
+        )
         self.sum = lambda x: FakeTensor(x.values.sum(dtype=np.float64).astype(np.float32))
         self.softmax = lambda x, axis: FakeTensor(PROBLEMS["softmax"].numpy(x.values))
         self.matmul = lambda a, b: FakeTensor(a.values @ b.values)
@@ -213,6 +215,8 @@ def test_a_race(here, monkeypatch, capsys, tmp_path):
     stored = json.loads(file.read_text())
     assert stored["threads"] == 0 and list(stored["peaks"]) == ["0"] and device.get_device() == "cpu"
     assert [r["number"] for r in stored["results"]] == [None, 2, 7]
+    torch = sys.modules["torch"]
+    assert not torch.matmul_settings.allow_tf32 and torch.cudnn_settings.allow_tf32  # as before
     assert all(r["seconds"] > 0 and r["error"] < 1e-6 and r["share"] > 0 for r in stored["results"])
 
 
@@ -261,6 +265,19 @@ def test_a_picture_of_a_race(here, monkeypatch, tmp_path, capsys):
     file = tmp_path / "a.png"
     assert cli.main(["ladder", "reduce", "--cuda", "--size", "2000", "--plot", str(file)]) == 0
     assert file.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("kind", ["raises", "is wrong"])
+def test_a_library_that_cannot_use_this_gpu_takes_no_part(kind, here, monkeypatch):
+    def no_kernel(x):
+        if kind == "raises":
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+        return FakeTensor(x.values.sum() + 1)
+
+    some(monkeypatch, "reduce", 5)
+    monkeypatch.setattr(sys.modules["torch"], "sum", no_kernel)
+    result = ladder.climb("reduce", [300], cuda=True)
+    assert [r.title for r in result.results] == ["added while loading"] and "nothing to compare with" in result.notes[0]
 
 
 def test_rungs_for_other_gpus_are_left_out(here, monkeypatch):

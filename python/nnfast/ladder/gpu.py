@@ -16,7 +16,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from nnfast import device
 from nnfast.ladder import rungs
-from nnfast.ladder.check import check_edges
+from nnfast.ladder.check import check_edge, check_edges
 from nnfast.ladder.driver import Driver, GpuArray
 from nnfast.ladder.lessons import include_folders
 from nnfast.ladder.problems import Array, Problem
@@ -186,24 +186,30 @@ def shipped(rung: Rung, problem: Problem) -> OnGpu:
     return OnGpu(problem, lambda *x: python(*x).data, lambda arrays: [device.put(x) for x in arrays])
 
 
-def vendor(problem: Problem) -> tuple[Rung, OnGpu] | None:
+def vendor(problem: Problem, machine: Machine) -> tuple[Rung, OnGpu] | None:
     """The library of the vendor, through PyTorch or CuPy: cuBLAS, cuDNN, and what stands beside them there."""
+    plain = next(edge for edge in problem.edges if min(edge.sizes) > 1)
     for name, functions in (("torch", of_torch), ("cupy", of_cupy)):
         try:
             module = importlib.import_module(name)
-            take, call = functions(module).get(problem.name, (None, None))
-            if call is not None:
+            take, call = functions(module, machine.undo).get(problem.name, (None, None))
+            if call is None:
+                continue
+            function = OnGpu(problem, call, take)
+            if check_edge(function, plain, memory=machine) is None:  # type: ignore[arg-type]
                 about = {"changed": f"{name} {module.__version__}"}
-                return Rung(problem.name, None, name, Path(__file__), about), OnGpu(problem, call, take)
+                return Rung(problem.name, None, name, Path(__file__), about), function
         except Exception:  # not there, or not for this GPU: it raises what it likes
             continue
     return None
 
 
-def of_torch(torch: Any) -> dict[str, tuple[Take, Any]]:
+def of_torch(torch: Any, undo: list[Callable[[], None]]) -> dict[str, tuple[Take, Any]]:
     if not torch.cuda.is_available():
         return {}
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    for settings in (torch.backends.cuda.matmul, torch.backends.cudnn):  # float32, as the rungs
+        undo.append(partial(setattr, settings, "allow_tf32", settings.allow_tf32))
+        settings.allow_tf32 = False
 
     def take(arrays: list[GpuArray]) -> list[Any]:
         return [torch.as_tensor(x, device="cuda") for x in arrays]
@@ -225,7 +231,7 @@ def of_torch(torch: Any) -> dict[str, tuple[Take, Any]]:
     }
 
 
-def of_cupy(cupy: Any) -> dict[str, tuple[Take, Any]]:
+def of_cupy(cupy: Any, undo: list[Callable[[], None]]) -> dict[str, tuple[Take, Any]]:
     def take(arrays: list[GpuArray]) -> list[Any]:
         return [cupy.asarray(x) for x in arrays]
 
@@ -246,7 +252,8 @@ class Machine:
 
     def __init__(self, driver: Driver):
         self.driver, self.name, self.isa = driver, driver.name, f"sm_{driver.capability}"
-        self._before = device.get_device()
+        before = device.get_device()
+        self.undo: list[Callable[[], None]] = [lambda: device.set_device(before)]  # what the race has changed here
         self.folder = Path(tempfile.mkdtemp())
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.put, self.part, self.fill = driver.put, driver.part, driver.fill
@@ -259,7 +266,7 @@ class Machine:
     ) -> list[tuple[Rung, Function]]:
         """Who takes part. A rung that is wrong ends the race; one that this GPU cannot run is left out."""
         found: list[tuple[Rung, Function]] = []
-        if library := vendor(problem):
+        if library := vendor(problem, self):
             found.append(library)
         else:
             notes.append("nothing to compare with: there is no PyTorch or CuPy here that uses this GPU")
@@ -317,8 +324,9 @@ class Machine:
         return ctypes.CDLL(str(compile_file(source, self.folder / "peaks.so", f"sm_{self.driver.capability}")))
 
     def leave(self) -> None:
-        """The device is again the one before."""
-        device.set_device(self._before)
+        """Settings are again those from before."""
+        while self.undo:
+            self.undo.pop()()
 
 
 class Limits:
