@@ -22,9 +22,15 @@ if problem := _cuda.problem():
     else:
         sys.exit("a kernel ran, although " + problem)
 PY
-nvcc=$(command -v nvcc || echo "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc")
-for file in csrc/ladder/*_cuda/*.cu csrc/ladder/peaks.cu; do
-  arch=$(sed -n 's|^// Needs: *\(sm_[0-9a-z]*\):.*|\1|p' "$file")
+
+compile_rung() {
+  local nvcc arch
+  nvcc=$(command -v nvcc || echo "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc")
+  arch=$(sed -n 's|^// Needs: *\(sm_[0-9a-z]*\):.*|\1|p' "$1")
   "$nvcc" -arch="${arch:-sm_80}" -std=c++20 --expt-relaxed-constexpr -Werror all-warnings -Icsrc/ladder -Icsrc \
-    -c "$file" -o "$build/rung.o"
-done
+    -c "$1" -o "$2/$(basename "$(dirname "$1")")_$(basename "$1").o"
+}
+export -f compile_rung
+mkdir -p "$build/rungs"
+printf '%s\n' csrc/ladder/*_cuda/*.cu csrc/ladder/peaks.cu |
+  xargs -P 2 -I {} bash -c 'compile_rung "$1" "$2"' _ {} "$build/rungs"
