@@ -51,6 +51,42 @@ def test_a_copy_lies_in_shared_memory_as_the_swizzle_says(kernels, column, row):
     np.testing.assert_array_equal(y.reshape(64, 64), right)
 
 
+PIXELS = {  # [N,H,W,C]; lower and upper corners, steps, of H and W; the first pixel and its channel; offsets
+    "same": ((3, 5, 6, 64), (-1, -1), (-1, -1), (1, 1), (0, -1, 2, 0), (2, 1)),
+    "padded, several lines": ((64, 14, 9, 64), (-1, -1), (-1, -1), (1, 1), (0, 4, 7, 0), (0, 0)),
+    "valid": ((64, 14, 9, 64), (0, 0), (-2, -2), (1, 1), (0, 4, 6, 0), (2, 2)),
+    "strided": ((64, 14, 8, 64), (-1, -1), (-1, -1), (2, 2), (0, 5, 5, 0), (1, 1)),
+    "beyond the last image": ((2, 7, 9, 72), (-2, -1), (0, -1), (3, 2), (1, 1, 3, 64), (4, 0)),
+    "few channels": ((9, 3, 4, 8), (-3, -3), (1, 1), (1, 1), (7, -3, -3, 0), (2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", PIXELS)
+def test_a_copy_of_pixels(kernels, name):
+    """Corners of a filter in a box, along W, H, N, each moved by the offsets; swizzled as above."""
+    shape, lower, upper, step, (n, h, w, channel), offset = PIXELS[name]
+    x = (np.arange(np.prod(shape)) % 65521).astype(np.uint16).reshape(shape)
+    box = {"lower": lower, "upper": upper, "step": step}
+    arguments = dict(zip("NHWC", shape)) | {k: np.array(v, np.int32) for k, v in box.items()}
+    arguments |= {"channel": channel, "n": n, "first": np.array([h, w], np.int32), "offset": np.array(offset, np.int32)}
+    y = run(kernels, "run_pixels", arguments | {"x": x, "y": np.zeros(64 * 64, np.uint16)})
+    corners = [
+        (image, row, column)
+        for image in range(shape[0] + 64)
+        for row in range(lower[0], shape[1] + upper[0], step[0])
+        for column in range(lower[1], shape[2] + upper[1], step[1])
+    ]
+    begin = corners.index((n, h, w))
+    right = np.zeros((64, 64), np.uint16)
+    for r, (image, row, column) in enumerate(corners[begin : begin + 64]):
+        at = row + offset[0], column + offset[1]
+        if image < shape[0] and 0 <= at[0] < shape[1] and 0 <= at[1] < shape[2]:
+            for c, value in enumerate(x[image, at[0], at[1], channel : channel + 64]):
+                right[r, (c // 8 ^ r % 8) * 8 + c % 8] = value
+    assert right.any()
+    np.testing.assert_array_equal(y.reshape(64, 64), right)
+
+
 @pytest.mark.parametrize("n", [128, 256])
 def test_a_product_and_where_its_registers_are(kernels, n, rng):
     """Lane 4 g + t of warp w, register 4 j + 2 h + i: row 16 w + 8 h + g, column 8 j + 2 t + i."""

@@ -4,10 +4,11 @@
 // gradient taps are the rows and pixels are summed. The gradient of x is a convolution for each remainder of row and
 // column by the strides. Groups of few channels (depthwise) go through kernels of their own. Where results are few and
 // sums long, blocks share a sum, and a last kernel adds their parts in a fixed order. Large convolutions of `high` and
-// `medium` are made by tensor cores (conv_pieces.cuh). Nothing overlaps.
+// `medium` are made by tensor cores (conv_pieces.cuh; on Hopper GPUs conv_planes.cuh). Nothing overlaps.
 #include <numeric>
 
 #include "conv_pieces.cuh"
+#include "conv_planes.cuh"
 
 namespace nnfast {
 namespace {
@@ -220,7 +221,8 @@ struct Choice {
   int64_t bm, bn;  // the block's tile
   int64_t splits, per_split;
   PieceChoice with_pieces;
-  size_t scratch;  // with pieces first comes the word `unfit`
+  PlaneChoice with_planes;  // instead, on Hopper GPUs
+  size_t scratch;           // with pieces first comes the word `unfit`, then planes; then parts
 };
 constexpr size_t UNFIT_BYTES = 256;
 constexpr int64_t BLOCKS = 264;  // enough for a large GPU
@@ -264,10 +266,15 @@ Choice choose(const Convolution<T>& p, Precision precision) {
   c.per_split = ceil_div(ceil_div(length, c.splits), 32) * 32;
   if (c.direct) c.per_split = ceil_div(length, c.splits);
   c.splits = length ? ceil_div(length, c.per_split) : 1;
-  if (sizeof(T) == 4 && !c.direct) c.with_pieces = PieceChoice(M, N, K, p.groups, precision);
-  const int64_t splits = c.splits > c.with_pieces.splits ? c.splits : c.with_pieces.splits;
+  if constexpr (sizeof(T) == 4)
+    if (!c.direct) {
+      c.with_pieces = PieceChoice(M, N, K, p.groups, precision);
+      c.with_planes = PlaneChoice(p, c.with_pieces.pieces, precision);
+    }
+  const int64_t others = c.with_planes.pieces ? c.with_planes.splits : c.with_pieces.splits;
+  const int64_t splits = c.splits > others ? c.splits : others;
   c.scratch = splits > 1 ? static_cast<size_t>(splits * p.groups * M * N) * sizeof(T) : 0;
-  if (c.with_pieces.pieces) c.scratch += UNFIT_BYTES;
+  if (c.with_pieces.pieces) c.scratch += UNFIT_BYTES + c.with_planes.bytes();
   return c;
 }
 
@@ -284,9 +291,16 @@ void run(Convolution<T> p, Precision precision, void* scratch) {
   if constexpr (sizeof(T) == 4)
     if (c.with_pieces.pieces) {
       auto* unfit = static_cast<unsigned*>(scratch);
-      p.parts = reinterpret_cast<T*>(static_cast<char*>(scratch) + UNFIT_BYTES);
-      p.splits = c.with_pieces.splits, p.per_split = c.with_pieces.per_split;
-      start_pieces(p, p.filter, c.with_pieces, unfit);
+      char* const planes = static_cast<char*>(scratch) + UNFIT_BYTES;
+      p.parts = reinterpret_cast<T*>(planes + c.with_planes.bytes());
+      if (c.with_planes.pieces) {
+        p.splits = c.with_planes.splits, p.per_split = c.with_planes.per_split;
+        const PlaneConvolution q{p, c.with_planes, unfit, planes};
+        convolve_by_wgmma(&q);
+      } else {
+        p.splits = c.with_pieces.splits, p.per_split = c.with_pieces.per_split;
+        start_pieces(p, p.filter, c.with_pieces, unfit);
+      }
       finish();
       p.unfit = unfit;
     }
@@ -385,6 +399,8 @@ void for_input_gradients(const View& dz_, const View& w, const Conv2d& how, cons
     }
 }
 }  // namespace
+
+void (*convolve_by_wgmma)(const void* plane_convolution) = nullptr;
 
 size_t conv2d_scratch(const View& x, const View& w, const View&, const Conv2d& how, const View& y) {
   return visit_float(x.dtype, [&](auto tag) {

@@ -80,7 +80,8 @@ __global__ void __launch_bounds__(2 * BN) multiply_pieces(const __grid_constant_
     float* sums = reinterpret_cast<float*>(room);
     part.leave(sums);
     __syncthreads();
-    put_staged<BM, BN, Part::THREADS>(p.y, sums, split, z, at[0], i0, j0, t);
+    const auto line = [&](int64_t row) { return at[0] + row * p.y.y_row; };
+    put_staged<BM, BN, Part::THREADS>(p.y, sums, split, z, line, i0, j0, t);
     __syncthreads();  // the next product of the batch begins with the same room
   }
 #endif

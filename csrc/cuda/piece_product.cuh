@@ -16,15 +16,15 @@ struct PieceProduct {
   int pieces;
 };
 
-// Sums as `staged` lays them in shared memory, to where they belong.
-template <int ROWS, int WIDTH, int THREADS>
-__device__ inline void put_staged(const Product<float>& y, const float* room, int64_t split, int64_t z, int64_t y_at,
-                                  int64_t i0, int64_t j0, int thread) {
+// Sums as `staged` lays them in shared memory, to where they belong. line(row): where a row begins in y.
+template <int ROWS, int WIDTH, int THREADS, class Line>
+__device__ inline void put_staged(const Product<float>& y, const float* room, int64_t split, int64_t z,
+                                  const Line& line, int64_t i0, int64_t j0, int thread) {
   const bool down = y.splits == 1 && y.y_col != 1 && y.y_row == 1;
 #pragma unroll 1
   for (int n = thread; n < ROWS * WIDTH; n += THREADS) {
     const int i = down ? n % ROWS : n / WIDTH, j = down ? n / ROWS : n % WIDTH;
-    y.put(room[staged<WIDTH>(i, j)], split, z, y_at, i0 + i, j0 + j);
+    y.put_in(line(i0 + i), room[staged<WIDTH>(i, j)], split, z, i0 + i, j0 + j);
   }
 }
 

@@ -21,15 +21,18 @@ struct Product {
 
   __device__ bool is_other_kernels() const { return unfit && (*unfit != 0) != if_unfit; }
 
-  // A sum over the k of one split, to where it belongs.
-  __device__ void put(T sum, int64_t split, int64_t z, int64_t y_at, int64_t row, int64_t column) const {
+  // A sum over the k of one split, to where it belongs; `line`: where its row begins in y.
+  __device__ void put_in(int64_t line, T sum, int64_t split, int64_t z, int64_t row, int64_t column) const {
     if (row >= M || column >= N) return;
     if (splits > 1) {
       parts[((split * batch.size + z) * M + row) * N + column] = sum;
     } else {
-      T* to = y + y_at + row * y_row + column * y_col;
+      T* to = y + line + column * y_col;
       *to = finish(sum, to, row, column);
     }
+  }
+  __device__ void put(T sum, int64_t split, int64_t z, int64_t y_at, int64_t row, int64_t column) const {
+    put_in(y_at + row * y_row, sum, split, z, row, column);
   }
 };
 

@@ -1,7 +1,6 @@
 // Instructions of sm_90a: mbarriers, copies by TMA, and wgmma, the products of four warps. As in ptx.cuh each is a
 // named function; the sections named are those of the PTX ISA. They were never run on a GPU. Kernels that use them lie
-// in
-// *_sm90.cu, which is compiled for sm_90a alone; compiled for another architecture they trap.
+// in *_sm90.cu, which is compiled for sm_90a alone; compiled for another architecture they trap.
 //
 // A copy and a product run on their own ("asynchronously"), through the async proxy: another way to shared memory than
 // that of loads and stores. Three things order them: an mbarrier says that a copy has landed; wgmma_wait, that products
@@ -65,31 +64,72 @@ using TensorMap = CUtensorMap;
 using TensorMap = emulator::TensorMap;
 #endif
 
+#ifdef __CUDACC__
+// A function of the driver, by its name: nothing of the driver is linked.
+template <class F>
+F* driver_function(const char* name) {
+  void* found = nullptr;
+  cudaDriverEntryPointQueryResult result;
+  check_cuda(cudaGetDriverEntryPointByVersion(name, &found, 12000, cudaEnableDefault, &result));
+  if (result != cudaDriverEntryPointSuccess) throw DeviceError(std::string("[tma] the driver lacks ") + name);
+  return reinterpret_cast<F*>(found);
+}
+inline void check_map(CUresult result) {
+  if (result != CUDA_SUCCESS) throw DeviceError("[tma] the driver refuses a tensor map");
+}
+#endif
+
 // [rows, columns] of bfloat16, whose rows begin `pitch` bytes apart, and boxes of box_rows <= 256. Data begin at a
 // multiple of 16 bytes, and so do rows. Copies fill with zeros what lies outside.
 inline TensorMap tensor_map(const void* data, int64_t rows, int64_t columns, int64_t pitch, int box_rows) {
 #ifdef __CUDACC__
-  using Encode = CUresult(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
-                          const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
-                          CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-  static Encode* const encode = [] {
-    void* found = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    check_cuda(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result));
-    if (result != cudaDriverEntryPointSuccess) throw DeviceError("[gemm] the driver lacks cuTensorMapEncodeTiled");
-    return reinterpret_cast<Encode*>(found);
-  }();
+  static auto* const encode = driver_function<decltype(cuTensorMapEncodeTiled)>("cuTensorMapEncodeTiled");
   const cuuint64_t shape[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t pitches[] = {static_cast<cuuint64_t>(pitch)};
   const cuuint32_t box[] = {64, static_cast<cuuint32_t>(box_rows)}, every[] = {1, 1};
   CUtensorMap map;
-  if (encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), shape, pitches, box, every,
-             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-             CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) != CUDA_SUCCESS)
-    throw DeviceError("[gemm] the driver refuses a tensor map");
+  check_map(encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(data), shape, pitches, box, every,
+                   CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
   return map;
 #else
   return {data, rows, columns, pitch, box_rows, 64};
+#endif
+}
+
+// Images [N,H,W,C] of bfloat16 in order, C a multiple of 8 ("im2col mode"). A copy takes 64 channels of `pixels` pixels
+// that a filter's corner meets: it goes from lower[] in steps of step[] while it is below the size + upper[], along W,
+// then H, then from image to image. [0]: along H, [1]: along W. Corners are -128 to 127, steps 1 to 8.
+struct PixelBox {
+  int64_t n, size[2], channels;
+  int lower[2], upper[2], step[2], pixels;
+};
+inline TensorMap image_map(const void* data, const PixelBox& b) {
+#ifdef __CUDACC__
+  static auto* const encode = driver_function<decltype(cuTensorMapEncodeIm2col)>("cuTensorMapEncodeIm2col");
+  const auto u64 = [](int64_t n) { return static_cast<cuuint64_t>(n); };
+  const auto u32 = [](int n) { return static_cast<cuuint32_t>(n); };
+  const cuuint64_t shape[] = {u64(b.channels), u64(b.size[1]), u64(b.size[0]), u64(b.n)};
+  const cuuint64_t pixel = shape[0] * 2, pitches[] = {pixel, pixel * shape[1], pixel * shape[1] * shape[2]};
+  const cuuint32_t every[] = {1, u32(b.step[1]), u32(b.step[0]), 1};
+  const int lower[] = {b.lower[1], b.lower[0]}, upper[] = {b.upper[1], b.upper[0]};
+  CUtensorMap map;
+  check_map(encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, const_cast<void*>(data), shape, pitches, lower, upper, 64,
+                   u32(b.pixels), every, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                   CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+  return map;
+#else
+  return emulator::image_map({data,
+                              b.n * b.size[0] * b.size[1],
+                              b.channels,
+                              b.channels * 2,
+                              b.pixels,
+                              64,
+                              true,
+                              {b.size[1], b.size[0]},
+                              {b.lower[1], b.lower[0]},
+                              {b.upper[1], b.upper[0]},
+                              {b.step[1], b.step[0]}});
 #endif
 }
 
@@ -103,6 +143,18 @@ __device__ inline void tma_load(void* shared, const TensorMap& map, int column, 
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
           shared_address(shared)),
       "l"(&map), "r"(shared_address(barrier)), "r"(column), "r"(row) : "memory");
+}
+
+// The same for an image_map: pixels that the filter's corner meets from [n, h, w] on, each moved by `down` and `right`
+// (0 to 255), where the filter's tap lies; channels from `channel` on.
+__device__ inline void tma_load_pixels(void* shared, const TensorMap& map, int channel, int w, int h, int n, int right,
+                                       int down, uint64_t* barrier PTX_LINE) {
+  IN_EMULATOR(tma_load_pixels(shared, map, {channel, w, h, n}, {right, down}, barrier, where));
+  PTX_90(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes"
+      " [%0], [%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(shared_address(shared)),
+      "l"(&map), "r"(shared_address(barrier)), "r"(channel), "r"(w), "r"(h), "r"(n), "h"(static_cast<uint16_t>(right)),
+      "h"(static_cast<uint16_t>(down)) : "memory");
 }
 
 // ---- wgmma: "Asynchronous warpgroup level matrix instructions" ----

@@ -17,6 +17,7 @@ int pieces_at(Precision precision);  // the pieces of a number in large products
 
 // Multiplies a PieceProduct (pieces.cuh) on a Hopper GPU; gemm_sm90.cu sets it where it is linked. Else nullptr.
 extern void (*multiply_by_wgmma)(const void* piece_product);
+extern void (*convolve_by_wgmma)(const void* plane_convolution);  // conv_planes.cuh, conv2d_sm90.cu
 bool wgmma_is_used();
 
 }  // namespace nnfast

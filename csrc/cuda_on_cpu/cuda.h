@@ -133,11 +133,18 @@ struct TensorMap {  // a matrix [rows, columns] of 16-bit elements, rows `pitch`
   const void* data;
   int64_t rows, columns, pitch;
   int box_rows, box_columns;
+  // Of images, whose rows are pixels [N,H,W] and columns channels, dimensions in the order of the instruction, W, H:
+  bool is_images = false;
+  int64_t size[2] = {};
+  int lower[2] = {}, upper[2] = {}, step[2] = {};
 };
+TensorMap image_map(const TensorMap&);  // the same, if the driver would take it
 void mbarrier_init(const uint64_t* barrier, unsigned arrivals, Where);
 void mbarrier_arrive(const uint64_t* barrier, unsigned expect_bytes, Where);
 void mbarrier_wait(const uint64_t* barrier, unsigned parity, Where);
 void tma_load(void* shared, const TensorMap&, int column, int row, const uint64_t* barrier, Where);
+void tma_load_pixels(void* shared, const TensorMap&, const int (&from)[4], const int (&offset)[2],
+                     const uint64_t* barrier, Where);
 void wgmma_fence();
 void wgmma(float* d, int n, uint64_t a, uint64_t b, Where);  // d[64,n] += a[64,16] * b[16,n]
 void wgmma_commit();

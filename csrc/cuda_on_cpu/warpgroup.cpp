@@ -5,6 +5,7 @@
 // and how many registers setmaxnreg leaves.
 #include <algorithm>
 #include <deque>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -22,10 +23,12 @@ std::string at(Where w) { return std::string(w.file) + ":" + std::to_string(w.li
   abandon("[" + std::string(what) + "] " + text + ": thread " + std::to_string(self->id) + " at " + at(where));
 }
 
+constexpr int64_t ZEROS = -1;
 struct Copy {
   char* shared;
   TensorMap map;
-  int column, row;
+  int column;
+  std::vector<int64_t> rows;  // of the map, for each row of the box; or ZEROS
   Where where;
   int bytes() const { return map.box_rows * map.box_columns * 2; }
 };
@@ -96,9 +99,9 @@ void land(Mbarrier& b, const Copy& c) {
   const TensorMap& m = c.map;
   for (int r = 0; r < m.box_rows; ++r)
     for (int e = 0; e < m.box_columns; ++e) {
-      const int64_t row = int64_t{c.row} + r, column = int64_t{c.column} + e;
+      const int64_t row = c.rows[static_cast<size_t>(r)], column = int64_t{c.column} + e;
       uint16_t value = 0;  // outside of the matrix
-      if (row >= 0 && row < m.rows && column >= 0 && column < m.columns)
+      if (row != ZEROS && column >= 0 && column < m.columns)
         std::memcpy(&value, static_cast<const char*>(m.data) + row * m.pitch + column * 2, 2);
       const auto to = reinterpret_cast<uintptr_t>(c.shared) + static_cast<uintptr_t>((r * m.box_columns + e) * 2);
       std::memcpy(reinterpret_cast<void*>(swizzled(to)), &value, 2);
@@ -190,24 +193,71 @@ void mbarrier_wait(const uint64_t* p, unsigned parity, Where where) {
   }
 }
 
-void tma_load(void* shared, const TensorMap& map, int column, int row, const uint64_t* p, Where where) {
-  Mbarrier& b = mbarrier_at(p, where);
-  const Copy c{static_cast<char*>(shared), map, column, row, where};
+namespace {
+void begin_copy(const Copy& c, const uint64_t* p) {
+  Mbarrier& b = mbarrier_at(p, c.where);
+  const TensorMap& map = c.map;
   const auto offset = static_cast<size_t>(c.shared - dynamic_base());
-  if (reinterpret_cast<uintptr_t>(shared) % 1024 != 0)
-    wrong("tma", "a tile that is swizzled by 128 bytes must begin at a multiple of 1024 bytes", where);
+  if (reinterpret_cast<uintptr_t>(c.shared) % 1024 != 0)
+    wrong("tma", "a tile that is swizzled by 128 bytes must begin at a multiple of 1024 bytes", c.where);
   if (c.shared < dynamic_base() || offset + static_cast<size_t>(c.bytes()) > config->shared_bytes)
-    wrong("tma", "the tile does not lie in the dynamic shared memory of the launch", where);
-  for (int64_t r = std::max(row, 0); r < std::min<int64_t>(map.rows, int64_t{row} + map.box_rows); ++r) {
-    const int64_t begin = std::max(column, 0), end = std::min<int64_t>(map.columns, int64_t{column} + map.box_columns);
+    wrong("tma", "the tile does not lie in the dynamic shared memory of the launch", c.where);
+  for (const int64_t r : c.rows) {
+    const int64_t begin = std::max(c.column, 0),
+                  end = std::min<int64_t>(map.columns, int64_t{c.column} + map.box_columns);
+    if (r == ZEROS || begin >= end) continue;
     const char* from = static_cast<const char*>(map.data) + r * map.pitch + begin * 2;
-    if (begin < end) observe(from, static_cast<size_t>(end - begin) * 2, Access::load, where);
+    observe(from, static_cast<size_t>(end - begin) * 2, Access::load, c.where);
   }
   static unsigned count = 0;
   if (b.waiting.empty() && count++ * 2654435761u >> 31)
     b.on_their_way.push_back(c);
   else
     land(b, c);
+}
+}  // namespace
+
+void tma_load(void* shared, const TensorMap& map, int column, int row, const uint64_t* p, Where where) {
+  Copy c{static_cast<char*>(shared), map, column, {}, where};
+  if (map.is_images) wrong("tma", "a map of images is for tma_load_pixels", where);
+  for (int64_t r = row; r < int64_t{row} + map.box_rows; ++r) c.rows.push_back(r >= 0 && r < map.rows ? r : ZEROS);
+  begin_copy(c, p);
+}
+
+// PTX ISA, "Tensors", "im2col mode": pixels of the bounding box follow each other along W, then H, then N, `step`
+// apart; the offsets move all of them. Outside of the images there are zeros.
+void tma_load_pixels(void* shared, const TensorMap& map, const int (&from)[4], const int (&offset)[2],
+                     const uint64_t* p, Where where) {
+  Copy c{static_cast<char*>(shared), map, from[0], {}, where};
+  if (!map.is_images) wrong("tma", "tma_load_pixels takes a map of images", where);
+  int64_t at[2] = {from[1], from[2]}, n = from[3], last[2];
+  for (int d = 0; d < 2; ++d) {
+    last[d] = map.size[d] - 1 + map.upper[d];
+    if (at[d] < map.lower[d] || at[d] > last[d])
+      wrong("tma", "the first pixel lies outside of the bounding box", where);
+    if (offset[d] < 0 || offset[d] > 255) wrong("tma", "offsets of pixels are 0 to 255", where);
+  }
+  for (int r = 0; r < map.box_rows; ++r) {
+    const int64_t w = at[0] + offset[0], h = at[1] + offset[1], row = (n * map.size[1] + h) * map.size[0] + w;
+    const bool inside = w >= 0 && w < map.size[0] && h >= 0 && h < map.size[1] && n >= 0 && row < map.rows;
+    c.rows.push_back(inside ? row : ZEROS);
+    if ((at[0] += map.step[0]) <= last[0]) continue;
+    at[0] = map.lower[0];
+    if ((at[1] += map.step[1]) <= last[1]) continue;
+    at[1] = map.lower[1];
+    ++n;
+  }
+  begin_copy(c, p);
+}
+
+TensorMap image_map(const TensorMap& m) {
+  bool right = reinterpret_cast<uintptr_t>(m.data) % 16 == 0 && m.pitch % 16 == 0 && m.rows > 0 && m.columns > 0 &&
+               m.box_rows <= 1024 && m.box_columns == 64;
+  for (int d = 0; d < 2; ++d)
+    right = right && m.size[d] > 0 && m.lower[d] >= -128 && m.lower[d] <= 127 && m.upper[d] >= -128 &&
+            m.upper[d] <= 127 && m.step[d] >= 1 && m.step[d] <= 8 && m.size[d] + m.upper[d] > m.lower[d];
+  if (!right) throw std::runtime_error("[tma] a driver would refuse this map of images");
+  return m;
 }
 
 void wgmma_fence() { state().progress[self->id].fenced = true; }

@@ -29,6 +29,25 @@ __global__ void copy_tile(const __grid_constant__ TensorMap map, int64_t column,
   for (int n = threadIdx.x; n < ROWS * DEPTH; n += blockDim.x) y[n] = tile[n];
 }
 
+// The same of pixels.
+__global__ void copy_images(const __grid_constant__ TensorMap map, int channel, int n, int h, int w, int down,
+                            int right, uint16_t* y) {
+  DYNAMIC_SHARED(uint16_t, room);
+  __shared__ uint64_t landed;
+  uint16_t* const tile = aligned_room(room);
+  if (threadIdx.x == 0) {
+    mbarrier_init(&landed, 1);
+    fence_mbarrier_init();
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    mbarrier_arrive_expect(&landed, ROWS * DEPTH * 2);
+    tma_load_pixels(tile, map, channel, w, h, n, right, down, &landed);
+  }
+  mbarrier_wait(&landed, 0);
+  for (int i = threadIdx.x; i < ROWS * DEPTH; i += blockDim.x) y[i] = tile[i];
+}
+
 // The registers of each thread after a product of [64,64] and [N,64].
 template <int N>
 __global__ void product(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, float* y) {
@@ -136,6 +155,13 @@ TensorMap map_of(const uint16_t* x, int64_t rows, int64_t columns, int box_rows)
 
 void run_copy(int64_t rows, int64_t columns, int64_t column, int64_t row, const uint16_t* x, uint16_t* y) {
   launch(copy_tile, 1, 64, ROWS * DEPTH * 2 + 1024, nullptr, map_of(x, rows, columns, ROWS), column, row, y);
+}
+// Images of [N,H,W,C]; the others are of H, then W.
+void run_pixels(int64_t N, int64_t H, int64_t W, int64_t C, const int* lower, const int* upper, const int* step,
+                int channel, int n, const int* first, const int* offset, const uint16_t* x, uint16_t* y) {
+  const PixelBox box{N, {H, W}, C, {lower[0], lower[1]}, {upper[0], upper[1]}, {step[0], step[1]}, ROWS};
+  launch(copy_images, 1, 64, ROWS * DEPTH * 2 + 1024, nullptr, image_map(x, box), channel, n, first[0], first[1],
+         offset[0], offset[1], y);
 }
 void run_product_128(const uint16_t* a, const uint16_t* b, float* y) {
   launch(product<128>, 1, 128, (64 + 128) * 128 + 1024, nullptr, map_of(a, 64, 64, 64), map_of(b, 128, 64, 128), y);
