@@ -4,16 +4,7 @@
 import numpy as np
 import pytest
 import test_tensor_cores
-from test_tensor_cores import (  # noqa: F401  # run again, with the `precision` of wgmma
-    BOUND,
-    LEAST,
-    MEDIUM,
-    NONE,
-    ONE,
-    normal,
-    test_convolutions_with_bias_and_activation,
-    whole,
-)
+from test_tensor_cores import BOUND, LEAST, MEDIUM, NONE, ONE, normal, whole
 from test_wgmma import precision  # noqa: F401
 
 from nnfast import reference
@@ -97,6 +88,17 @@ def test_error_stays_in_its_bound(precision, case, rng):
         seen = size > 0
         error = np.max(np.abs(got - exact)[seen] / size[seen])
         assert LEAST[precision] <= error <= BOUND[precision] + 2.0**-20
+
+
+@pytest.mark.parametrize("channels_first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("case", [LONG, CASES["strides of two kinds"]], ids=str)
+def test_bias_and_activation(precision, case, channels_first, rng):
+    """Of a sum that blocks share, and of one that one block makes."""
+    x, w, _, options = _operands(normal, rng, case, channels_first)
+    how = {"activation": 2, "slope": 0.3, **options}
+    bias = normal(rng, 2 * w.shape[3])[::2]
+    got, told = (f.conv2d(x, w, bias, precision=precision, **how) for f in (_emulator, reference))
+    np.testing.assert_allclose(got, told, rtol=2e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("where", ["first", "last"])
