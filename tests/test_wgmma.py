@@ -29,6 +29,7 @@ from test_tensor_cores import (  # noqa: F401  # run again, with this file's `pr
     whole,
 )
 
+from nnfast import reference
 from nnfast.ladder import lessons
 
 cuda.use_gemm_path("wgmma")
@@ -118,5 +119,22 @@ def test_no_races_and_no_bank_conflicts(lesson, size, pieces, rng):
     report = lesson.run("product", {**arguments, **dict(zip("MNK", size)), "pieces": pieces}, outputs=["scratch"])
     assert not report.faults and not report.warnings, str(report)
     np.testing.assert_array_equal(report.arrays["y"], a @ b)
-    out = [line for line in report.lines if line.shared and line.file != "pieces.cuh"]
+    out = [line for line in report.lines if line.shared and line.file != "packing.cuh"]
     assert len(out) == 2 and all(line.moved == line.ideal for line in out), str(report)
+
+
+@pytest.mark.parametrize(("channels_first", "pieces"), [(False, 2), (True, 3)])
+def test_convolutions_have_no_races(lesson, channels_first, pieces, rng):
+    """Nor do they read or write beyond their arrays, of which scratch ends with the planes."""
+    n, s, c, o = 2, 9, 20, 33
+    pads = ((2, 2), (2, 2))
+    options = {"strides": (1, 1), "pads": pads, "dilation": (2, 2), "groups": 1, "channels_first": channels_first}
+    x, w = whole(rng, *((n, c, s, s) if channels_first else (n, s, s, c))), whole(rng, 3, 3, c, o)
+    exact = reference.conv2d(x, w, **options)
+    images, filters = pieces * n * s * s * 24 * 2, pieces * 128 * 9 * 64 * 2
+    arguments = {"x": x, "w": w, "y": np.zeros(exact.shape, np.float32)}
+    arguments["scratch"] = np.zeros(256 + (images + 255) // 256 * 256 + filters, np.uint8)
+    arguments |= {"n": n, "S": s, "C": c, "O": o, "pieces": pieces, "channels_first": channels_first}
+    report = lesson.run("convolve", arguments, outputs=["scratch", "y"])
+    assert not report.faults and not report.warnings, str(report)
+    np.testing.assert_array_equal(report.arrays["y"], exact)

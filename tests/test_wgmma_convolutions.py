@@ -1,15 +1,14 @@
-"""Convolutions of bfloat16 pieces by wgmma, and what TMA gathers from images for them, as the emulator runs them."""
+"""Convolutions of bfloat16 pieces by wgmma, and what TMA gathers from images for them, as the emulator or a
+Hopper GPU runs them."""
 # ruff: noqa: F811
 
 import numpy as np
 import pytest
 import test_tensor_cores
-from test_tensor_cores import BOUND, LEAST, MEDIUM, NONE, ONE, normal, whole
+from test_tensor_cores import BOUND, LEAST, MEDIUM, NONE, ONE, cuda, normal, whole
 from test_wgmma import precision  # noqa: F401
 
 from nnfast import reference
-
-_emulator = pytest.importorskip("nnfast._emulator", reason="built without the emulator (NNFAST_EMULATOR)")
 
 TWO = ((2, 2), (2, 2))
 # n, h, w, channels, rows, columns of the filter, filters, strides, pads, dilation, groups. Tiles have 128 pixels, which
@@ -46,9 +45,9 @@ def _operands(make, rng, case, channels_first=False):
 @pytest.mark.parametrize("name", [*CASES, *NOT_FOR_TMA])
 def test_exact_on_small_integers(precision, name, channels_first, rng):
     x, w, dz, options = _operands(whole, rng, (CASES | NOT_FOR_TMA)[name], channels_first)
-    got = _emulator.conv2d(x, w, precision=precision, **options)
+    got = cuda.conv2d(x, w, precision=precision, **options)
     np.testing.assert_array_equal(got, reference.conv2d(x, w, **options))
-    got = _emulator.conv2d_input_gradient(dz, w, x.shape, precision=precision, **options)
+    got = cuda.conv2d_input_gradient(dz, w, x.shape, precision=precision, **options)
     np.testing.assert_array_equal(got, reference.conv2d_input_gradient(dz, w, x.shape, **options))
 
 
@@ -64,10 +63,10 @@ def test_images_of_any_stride(precision, rng):
         wide[:, 1:, 2:5, :18],
         wide[:1, :, :, ::-1][..., :18],
     ):
-        np.testing.assert_array_equal(_emulator.conv2d(x, w, precision=precision, **how), reference.conv2d(x, w, **how))
+        np.testing.assert_array_equal(cuda.conv2d(x, w, precision=precision, **how), reference.conv2d(x, w, **how))
     x = wide[..., :18]
     for f in (w[::-1], w[:, ::-1, :, ::2], np.ascontiguousarray(w.transpose(3, 2, 1, 0)).T):
-        np.testing.assert_array_equal(_emulator.conv2d(x, f, precision=precision, **how), reference.conv2d(x, f, **how))
+        np.testing.assert_array_equal(cuda.conv2d(x, f, precision=precision, **how), reference.conv2d(x, f, **how))
 
 
 LONG = (1, 8, 9, 96, 3, 3, 70, (1, 1), ONE, (1, 1), 1)  # so few tiles that blocks share sums
@@ -84,7 +83,7 @@ def test_error_stays_in_its_bound(precision, case, rng):
         return module.conv2d(x, w, **how), module.conv2d_input_gradient(dz, w, x.shape, **how)
 
     sizes = both(reference, *(np.abs(a) for a in wide))
-    for got, exact, size in zip(both(_emulator, x, w, dz, precision=precision), both(reference, *wide), sizes):
+    for got, exact, size in zip(both(cuda, x, w, dz, precision=precision), both(reference, *wide), sizes):
         seen = size > 0
         error = np.max(np.abs(got - exact)[seen] / size[seen])
         assert LEAST[precision] <= error <= BOUND[precision] + 2.0**-20
@@ -97,7 +96,7 @@ def test_bias_and_activation(precision, case, channels_first, rng):
     x, w, _, options = _operands(normal, rng, case, channels_first)
     how = {"activation": 2, "slope": 0.3, **options}
     bias = normal(rng, 2 * w.shape[3])[::2]
-    got, told = (f.conv2d(x, w, bias, precision=precision, **how) for f in (_emulator, reference))
+    got, told = (f.conv2d(x, w, bias, precision=precision, **how) for f in (cuda, reference))
     np.testing.assert_allclose(got, told, rtol=2e-5, atol=1e-4)
 
 
@@ -108,8 +107,8 @@ def test_a_number_that_does_not_fit(precision, where, rng):
     for array in (x, w):
         kept = array.flat[0 if where == "first" else -1]
         array.flat[0 if where == "first" else -1] = np.inf
-        got = _emulator.conv2d(x, w, precision=precision, **options)
-        same = test_tensor_cores.in_float32(_emulator.conv2d, x, w, **options)
+        got = cuda.conv2d(x, w, precision=precision, **options)
+        same = test_tensor_cores.in_float32(cuda.conv2d, x, w, **options)
         assert not np.isfinite(got).all()
         np.testing.assert_array_equal(got, same)
         array.flat[0 if where == "first" else -1] = kept
@@ -120,10 +119,10 @@ def test_it_was_wgmma(rng):
     x, w, dz, options = _operands(normal, rng, (1, 7, 8, 24, 3, 3, 33, (1, 1), ONE, (1, 1), 1))
     results = []
     for path in ("wgmma", "six products"):
-        _emulator.use_gemm_path(path)
+        cuda.use_gemm_path(path)
         how = {"precision": MEDIUM, **options}
-        results.append((_emulator.conv2d(x, w, **how), _emulator.conv2d_input_gradient(dz, w, x.shape, **how)))
-    _emulator.use_gemm_path("automatic")
+        results.append((cuda.conv2d(x, w, **how), cuda.conv2d_input_gradient(dz, w, x.shape, **how)))
+    cuda.use_gemm_path("automatic")
     for one, other in zip(*results):
         assert not np.array_equal(one, other)
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

@@ -45,7 +45,7 @@ what() {
     tiny) echo "every row of the benchmark on tiny problems" ;;
     bench_*) echo "nnfast bench --cuda ${1#bench_}" ;;
     ladder) echo "nnfast ladder --cuda: every rung, checked and timed" ;;
-    wgmma) echo "matrix products by wgmma and TMA (Hopper GPUs), which wait for NNFAST_WGMMA=1: tests, then the benchmark" ;;
+    wgmma) echo "matrix products and convolutions by wgmma and TMA (Hopper GPUs), which wait for NNFAST_WGMMA=1: tests, then the benchmark" ;;
     cpu) echo "the tests of the CPU, on this machine" ;;
     full) echo "the full product of the matrix" ;;
     memcheck_all | racecheck_all) echo "compute-sanitizer --tool ${1%_all} over the whole matrix and tests/test_cuda.py" ;;
@@ -129,8 +129,8 @@ PY
     bench_*) py -m nnfast bench --cuda "${1#bench_}" --json "$results/$1.json" ;;
     ladder) py tools/ladder_pages.py --gpu "$results" gemm conv2d softmax reduce transpose ;;
     wgmma)
-      tests tests/test_wgmma.py || return
-      NNFAST_WGMMA=1 NNFAST_CUDA_PIECES=1 py -m nnfast bench --cuda gemm --json "$results/wgmma.json"
+      tests tests/test_wgmma.py tests/test_wgmma_convolutions.py || return
+      NNFAST_WGMMA=1 NNFAST_CUDA_PIECES=1 py -m nnfast bench --cuda gemm conv2d --json "$results/wgmma.json"
       ;;
     cpu)
       unset NNFAST_TEST_GPU

@@ -94,7 +94,7 @@ void convolve(const void* convolution) {
 }
 
 // This file is linked where the module has code for sm_90a, and says so here.
-[[maybe_unused]] const bool there = (convolve_by_wgmma = convolve, true);
+[[maybe_unused]] const bool can_convolve = (convolve_by_wgmma = convolve, true);
 
 }  // namespace
 }  // namespace nnfast

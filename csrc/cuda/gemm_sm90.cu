@@ -26,7 +26,7 @@ void multiply(const void* product) {
 }
 
 // This file is linked where the module has code for sm_90a, and says so here.
-[[maybe_unused]] const bool there = (multiply_by_wgmma = multiply, true);
+[[maybe_unused]] const bool can_multiply = (multiply_by_wgmma = multiply, true);
 
 }  // namespace
 }  // namespace nnfast
