@@ -2,10 +2,14 @@
 Hopper GPU runs them."""
 # ruff: noqa: F811
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import test_tensor_cores
-from test_tensor_cores import BOUND, LEAST, MEDIUM, NONE, ONE, cuda, normal, whole
+from test_tensor_cores import BOUND, LEAST, MEDIUM, MODULE, NONE, ONE, cuda, normal, whole
 from test_wgmma import precision  # noqa: F401
 
 from nnfast import reference
@@ -126,3 +130,25 @@ def test_it_was_wgmma(rng):
     for one, other in zip(*results):
         assert not np.array_equal(one, other)
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(MODULE != "_emulator", reason="its arrays are NumPy's")
+def test_the_setting_takes_large_convolutions_of_enough_channels():
+    """With NNFAST_WGMMA=1, without force: of 40 channels, not of 24. Both end taps with zeros: sums are others."""
+    text = """if True:
+        import numpy as np
+        from nnfast import _emulator as cuda
+        rng = np.random.default_rng(5)
+        for channels in (40, 24):
+            x = rng.standard_normal((1, 52, 52, channels), np.float32)
+            w = rng.standard_normal((3, 3, channels, 256), np.float32)
+            results = []
+            for path in ("automatic", "wgmma"):
+                cuda.use_gemm_path(path)
+                results.append(cuda.conv2d(x, w, precision=2))
+            cuda.use_gemm_path("automatic")
+            print(np.array_equal(*results), np.array_equal(results[0], cuda.conv2d(x, w)))  # of pieces, both times
+    """
+    environment = {**os.environ, "NNFAST_WGMMA": "1"}
+    told = subprocess.run([sys.executable, "-c", text], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines() == ["True False", "False False"]
