@@ -330,3 +330,30 @@ def test_an_installation_has_all_that_is_compiled(monkeypatch):
             or (name.startswith("cuda_on_cpu/") and name.endswith(".h"))
             or (f'"{Path(name).name}"' in cmake)
         ), name
+
+
+# ---- kernels that wait for memory ----
+@pytest.fixture(scope="module")
+def memory_bound():
+    return lessons.compile_kernels(Path(__file__).parent / "cuda" / "memory_bound.cu")
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "x_bytes"),
+    [("add_bias", (37, 264), 16), ("sum_of_rows", (5, 2064), 16), ("sum_of_columns", (300, 96), 4)],
+)
+def test_a_kernel_moves_no_more_than_its_arrays(memory_bound, function, shape, x_bytes, rng):
+    """x is read once, in as few sectors as there can be; along its rows a thread takes 16 bytes at a time."""
+    x = rng.integers(-9, 9, shape).astype(np.float32)
+    bias = rng.integers(-9, 9, shape[1]).astype(np.float32)
+    exact = {"add_bias": x + bias, "sum_of_rows": x.sum(1), "sum_of_columns": x.sum(0)}[function]
+    result = {"y": np.zeros_like(exact)}
+    arrays = {"bias": bias, **result} if function == "add_bias" else {**result, "scratch": zeros(1 << 16)}
+    arguments = {"x": x, **arrays, "rows": shape[0], "columns": shape[1]}
+    report = memory_bound.run(function, arguments, outputs=["y"])
+    assert not report.faults and not report.warnings, str(report)
+    np.testing.assert_array_equal(report.arrays["y"], exact)
+    reads = [n for n in report.lines if n.array == "x"]
+    assert {n.bytes for n in reads} == {x_bytes}, str(report)
+    assert sum(n.moved for n in reads) == x.nbytes // 32, str(report)
+    assert all(n.moved <= 1.3 * n.ideal for n in report.lines if n.array == "y" and n.requests > 1), str(report)
