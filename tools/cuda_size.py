@@ -49,7 +49,8 @@ def main() -> None:
             print_kernels({job[0]: code[job] for job in jobs if job[1] == arch})
     if args.same:
         first, second = (
-            {without_hash(k): v for f in args.files for k, v in kernels(code[f, a]).items()} for a in args.same
+            {without_hash(k): v for f, arch in jobs if arch == a for k, v in kernels(code[f, a]).items()}
+            for a in args.same
         )
         same = sum(second.get(name) == instructions for name, instructions in first.items())
         print(f"sm_{args.same[0]} and sm_{args.same[1]}: {same} of {len(first)} kernels are the same")
