@@ -1,6 +1,6 @@
 """Which module runs the kernels. The only file that imports a device module.
 
-`kernels` is that module: `_cpu`, its NumPy twin `reference`, `_cuda`, or `_emulator`, which runs `_cuda`'s kernels on the
+`kernels` is that module: `_cpu`, its NumPy twin `reference`, `_cuda`, or `_emulator`, which runs those kernels on the
 CPU. They have the same functions with the same signatures, so that switching the device is switching the module.
 
 Arrays are NumPy's on every device but the GPU, where they are CuPy's. What converts between the two is here: `put`,
