@@ -712,6 +712,23 @@ def test_jax_shares_memory(gpu):
 
 
 @bindings
+def test_nothing_that_was_found_is_lost_or_taken_for_another(gpu):
+    """Several errors come one after the other; each has the classes of its own call."""
+    labels = np.array([9])
+    ops.softmax_xent(np.zeros((1, 3), "float32"), labels)
+    ops.take_rows(np.ones((2, 2), "float32"), [0, 77])
+    ops.softmax_xent(np.zeros((1, 100), "float32"), labels)
+    said = []
+    for _ in range(2):
+        with pytest.raises((ValueError, IndexError)) as caught:
+            nnfast.tensor([1.0]).numpy()
+        said.append(str(caught.value))
+    assert any("none of the 3 classes: labels count from 0 to 2. Received: 9" in s for s in said)
+    assert any("[take_rows] index 77 at position 1" in s for s in said)
+    assert nnfast.tensor([1.0]).tolist() == [1]
+
+
+@bindings
 def test_each_op_says_what_it_found_in_data(gpu):
     """Several ops, one copy back; what one of them has found does not hide what the next one finds."""
     ops.take_rows(np.ones((2, 2), "float32"), [0, 9])

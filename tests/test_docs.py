@@ -144,7 +144,7 @@ def test_the_walk_names_what_is_there():
     assert len(lines) >= 15
     for line in lines:
         file, names = line.split(maxsplit=1)
-        folder = ROOT / "csrc" if file.endswith(".cpp") else ROOT / "python" / "nnfast"
+        folder = ROOT / "csrc" if not file.endswith(".py") else ROOT / "python" / "nnfast"
         code = (folder / file).read_text(encoding="utf-8")
         for name in names.split(" -> "):
             assert re.search(rf"^ *(def|void|Array|constinit const .*) {name}\b", code, re.M), (file, name)

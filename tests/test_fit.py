@@ -41,6 +41,22 @@ def test_it_learns(device):
     assert model.history is history
 
 
+def test_the_device_stays_while_a_model_is_at_work():
+    x, y = blobs(32)
+    model = classifier()
+
+    class Switch(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            with pytest.raises(RuntimeError, match=r"\[set_device\] a model is at work in fit, with its data on 'cpu'"):
+                nnfast.set_device("reference")
+
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[Switch()])
+    with pytest.raises(ValueError):
+        model.fit(x, y + 7, verbose=0)
+    nnfast.set_device("reference")
+    assert model.predict(x, verbose=0).shape == (32, 3)
+
+
 def test_one_hot_and_class_numbers_train_alike():
     x, y = blobs()
     a, b = classifier(), classifier(loss="categorical_crossentropy")

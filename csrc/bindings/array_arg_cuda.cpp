@@ -215,16 +215,18 @@ void PyPlan::take_back() noexcept {}
 
 void Call::begin() const { set_stream(current_stream()); }
 
-// What the kernels of an op found in data stands in a status of its own for each op, until somebody reads values. All
-// lie in one array, so that one copy brings them.
+// What the kernels of an op found in data stands in a status of its own for each op, number of classes and stream,
+// until somebody reads values. All lie in one array, so that one copy brings them.
 namespace {
-constexpr size_t MOST_OPS = 64;  // that look at data
+constexpr size_t MOST_STATUSES = 1024;
+constexpr size_t WORDS = sizeof(Status) / sizeof(int64_t);
 struct Found {
   const char* op;
   int64_t classes;
+  cudaStream_t stream;
 };
 std::mutex found_mutex;
-std::vector<Found>& found_by_op() {
+std::vector<Found>& found() {
   static auto* all = new std::vector<Found>;
   return *all;
 }
@@ -232,46 +234,54 @@ const py::object& found_words() {
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> all;
   return all
       .call_once_and_store_result([] {
-        py::object words = cupy().zeros(MOST_OPS * sizeof(Status) / sizeof(int64_t), "int64");
+        py::object words = cupy().zeros(MOST_STATUSES * WORDS, "int64");
         cupy().current_stream().attr("synchronize")();  // kernels on other streams will write there
         return words;
       })
       .get_stored();
 }
+py::object words_between(size_t first, size_t end) {
+  return found_words()[py::slice(static_cast<py::ssize_t>(first * WORDS), static_cast<py::ssize_t>(end * WORDS), 1)];
+}
 }  // namespace
 
+// Streams come and go; where there is no room for another one, it shares the status of the op.
 Status* Call::own_status() {
   if (capturing && capturing->status) return capturing->status;
   auto* const statuses = static_cast<Status*>(data_of(found_words()));
+  const cudaStream_t here = current_stream();
   const std::lock_guard lock(found_mutex);
-  auto& ops = found_by_op();
-  size_t i = 0;
-  while (i < ops.size() && std::strcmp(ops[i].op, op_) != 0) ++i;
-  if (i == ops.size()) {
-    if (i == MOST_OPS) throw std::logic_error(message("more ops look at data than there is room for"));
-    ops.push_back({op_, -1});
+  auto& known = found();
+  size_t shared = MOST_STATUSES;
+  for (size_t i = 0; i < known.size(); ++i) {
+    if (std::strcmp(known[i].op, op_) != 0 || known[i].classes != classes_) continue;
+    if (known[i].stream == here) return statuses + i;
+    shared = i;
   }
-  own_status_ = statuses + i;
-  return own_status_;
+  if (known.size() == MOST_STATUSES) {
+    if (shared == MOST_STATUSES) throw std::logic_error(message("more ops look at data than there is room for"));
+    return statuses + shared;
+  }
+  known.push_back({op_, classes_, here});
+  return statuses + known.size() - 1;
 }
 
-void Call::end() {
-  if (!own_status_) return;
-  const auto* const statuses = static_cast<Status*>(data_of(found_words()));
-  const std::lock_guard lock(found_mutex);
-  found_by_op()[static_cast<size_t>(own_status_ - statuses)].classes = classes_;
-}
+void Call::end() {}
 
+// Raises one of them; the others wait for the next look.
 void check_data() {
-  if (found_by_op().empty()) return;
-  const py::array words = found_words().attr("get")();
+  const std::vector<Found> known = [] {
+    const std::lock_guard lock(found_mutex);
+    return found();
+  }();
+  if (known.empty()) return;
+  const py::array words = words_between(0, known.size()).attr("get")();
   const auto* const statuses = static_cast<const Status*>(words.data());
-  const std::vector<Found> ops = found_by_op();
-  for (size_t i = 0; i < ops.size(); ++i) {
+  for (size_t i = 0; i < known.size(); ++i) {
     if (statuses[i].code == OK) continue;
-    found_words().attr("fill")(0);
-    Call call(ops[i].op);
-    call.classes(ops[i].classes);
+    words_between(i, i + 1).attr("fill")(0);
+    Call call(known[i].op);
+    call.classes(known[i].classes);
     call.raise(statuses[i]);
   }
 }

@@ -92,8 +92,8 @@ py::tuple xent(py::handle logits_, py::handle labels_, py::handle sample_weight_
   if (gradient) dlogits = call.out(py::none(), {N, C}, o.logits.dtype, r.dlogits);
   Array correct = call.out(py::none(), {}, DType::int64, r.correct);
   void* scratch = call.scratch(softmax_xent_scratch(o));
-  Status* status = call.status(status_);
   call.classes(C);
+  Status* status = call.status(status_);
   call.run([=] { softmax_xent(o, r, scratch, status); });
   return py::make_tuple(loss, dlogits, correct);
 }

@@ -12,7 +12,8 @@ import importlib
 import operator
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def set_device(name: str) -> None:
 
     Raises:
         ValueError: another name, or a device that this build does not have.
-        RuntimeError: `"cuda"` where there is no driver or GPU, or where CuPy cannot use it.
+        RuntimeError: inside `fit`, `evaluate` or `predict` (a callback, another thread); `"cuda"` where there is no
+            driver or GPU, or where CuPy cannot use it.
         ImportError: `"cuda"` without CuPy.
         MemoryError: the Variables do not fit on the GPU; the device is then as before.
 
@@ -69,6 +71,11 @@ def set_device(name: str) -> None:
         raise ValueError(f"[set_device] unknown device. Known: {known}. Received: {name!r}")
     if name == _name:
         return
+    if _at_work:
+        raise RuntimeError(
+            f"[set_device] a model is at work in {_at_work[0]}, with its data on {_name!r}. Received: {name!r}. Change "
+            "the device before or after that"
+        )
     module = _module(name)
     check_data()
     gpu = Gpu(module) if name == "cuda" else None
@@ -100,6 +107,19 @@ def _module(name: str) -> Any:
                 "Without a GPU, 'cuda-emulator' runs the same kernels on the CPU"
             )
         raise ValueError(f"[set_device] this build of nnfast has no {name!r}. Received: {name!r}. {fix}") from e
+
+
+_at_work: list[str] = []  # the methods of models that run, in any thread
+
+
+@contextmanager
+def kept(name: str) -> Iterator[None]:
+    """Inside, the device cannot be changed: `name` is at work on it."""
+    _at_work.append(name)
+    try:
+        yield
+    finally:
+        _at_work.remove(name)
 
 
 def get_device() -> str:

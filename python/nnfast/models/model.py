@@ -657,27 +657,28 @@ class Model(Layer):
         self.stop_training = False
         weights = _ClassWeights(class_weight) if class_weight is not None else None
         try:
-            calls.call("on_train_begin", {})
-            if self._initial_epoch is not None:  # BackupAndRestore
-                initial_epoch, self._initial_epoch = self._initial_epoch, None
-            stream = _Stream(data, steps_per_epoch)
-            for epoch in range(initial_epoch, epochs):
-                logs = self._run_epoch(epoch, stream, weights, calls)
-                if stream.exhausted and not logs:
-                    break
-                if validation is not None and _validates(epoch, validation_freq):
-                    results = self._run_evaluation(validation, validation_steps, calls, "fit")
-                    logs |= {"val_" + k: v for k, v in results.items()}
-                calls.call("on_epoch_end", epoch, logs)
-                if self.stop_training or stream.exhausted:
-                    break
-            learning = self.trainable_variables
-            if epochs > initial_epoch:
-                self._compiled("fit").finalize_variable_values(learning)
-            check = self.check_finite  # TerminateOnNaN has switched it off, and gives it back at the end
-            calls.call("on_train_end", logs if epochs > initial_epoch else {})
-            if check:
-                self._check_weights(learning)
+            with device.kept("fit"):
+                calls.call("on_train_begin", {})
+                if self._initial_epoch is not None:  # BackupAndRestore
+                    initial_epoch, self._initial_epoch = self._initial_epoch, None
+                stream = _Stream(data, steps_per_epoch)
+                for epoch in range(initial_epoch, epochs):
+                    logs = self._run_epoch(epoch, stream, weights, calls)
+                    if stream.exhausted and not logs:
+                        break
+                    if validation is not None and _validates(epoch, validation_freq):
+                        results = self._run_evaluation(validation, validation_steps, calls, "fit")
+                        logs |= {"val_" + k: v for k, v in results.items()}
+                    calls.call("on_epoch_end", epoch, logs)
+                    if self.stop_training or stream.exhausted:
+                        break
+                learning = self.trainable_variables
+                if epochs > initial_epoch:
+                    self._compiled("fit").finalize_variable_values(learning)
+                check = self.check_finite  # TerminateOnNaN has switched it off, and gives it back at the end
+                calls.call("on_train_end", logs if epochs > initial_epoch else {})
+                if check:
+                    self._check_weights(learning)
         except BaseException:
             bar = calls.find(cb.ProgbarLogger)
             if bar is not None:
@@ -891,7 +892,8 @@ class Model(Layer):
         calls = cb.CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=_steps("evaluate", data, steps)
         )
-        logs = self._run_evaluation(data, steps, calls)
+        with device.kept("evaluate"):
+            logs = self._run_evaluation(data, steps, calls)
         if return_dict:
             return logs
         return self._ordered(logs)
@@ -933,17 +935,18 @@ class Model(Layer):
         calls = cb.CallbackList(
             callbacks, add_progbar=verbose != 0, model=self, verbose=verbose, steps=_steps("predict", data, steps)
         )
-        calls.call("on_predict_begin", {})
-        runner = Predictions(self, data.rows if isinstance(data, ArrayData) and steps is None else None)
-        stream = _Stream(data, steps)
-        most = 1 if calls.hears_batches("predict") else sys.maxsize
-        for step, batch in stream.epoch():
-            calls.call("on_predict_batch_begin", step, {})
-            outputs, done = runner.run(batch, None, step, stream, min(most, stream.left))
-            stream.skip(done - 1)
-            calls.call("on_predict_batch_end", step + done - 1, {"outputs": outputs})
-        calls.call("on_predict_end", {})
-        return runner.result()
+        with device.kept("predict"):
+            calls.call("on_predict_begin", {})
+            runner = Predictions(self, data.rows if isinstance(data, ArrayData) and steps is None else None)
+            stream = _Stream(data, steps)
+            most = 1 if calls.hears_batches("predict") else sys.maxsize
+            for step, batch in stream.epoch():
+                calls.call("on_predict_batch_begin", step, {})
+                outputs, done = runner.run(batch, None, step, stream, min(most, stream.left))
+                stream.skip(done - 1)
+                calls.call("on_predict_batch_end", step + done - 1, {"outputs": outputs})
+            calls.call("on_predict_end", {})
+            return runner.result()
 
     # ---- single batches ----
     def train_on_batch(
