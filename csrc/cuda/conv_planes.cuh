@@ -33,8 +33,8 @@ struct PlaneChoice {
   int64_t splits = 0, per_split = 0;
 
   PlaneChoice() = default;
-  // Where pieces pay (PieceChoice). Few channels would be mostly padding, and packing is to be worth 64 products of each
-  // number, as for gemm: guesses, not measured.
+  // Where pieces pay (PieceChoice). Few channels would be mostly padding, and packing is to be worth 64 products of
+  // each number, as for gemm: guesses, not measured.
   PlaneChoice(const Convolution<float>& p, int pieces_, Precision precision) {
     if (pieces_ == 0 || p.filter || p.groups > 1 || !convolve_by_wgmma || !wgmma_is_used()) return;
     const bool pays = p.C >= 32 && p.O >= 64 && p.A * p.B * p.O >= 64 * p.step[0] * p.step[1];
