@@ -38,6 +38,8 @@ def only_numpy(monkeypatch):
     real = importlib.util.find_spec
     absent = {"torch", "jax", "keras", "tensorflow"}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in absent else real(name, *a))
+    for name in absent:  # another test may have imported it
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 @pytest.fixture
