@@ -424,16 +424,19 @@ def test_replayed_steps_are_the_eager_ones(make, gpu, rng):
 
 
 def test_a_graph_follows_what_it_is_fed(gpu, rng):
-    """Other arrays, batches given one by one, a changed weight: the plan stays, and sees them."""
+    """Other arrays, batches given one by one, a changed weight: the plan stays, and sees them, at one address."""
     model = perceptron()
     model.compile("sgd", "sparse_categorical_crossentropy")
-    kept = model.get_weights()
+    kept, alive, addresses = model.get_weights(), [], set()
     for _ in range(3):
         for k in range(4):
             x, y = inputs_of(model, np.random.default_rng(k), 8)
-            model.train_on_batch(x, y)
+            alive.append(nnfast.tensor(x))
+            model.train_on_batch(alive[-1], y)
+            for known in model._plans.values():
+                addresses.add(tuple(a.data.ptr for a in known.places))
     there = model.get_weights()
-    assert len(model._plans) == 1
+    assert len(model._plans) == 1 and len(addresses - {()}) == 1
     eager = models.clone_model(model)
     eager.set_weights(kept)
     eager.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=True)

@@ -95,10 +95,10 @@ class ArrayData:
 
 
 class Pending:
-    """A batch of an ArrayData, not yet gathered: the one of this number in its pass."""
+    """A batch of an ArrayData, not yet gathered: the one of this number in its pass; or all of it, which came alone."""
 
-    def __init__(self, data: ArrayData, at: int):
-        self.data, self.at = data, at
+    def __init__(self, data: ArrayData, at: int, alone: bool = False):
+        self.data, self.at, self.alone = data, at, alone
         self.start = at * data.batch_size
         self.rows = min(data.batch_size, data.rows - self.start)
 

@@ -985,7 +985,7 @@ class Model(Layer):
         data = ArrayData(name, x, y, sample_weight, 1, False, self._x_dtypes)
         data.batch_size, data.steps = data.rows, 1
         data.begin()
-        return Pending(data, 0)
+        return Pending(data, 0, alone=True)
 
     def _single_result(self, logs: Mapping[str, float], return_dict: bool) -> Any:
         values = cb.numbers(logs)

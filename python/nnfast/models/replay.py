@@ -9,6 +9,7 @@ user (a subclass, a Lambda, a loss function, ...) stays eager unless it is compi
 """
 
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -36,11 +37,21 @@ class StepPlan:
         self.first = device.put(np.arange(source.rows))  # the order of an array that is one batch
         self.setting = _setting()
         self.plan: Any = None
+        self.places: list[Any] = []  # on a GPU: of the order and arrays of a batch that came alone
+        self.placing = threading.Lock()
 
     def slot(self, array: Any) -> Any:
         """A new slot, with this array in it."""
         self.slots.append(ops.slot(array))
         return self.slots[-1]
+
+    def placed(self, arrays: list[Any]) -> list[Any]:
+        """The arrays of a batch that came alone, where those before lay: a graph holds addresses."""
+        if not self.places:
+            self.places = [self.first, *(device.empty(a.shape, a.dtype) for a in arrays[1:])]
+        for place, a in zip(self.places[1:], arrays[1:]):
+            device.write(place, a)
+        return self.places
 
     def gather(self, source: "Source") -> Batch:
         """A batch, its arrays reached through slots: what a capture begins with."""
@@ -62,12 +73,15 @@ class Source:
             data = batch.data
             self.parts, self.arrays, self.dtypes = data.parts, data.there, data.dtypes
             self.order, self.start, self.rows, self.alike = data.order_there, batch.start, batch.rows, batch.alike
+            alone = batch.alone
         else:  # what a generator gave
             found = [structured("fit", "batch", part) for part in batch]
             self.parts, self.arrays = [structure for structure, _ in found], [leaves for _, leaves in found]
             self.dtypes = [[None] * len(leaves) for leaves in self.arrays]
             self.rows = len(self.arrays[0][0])
             self.order, self.start, self.alike = np.arange(self.rows), 0, 1
+            alone = True
+        self.alone = alone and device.get_device() == "cuda"
 
     @property
     def regular(self) -> bool:
@@ -185,7 +199,7 @@ class Steps:
         return self.model._results()
 
     def _bindings(self, known: StepPlan, source: Source) -> list[Any]:
-        return source.fed()
+        return known.placed(source.fed()) if source.alone else source.fed()
 
     def _refused(self, reason: str) -> None:
         """There is no plan: says why, once."""
@@ -198,6 +212,16 @@ class Steps:
             warnings.warn(f"[{self.name}] steps run one by one in Python: {reason}", UserWarning, stacklevel=6)
 
     def _replayed(self, known: StepPlan, source: Source, most: int) -> tuple[int, Any]:
+        if not source.alone:
+            return self._started(known, source, most)
+        if not known.placing.acquire(blocking=False):  # another thread's batch lies there
+            return -1, None
+        try:
+            return self._started(known, source, most)
+        finally:
+            known.placing.release()
+
+    def _started(self, known: StepPlan, source: Source, most: int) -> tuple[int, Any]:
         bindings = list(zip(known.slots, self._bindings(known, source)))
         return known.plan.replay(most, seconds=_SECONDS, bindings=bindings, start=source.start, wait=False)
 
@@ -285,7 +309,7 @@ class Predictions(Steps):
 
     def _bindings(self, known: StepPlan, source: Source) -> list[Any]:
         self._structure, kinds = known.outputs
-        return [*source.fed(), *self._room(source.rows, kinds)]
+        return [*super()._bindings(known, source), *self._room(source.rows, kinds)]
 
     def _result(self, known: StepPlan, source: Source, done: int) -> Any:
         return self._rows(source)
