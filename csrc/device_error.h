@@ -10,4 +10,10 @@ class DeviceError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+class DeviceMemoryError : public DeviceError {
+ public:
+  DeviceMemoryError()
+      : DeviceError("there is not enough memory on the GPU for a launch or a graph. Take a smaller batch") {}
+};
+
 }  // namespace nnfast

@@ -76,7 +76,7 @@ arch() { # of the GPU; Hopper's own instructions need the letter
 run() {
   case $1 in
     about)
-      nvidia-smi
+      nvidia-smi || found=$?
       nvcc --version
       cmake --version
       uname -a
@@ -86,6 +86,7 @@ from importlib.metadata import version
 for p in 'numpy h5py cupy-cuda13x cupy-cuda12x torch pybind11 pytest pytest-xdist hypothesis ninja'.split():
     try: print(p, version(p))
     except Exception: print(p, 'is not installed')"
+      return "${found:-0}"
       ;;
     build)
       cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$(command -v "$python")" \
@@ -142,7 +143,7 @@ PY
 }
 
 step() {
-  local name=$1 began=$SECONDS rc
+  local name=$1 packed began=$SECONDS rc
   printf '== %s: %s\n' "$name" "$(what "$name")"
   # An interrupt first: tests and benchmarks then say what they know.
   timeout --signal INT --kill-after 20 "$(limit "$name")" "$root/tools/gpu.sh" --run "$results" "$name" \
@@ -151,7 +152,8 @@ step() {
   echo "$rc" >"$results/$name.rc"
   printf '%-14s rc %3d  %4d s  %s\n' "$name" "$rc" $((SECONDS - began)) \
     "$(grep -v '^ *$' "$results/$name.log" | tail -n 1 | cut -c1-90)" | tee -a "$results/summary.txt"
-  tar -czf "$archive" -C "$results" --exclude ./all.tar.gz .
+  # Packed elsewhere: a file that grows in the folder would be a change of the folder.
+  packed=$(mktemp) && tar -czf "$packed" -C "$results" --exclude ./all.tar.gz . && mv "$packed" "$archive"
 }
 
 case ${1:---help} in

@@ -151,6 +151,20 @@ std::optional<DType> dtype_of(const std::string& typestr) {  // "<f4"
 }
 }  // namespace
 
+// An object that is none of CuPy's may say on which stream its data come to be: 1 is the default stream, 2 that of the
+// thread, for the runtime as well; else it is a handle.
+static void wait_for_data(const Call& call, py::handle object, const py::dict& about, const char* name) {
+  if (!about.contains("stream") || py::isinstance(object, cupy().ndarray)) return;
+  const py::object said = about["stream"];
+  if (said.is_none()) return;
+  const auto stream = said.cast<uintptr_t>(), now = reinterpret_cast<uintptr_t>(current_stream());
+  call.require(stream != 0, name,
+               " says that its data come on stream 0, which __cuda_array_interface__ forbids: None, ",
+               "1 (the default stream), 2 (that of the thread) or a handle");
+  if (stream != (now == 0 ? 1 : now))
+    order_after(reinterpret_cast<cudaStream_t>(stream), reinterpret_cast<cudaStream_t>(now));
+}
+
 View Call::view(py::handle object, const char* name, bool) {
   if (!py::hasattr(object, "__cuda_array_interface__")) {
     require_gpu();  // without one, this is what is missing
@@ -191,6 +205,7 @@ View Call::view(py::handle object, const char* name, bool) {
     require(there == here, name, " lies on GPU ", there, ", the current one is ", here,
             ". Copy it, or work inside `with cupy.cuda.Device(", there, ")`");
   }
+  if (v.size() > 0) wait_for_data(*this, object, about, name);
   if (capturing) hold(object);
   return v;
 }

@@ -34,6 +34,12 @@ Extent extent(const View& v) {
 }
 }  // namespace
 
+void raise_device_error(const std::string& op, const DeviceError& e) {
+  if (!dynamic_cast<const DeviceMemoryError*>(&e)) throw std::runtime_error(op + e.what());
+  py::set_error(PyExc_MemoryError, (op + e.what()).c_str());
+  throw py::error_already_set();
+}
+
 bool overlap(const View& a, const View& b) {
   const Extent x = extent(a), y = extent(b);
   return x.low < y.high && y.low < x.high;

@@ -24,7 +24,8 @@ const py::dtype& dtype_object(DType);
 DType dtype_from(const py::object& name);  // from what Python users write: "float32", np.float32, ...
 Array new_array(const Shape&, DType, bool for_life = false, const char* op = "empty");
 void* data_of(const Array&);
-bool overlap(const View&, const View&);    // do they reach the same addresses?
+[[noreturn]] void raise_device_error(const std::string& op, const DeviceError&);  // MemoryError or RuntimeError
+bool overlap(const View&, const View&);                                           // do they reach the same addresses?
 int64_t* version_under(py::handle array);  // of the Variable that owns this memory, or nullptr
 void hold(py::handle array);               // while this thread captures: the plan keeps what it does not own
 size_t bytes_of(const char* op, const Shape&, DType);  // of a new array, multiplied with care
@@ -81,7 +82,7 @@ class Call {
       launch(kernel, op_);
       raise_versions();
     } catch (const DeviceError& e) {
-      throw std::runtime_error(message(e.what()));
+      raise_device_error(message(), e);
     }
     end();
   }

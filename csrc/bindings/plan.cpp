@@ -85,7 +85,7 @@ class Run {
       plan.prepare(start);
     } catch (const DeviceError& e) {
       unbind();
-      throw std::runtime_error(std::string("[replay] ") + e.what());
+      raise_device_error("[replay] ", e);
     }
   }
   ~Run() {
@@ -124,11 +124,11 @@ py::object tuple_of(const Status& found) {
 // Runs without the GIL what may fail on the device.
 template <class F>
 void on_device(const F& f) {
-  NoGil nogil;
   try {
+    NoGil nogil;
     f();
   } catch (const DeviceError& e) {
-    throw std::runtime_error(std::string("[replay] ") + e.what());
+    raise_device_error("[replay] ", e);
   }
 }
 

@@ -14,13 +14,24 @@
   extern __shared__ __align__(128) unsigned char dynamic_shared_[]; \
   T* const name = reinterpret_cast<T*>(dynamic_shared_)
 
+// More dynamic shared memory than every launch may have: all that the GPU has for this kernel, whatever this launch
+// needs, so that threads with other needs do not lower it between here and the launch.
+inline void allow_shared(const void* kernel, size_t shared_bytes) {
+  cudaFuncAttributes now{};
+  nnfast::check_cuda(cudaFuncGetAttributes(&now, kernel));
+  if (now.maxDynamicSharedSizeBytes >= static_cast<int>(shared_bytes)) return;
+  int gpu = 0, most = 0;
+  nnfast::check_cuda(cudaGetDevice(&gpu));
+  nnfast::check_cuda(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, gpu));
+  nnfast::check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                          most - static_cast<int>(now.sharedSizeBytes)));
+}
+
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments...), checked. What fails later, on the device, shows at the
 // next synchronisation.
 template <class... P, class... A>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, A... arguments) {
-  if (shared_bytes > 48 * 1024)
-    nnfast::check_cuda(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  if (shared_bytes > 48 * 1024) allow_shared(reinterpret_cast<const void*>(kernel), shared_bytes);
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(arguments)...);
   nnfast::check_cuda(cudaGetLastError());
 }

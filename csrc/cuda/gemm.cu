@@ -211,6 +211,26 @@ static bool is_set(const char* name) {
 static std::atomic<PiecePath> piece_path{PiecePath::automatic};
 void use_pieces(PiecePath path) { piece_path.store(path, std::memory_order_relaxed); }
 
+// The code that the GPU in use runs may come from PTX of an older architecture, for which the kernels of tensor cores
+// are empty, however new the GPU is.
+static bool has_tensor_cores() {
+  if (compute_capability() < 80) return false;
+#ifdef __CUDACC__
+  static std::atomic<int> known[64];  // 0: not asked yet; else the architecture
+  int gpu = 0;
+  if (!succeeded(cudaGetDevice(&gpu))) return false;
+  std::atomic<int>& answer = known[gpu & 63];
+  if (answer == 0 || gpu > 63) {
+    cudaFuncAttributes code{};
+    if (!succeeded(cudaFuncGetAttributes(&code, multiply_pieces<64, 64, true>))) return false;
+    answer = code.ptxVersion < code.binaryVersion ? code.ptxVersion : code.binaryVersion;
+  }
+  return answer >= 80;
+#else
+  return true;
+#endif
+}
+
 // Six products are as good as float32, and faster by the model at Shape::pieces_of; until a GPU has shown that, they
 // wait for NNFAST_CUDA_PIECES=1.
 int pieces_for(Precision precision, bool pays) {
@@ -218,7 +238,7 @@ int pieces_for(Precision precision, bool pays) {
   const PiecePath path = piece_path.load(std::memory_order_relaxed);
   if (!pays && path == PiecePath::automatic) return 0;
   if (precision == Precision::highest && !six_wanted && path < PiecePath::always_six) return 0;
-  if (compute_capability() < 80) return 0;
+  if (!has_tensor_cores()) return 0;
   return precision == Precision::highest ? 3 : precision == Precision::high ? 2 : 1;
 }
 // wgmma was never run on a GPU, so it waits for NNFAST_WGMMA=1.
@@ -226,7 +246,7 @@ void (*multiply_by_wgmma)(const void* piece_product) = nullptr;
 bool wgmma_is_used() {
   static const bool wanted = is_set("NNFAST_WGMMA");
   const bool forced = piece_path.load(std::memory_order_relaxed) == PiecePath::always_wgmma;
-  return multiply_by_wgmma && (forced || wanted) && compute_capability() == 90;
+  return multiply_by_wgmma && (forced || wanted) && compute_capability() == 90 && has_tensor_cores();
 }
 int pieces_at(Precision precision) { return pieces_for(precision, true); }
 

@@ -16,7 +16,8 @@ std::string cuda_versions() {
   int runtime = 0, driver = 0;
   cudaRuntimeGetVersion(&runtime);
   cudaDriverGetVersion(&driver);
-  return "CUDA " + version(runtime) + (driver ? ", driver for CUDA " + version(driver) : ", no driver");
+  return "CUDA " + version(runtime) + (driver ? ", driver for CUDA " + version(driver) : ", no driver") +
+         ", built for " NNFAST_BUILT_FOR;
 }
 
 std::string gpu_problem() {
@@ -26,6 +27,7 @@ std::string gpu_problem() {
     return "there is no NVIDIA driver on this machine. Install one, or use set_device('cuda-emulator'), which runs the "
            "same kernels on the CPU";
   const cudaError_t code = cudaGetDeviceCount(&count);
+  succeeded(code);
   if (code == cudaErrorInsufficientDriver)
     return "the NVIDIA driver is too old: " + cuda_versions() +
            ". Update the driver, or build nnfast with an older CUDA toolkit";
@@ -36,7 +38,7 @@ std::string gpu_problem() {
 
 int gpu_of(const void* data) {
   cudaPointerAttributes about{};
-  if (cudaPointerGetAttributes(&about, data) != cudaSuccess || about.type == cudaMemoryTypeUnregistered ||
+  if (!succeeded(cudaPointerGetAttributes(&about, data)) || about.type == cudaMemoryTypeUnregistered ||
       about.type == cudaMemoryTypeHost)
     return -1;
   return about.device;
@@ -44,7 +46,7 @@ int gpu_of(const void* data) {
 
 int current_gpu() {
   int device = 0;
-  cudaGetDevice(&device);
+  succeeded(cudaGetDevice(&device));
   return device;
 }
 
@@ -54,8 +56,9 @@ int compute_capability() {
   std::atomic<int>& answer = known[gpu & 63];
   if (answer == 0 || gpu > 63) {
     int major = 0, minor = 0;
-    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu);
-    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, gpu);
+    if (!succeeded(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, gpu)) ||
+        !succeeded(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, gpu)))
+      return 0;
     answer = major * 10 + minor;
   }
   return answer;
@@ -63,11 +66,20 @@ int compute_capability() {
 
 int multiprocessors() {
   int count = 1;
-  cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, current_gpu());
+  succeeded(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, current_gpu()));
   return count;
 }
 
 void wait_for(cudaStream_t stream) { check_cuda(cudaStreamSynchronize(stream)); }
+
+void order_after(cudaStream_t first, cudaStream_t then) {
+  cudaEvent_t event = nullptr;
+  check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  cudaError_t code = cudaEventRecord(event, first);
+  if (code == cudaSuccess) code = cudaStreamWaitEvent(then, event, 0);
+  cudaEventDestroy(event);  // takes effect when the event has happened
+  check_cuda(code);
+}
 
 void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream));
@@ -121,8 +133,7 @@ void Graph::record(const std::function<void(cudaStream_t)>& work) {
   auto runs = static_cast<cudaGraphExec_t>(runs_);
   if (runs) {  // other arguments for the same kernels: cheaper than a new one
     cudaGraphExecUpdateResultInfo info{};
-    if (cudaGraphExecUpdate(runs, graph, &info) == cudaSuccess) return;
-    cudaGetLastError();
+    if (succeeded(cudaGraphExecUpdate(runs, graph, &info))) return;
     runs_ = nullptr;
     cudaGraphExecDestroy(runs);
   }

@@ -14,6 +14,7 @@ int current_gpu();
 std::string cuda_versions();  // of the runtime in this module and of the driver
 
 void wait_for(cudaStream_t stream);
+void order_after(cudaStream_t first, cudaStream_t then);  // what `then` gets waits for what `first` has
 void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream);  // waits
 
 // The launches of some work, recorded once, and then started as one: a CUDA graph.

@@ -97,6 +97,7 @@ template <class T>
 struct BitsAt {  // of the float64 found
   const T* x;
   Walk<1> walk;
+  __device__ int64_t size() const { return walk.size; }
   __device__ int64_t operator()(int64_t position) const {
     int64_t at[1];
     walk.at(position, at);

@@ -318,6 +318,7 @@ struct Indices {
   Walk<1> order;
   explicit Indices(const View& v) : data(v.data), dtype(v.dtype), order(walk_over(v)) {}
 
+  __device__ int64_t size() const { return order.size; }
   __device__ int64_t operator()(int64_t position) const {
     int64_t at[1];
     order.at(position, at);

@@ -14,7 +14,8 @@ __device__ inline void note(Status* status, int64_t position) {
     atomicMax(reinterpret_cast<unsigned long long*>(&status->sample), ~static_cast<unsigned long long>(position));
 }
 
-// By one thread, when all others have noted. value_at(position): what was found there.
+// By one thread, when all others have noted. value_at(position): what was found there. What lies beyond value_at.size()
+// was noted by the same op on another stream, which will settle it.
 template <class ValueAt>
 __device__ inline void settle(Status* status, StatusCode code, const ValueAt& value_at) {
   if (status->code != OK) return;
@@ -22,6 +23,7 @@ __device__ inline void settle(Status* status, StatusCode code, const ValueAt& va
   const unsigned long long noted = atomicMax(reinterpret_cast<unsigned long long*>(&status->sample), 0ULL);
   if (noted == 0) return;
   const int64_t position = static_cast<int64_t>(~noted);
+  if (position >= value_at.size()) return;
   status->step = status->now;
   status->sample = position;
   status->value = value_at(position);

@@ -315,7 +315,7 @@ def cuda_state() -> str:
         return "not built (NNFAST_CUDA=ON pip install . where nvcc is)"
     try:
         Gpu(module)
-    except (RuntimeError, ImportError) as e:
+    except (RuntimeError, ImportError, MemoryError) as e:
         return f"{module.versions()}; not ready: {str(e).removeprefix('[cuda] ')}"
     return f"{module.versions()}; ready"
 

@@ -3,13 +3,13 @@
 // graph is a row of launches with the arguments that they had when it was recorded.
 #include "../../cuda/gpu.h"
 
-#include "../../cuda/tensor_cores.h"
-
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "../../cuda/tensor_cores.h"
+#include "../../device_error.h"
 #include "../emulator.h"
 #include "streams.h"
 
@@ -30,7 +30,12 @@ using Runs = std::shared_ptr<const Launches>;  // a graph may be waiting in a li
 thread_local Launches* recording = nullptr;
 uintptr_t elsewhere_begin = 0, elsewhere_end = 0;  // memory of the other GPU
 
+int failing = 0;  // what becomes of the next launch: 1: an error, 2: no memory
+
 bool launch_later(cudaStream_t stream, const emulator::Grid& grid) {
+  const int how = std::exchange(failing, 0);
+  if (how == 1) throw DeviceError("CUDA says: that went wrong");
+  if (how == 2) throw DeviceMemoryError();
   if (!stream) return false;
   if (recording && stream == reinterpret_cast<cudaStream_t>(recording)) {
     recording->emplace_back(grid);
@@ -41,7 +46,7 @@ bool launch_later(cudaStream_t stream, const emulator::Grid& grid) {
 [[maybe_unused]] const bool streams_are_there = (emulator::later = launch_later, true);
 }  // namespace
 
-std::string cuda_versions() { return "CUDA 12.9, emulated"; }
+std::string cuda_versions() { return "CUDA 12.9, emulated, built for the CPU"; }
 std::string gpu_problem() { return ""; }
 int gpu_of(const void* data) {
   const auto address = reinterpret_cast<uintptr_t>(data);
@@ -52,6 +57,10 @@ int compute_capability() { return 90; }
 int multiprocessors() { return 4; }
 
 void wait_for(cudaStream_t stream) { stand_in::run(stream); }
+void order_after(cudaStream_t first, cudaStream_t then) {
+  const auto wait = [event = stand_in::now(first)] { stand_in::wait(event); };
+  if (!stand_in::put_off(then, wait)) wait();
+}
 void copy_to_host(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   wait_for(stream);
   std::memcpy(to, from, bytes);
@@ -93,6 +102,7 @@ void Graph::end(cudaStream_t stream) {
 
 }  // namespace nnfast
 
+extern "C" __attribute__((visibility("default"))) void stand_in_fail(int how) { nnfast::failing = how; }
 extern "C" __attribute__((visibility("default"))) void stand_in_elsewhere(uintptr_t begin, uintptr_t bytes) {
   nnfast::elsewhere_begin = begin;
   nnfast::elsewhere_end = begin + bytes;
