@@ -44,6 +44,8 @@ def library():
     found.stand_in_now.argtypes = found.stand_in_waiting.argtypes = [ctypes.c_void_p]
     found.stand_in_call.argtypes = [ctypes.c_void_p, type(_run), ctypes.c_int64]
     found.stand_in_wait.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    found.stand_in_fail.argtypes = [ctypes.c_int]
+    found.stand_in_fail.restype = None
     found.stand_in_elsewhere.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
     found.stand_in_elsewhere.restype = None
     return found

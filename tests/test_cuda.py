@@ -692,6 +692,43 @@ def test_out_of_memory_names_the_op(gpu):
     assert (column + 1.0).numpy().max() == 2  # and everything goes on
 
 
+@bindings
+@stand_in
+def test_a_launch_that_fails_names_the_op(gpu):
+    x, v = nnfast.tensor(np.ones(3, "float32")), nnfast.Variable([1.0])
+    fail = fake_streams.library().stand_in_fail
+    for how, error, message in [(1, RuntimeError, r"\] CUDA says"), (2, MemoryError, r"\] there is not enough mem")]:
+        with pytest.raises(error, match=r"\[exp" + message):
+            fail(how)
+            ops.exp(x)
+        assert ops.exp(x * 0.0).tolist() == [1] * 3
+        with nnfast.graph.capture() as plan:
+            v.assign(v * 3.0)
+        with pytest.raises(error, match=r"\[replay" + message):
+            fail(how)
+            plan.profile()
+
+
+def test_what_another_stream_noted_is_left_to_it(cuda):
+    """A position beyond this call's data, in a status that two calls share: nothing is read there."""
+    emulator = importlib.import_module("nnfast._emulator")
+    for run in (
+        lambda s: emulator.take_rows(np.ones((2, 2), "float32"), np.array([0, 1]), status=s),
+        lambda s: emulator.check_finite(np.ones(3, "float32"), status=s),
+    ):
+        status = np.array([0, 0, ~5, 0, 0])
+        run(status)
+        assert status.tolist() == [0, 0, ~5, 0, 0]
+
+
+def test_a_full_gpu_is_told_of(cuda, monkeypatch):
+    def full(module):
+        raise MemoryError("[cuda] there is not enough memory on the GPU")
+
+    monkeypatch.setattr(nnfast.device, "Gpu", full)
+    assert "not ready: there is not enough memory" in nnfast.device.cuda_state()
+
+
 @pytest.mark.skipif(not GPU, reason="needs a GPU")
 def test_pytorch_shares_memory(gpu):
     torch = pytest.importorskip("torch")

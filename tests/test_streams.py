@@ -82,6 +82,31 @@ def test_a_missing_event_is_seen(streams):
         assert (y + 1.0).tolist() == [4] * 5
 
 
+class Foreign:
+    """Another library's array, that shows memory of the GPU."""
+
+    def __init__(self, array, **more):
+        about = {k: v for k, v in array.__cuda_array_interface__.items() if k != "stream"}
+        self.array, self.__cuda_array_interface__ = array, {**about, **more}
+
+
+@stand_in
+def test_an_array_that_names_its_stream_is_waited_for(streams):
+    a, b = streams
+    kernels = sys.modules["nnfast._cuda"]
+    with a:
+        y = (nnfast.tensor(np.ones(5, "float32")) * 3.0).data
+    with b:
+        for more in ({}, {"stream": None}, {"stream": b.ptr}, {"stream": 1}, {"stream": 2}):
+            assert np.isnan(kernels.neg(Foreign(y, **more)).get()).all()
+        assert kernels.neg(Foreign(y, stream=a.ptr)).get().tolist() == [-3] * 5
+        with pytest.raises(ValueError, match=r"\[neg\] x says that its data come on stream 0"):
+            kernels.neg(Foreign(y, stream=0))
+    with a:
+        y = (nnfast.tensor(np.ones(5, "float32")) * 4.0).data
+    assert kernels.neg(Foreign(y, stream=a.ptr)).get().tolist() == [-4] * 5  # by the default stream
+
+
 @stand_in
 def test_memory_given_back_too_early_is_seen(streams):
     """On the stream where it was allocated that is as it should be; another one has to wait."""

@@ -153,7 +153,7 @@ step() {
   printf '%-14s rc %3d  %4d s  %s\n' "$name" "$rc" $((SECONDS - began)) \
     "$(grep -v '^ *$' "$results/$name.log" | tail -n 1 | cut -c1-90)" | tee -a "$results/summary.txt"
   # Packed elsewhere: a file that grows in the folder would be a change of the folder.
-  packed=$(mktemp) && tar -czf "$packed" -C "$results" --exclude ./all.tar.gz . && mv "$packed" "$archive"
+  packed=$(mktemp) && tar -czf "$packed" -C "$results" --exclude ./all.tar.gz . && cat "$packed" >"$archive" && rm "$packed"
 }
 
 case ${1:---help} in

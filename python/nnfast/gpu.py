@@ -107,7 +107,7 @@ class Lent:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         about = dict(self.array.__cuda_array_interface__)
-        return {**about, "data": (about["data"][0], True)}
+        return {**about, "data": (about["data"][0], True), "stream": None}
 
 
 class Kernels:
