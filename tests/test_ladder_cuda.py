@@ -282,6 +282,12 @@ MISTAKES = {
     ),
     "is wrong": ("k < T; ++k", "k < T - 1; ++k", r"c\[.*expected .*Why this shape:"),
     "does not compile": ("float sum = 0;", "float sum = nothing;", r"does not compile:\n.*nothing"),
+    "has another signature": (
+        "void gemm(int64_t M, int64_t N, int64_t K", "void gemm(int M, int N, int K",
+        r"the function is gemm\(int64_t M, .* float\* c\)\. Received: gemm\(int, int, int, float const\*",
+    ),
+    "launches nothing": ("  launch(", "  if (M < 0) launch(", "it launches no kernel: gemm is called on the host"),
+    "loops on the host": ("  launch(", "  c[0] = 0;\n  launch(", r"\[host\] c\[0,0\]: the host stores it at my_gemm"),
     "lacks the function": ("void gemm(", "void product(", "defines no function gemm"),
     "is endless": ("k0 += T) {", "k0 += 0) {", r"\[time\] the time is over"),
 }  # fmt: skip
@@ -362,6 +368,8 @@ def test_a_file_of_ones_own_gets_its_place(tmp_path, monkeypatch, capsys):
         (["gemm", "--mine", "nowhere.cu"], "there is no such file"),
         (["gemm", "--mine", "folder.cu"], "expects a file, and this is a folder"),
         (["gemm", "--count", "--size", "1,2"], "expects one number, or M,N,K"),
+        (["transpose", "--count", "--size", "1000000,1000000"], "rows=1000000, cols=1000000: lesson mode remembers"),
+        (["transpose", "--count", "--size", "40000,40000"], "need 500.7 GiB, and it takes at most 4"),
         (["gemm", "--cuda", "--show", "99"], "no such rung"),
     ],
 )

@@ -128,6 +128,10 @@ STOPS = {  # the arguments; tag, array, line, words
         "misaligned", "x", "vector", r"x\[1\]: thread 0 loads 16 bytes at once .* multiple of 16",
     ),
     "run_writes_input": ({"x": zeros(32)}, "input", "x", "input", r"x\[0\]: thread 0 stores it .* but it is an input"),
+    "run_host_stores": (
+        {"x": zeros(32), "y": zeros(64)}, "host", "y", "host stores", r"y\[3\]: the host stores .*only kernels may",
+    ),
+    "run_host_loads": ({"y": zeros(64)}, "host", "scratch", "host loads", "scratch, byte 4: the host loads it"),
     "run_divides": (
         {"y": zeros(32, np.int32), "n": 0}, "crash", "", "divides", "SIGFPE: it divided an integer by zero; thread 0",
     ),
@@ -173,6 +177,7 @@ EMULATOR = {
         ["one barrier", "other barrier"],
         r"thread 0 waits .*, thread 40 in",
     ),
+    "run_barriers_of_one_line": ("divergent barrier", ["barriers of one line"], r", column 60, thread 40 .* column 86"),
     "run_barrier_against_shuffle": (
         "deadlock",
         ["deadlock shuffle", "deadlock barrier"],
@@ -181,18 +186,43 @@ EMULATOR = {
     "run_mismatched_masks": ("warp mask", ["masks"], "lanes 8 and 0 of warp 0 .* masks 0xffffffff and 0x0000ffff"),
     "run_lane_left": ("warp mask", ["lane left"], "thread 20 leaves the kernel, but thread 0 waits for it"),
     "run_not_in_mask": ("warp mask", ["not in mask"], "thread 0 is not in the mask"),
-    "run_too_many_threads": ("launch", [], "a block has 1 to 1024 threads"),
+    "run_too_many_threads": ("launch", [], r"a block has 1 to 1024 .* a grid of \(1, 1, 1\) blocks of \(2048, 1, 1\)"),
+    "run_shared_room": ("launch", [], r"at most 232448 bytes of shared memory. Received: 300000 bytes of dynamic"),
 }
 
 
 @pytest.mark.parametrize("name", EMULATOR)
 def test_the_emulator_alone_names_file_line_and_threads(name, plain):
     tag, marks, words = EMULATOR[name]
-    arguments = {"y": zeros(64)} | ({"n": 20} if name == "run_lane_left" else {})
+    arguments = {"y": zeros(64)} | {"run_lane_left": {"n": 20}, "run_shared_room": {"bytes": 300_000}}.get(name, {})
     fault = only(plain.run(name, arguments), tag)
     assert re.search(words, fault.text, re.S), fault.text
     for mark in marks:
         assert f"faults.cu:{line(mark)}" in fault.text
+
+
+def test_shared_memory_has_limits(faults, tmp_path):
+    most = 227 * 1024
+    fault = only(faults.run("run_shared_room", {"y": zeros(64), "bytes": most - 4092}), "launch")
+    assert re.search(r"shared_room: .*Received: 228,356 .* dynamic .* 4,096 of __shared__", fault.text), fault.text
+    assert not faults.run("run_shared_room", {"y": zeros(64), "bytes": most - 4096}).faults
+    file = tmp_path / "big.cu"
+    source = '#include "nnfast_ladder.cuh"\n__global__ void k(float* y) {\n  __shared__ float few[8], big[%d];\n'
+    source += (
+        "  few[0] = big[0] = 1;\n  *y = few[0] + big[0];\n}\nvoid f(float* y) { launch(k, 1, 1, 0, nullptr, y); }\n"
+    )
+    file.write_text(source % 20_000)
+    with pytest.raises(
+        ValueError, match=r"big.cu:3: .* at most 49,152 bytes.* Received: 80,032, 80,000 of them of big"
+    ):
+        lessons.compile_kernels(file)
+    file.write_text(source % (12 * 1024 - 8))
+    assert not lessons.lesson(file, "f", {"y": zeros(1)}).faults
+
+
+def test_an_array_that_is_never_stored_to(faults):
+    """GCC takes it for zeros unless it is told that others may store."""
+    assert only(faults.run("run_never_stored", {"y": zeros(64)}), "uninitialised").line == line("never stored")
 
 
 # ---- counts ----
@@ -276,6 +306,12 @@ def test_numbers_arrive_as_the_function_declares_them(faults):
         ("run_one_word", {"y": "three"}, [], "y expects an array or a number. Received: 'three'"),
         ("run_divides", {"y": zeros(1, np.int32), "n": zeros(1)}, [], "n is a int. Received: an array of float32"),
         ("run_divides", {"y": zeros(1, np.int32), "n": 1.5}, [], "n is a int. Received: 1.5"),
+        (
+            "run_one_word",
+            {"y": np.empty(1 << 24, np.float32)},
+            [],
+            r"need 5.0 GiB.*at most 4. Received: 0 bytes to read",
+        ),
         ("run_one_word", {"y": zeros(1)}, ["z"], "outputs are names of arrays among the arguments"),
     ],
 )

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <source_location>
 #include <type_traits>
 
 #include "../cuda/stream.h"
@@ -15,7 +16,8 @@
 #define __device__
 #define __host__
 #define __constant__ static
-#define __shared__ static  // one block runs at a time, so plain memory is the block's
+// One block runs at a time, so plain memory is the block's. Used: GCC would read what is never stored to as zeros.
+#define __shared__ static __attribute__((used))
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
@@ -50,9 +52,9 @@ VECTOR4(unsigned, uint4)
 #undef VECTOR4
 
 namespace emulator {
-struct Where {  // a line of a kernel
+struct Where {  // in a kernel
   const char* file = nullptr;
-  int line = 0;
+  int line = 0, column = 0;
 };
 struct Thread {
   uint3 thread, block;
@@ -159,8 +161,13 @@ void named_barrier(int id, int threads, Where);
 #define gridDim (emulator::config->grid)
 constexpr int warpSize = 32;
 
-// The last argument of what waits: the line of the kernel, without debug information.
-#define FROM_HERE emulator::Where where = {__builtin_FILE(), __builtin_LINE()}
+// The last argument of what waits: the place in the kernel, without debug information.
+#ifdef __clang__
+#define COLUMN __builtin_COLUMN()
+#else
+#define COLUMN static_cast<int>(std::source_location::current().column())
+#endif
+#define FROM_HERE emulator::Where where = {__builtin_FILE(), __builtin_LINE(), COLUMN}
 
 inline void __syncthreads(FROM_HERE) { emulator::barrier(where); }
 inline void __syncwarp(unsigned mask = ~0u, FROM_HERE) {

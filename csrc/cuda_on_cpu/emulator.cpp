@@ -34,6 +34,7 @@ Hooks hooks;
 
 namespace {
 constexpr size_t STACK_BYTES = 128 * 1024, GUARD_BYTES = 4096;
+constexpr size_t MOST_SHARED = 227 * 1024;  // what a block may have on any GPU yet: compute capability 9.0 and later
 enum : unsigned char { FRESH, RUNNING, AT_BARRIER, IN_COLLECTIVE, SUSPENDED, DONE };
 
 struct Fibre {
@@ -88,9 +89,13 @@ std::mutex& one_grid_at_a_time() {
 
 std::string at(const Where& w) { return std::string(w.file) + ":" + std::to_string(w.line); }
 std::string number(int n) { return std::to_string(n); }
+std::string triple(dim3 d) {
+  return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";
+}
 bool same_line(const Where& a, const Where& b) {
   return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
+bool same_place(const Where& a, const Where& b) { return a.column == b.column && same_line(a, b); }
 
 void switch_to(Fibre* to) {
   Fibre* from = block->fibre;
@@ -155,10 +160,13 @@ Where check_same_barrier() {
   for (const Thread& t : block->threads) {
     if (t.state != AT_BARRIER) continue;
     if (!first) first = &t;
-    if (!same_line(t.where, first->where))
-      abandon("[divergent barrier] thread " + number(first->id) + " waits in __syncthreads at " + at(first->where) +
-              ", thread " + number(t.id) + " in another one at " + at(t.where) +
-              ". Every thread of a block must come to the same one");
+    if (same_place(t.where, first->where)) continue;
+    const auto column = [&](const Where& w) {
+      return same_line(t.where, first->where) ? ", column " + number(w.column) : std::string();
+    };
+    abandon("[divergent barrier] thread " + number(first->id) + " waits in __syncthreads at " + at(first->where) +
+            column(first->where) + ", thread " + number(t.id) + " in another one at " + at(t.where) + column(t.where) +
+            ". Every thread of a block must come to the same one");
   }
   return first->where;
 }
@@ -219,7 +227,7 @@ std::string deadlock() {
   std::vector<const Thread*> shown;
   for (const Thread& t : block->threads) {
     if (t.state != AT_BARRIER && t.state != IN_COLLECTIVE && t.state != SUSPENDED) continue;
-    const auto alike = [&t](const Thread& o) { return o.state == t.state && same_line(o.where, t.where); };
+    const auto alike = [&t](const Thread& o) { return o.state == t.state && same_place(o.where, t.where); };
     if (std::any_of(shown.begin(), shown.end(), [&](const Thread* o) { return alike(*o); }) || shown.size() == 4)
       continue;
     shown.push_back(&t);
@@ -359,7 +367,7 @@ void collective(unsigned mask, Complete* complete, void* argument, Where where) 
   warp.mask = mask;
   // A lane in another meeting may still come here later, unless it waits for this one there.
   const auto meets = [&](const Thread& o) {
-    if (o.mask == mask && o.kind == me->kind && same_line(o.where, where)) return true;
+    if (o.mask == mask && o.kind == me->kind && same_place(o.where, where)) return true;
     if (o.mask & bit) {
       char masks[48];
       std::snprintf(masks, sizeof masks, "0x%08x and 0x%08x", mask, o.mask);
@@ -457,8 +465,13 @@ void run_blocks(const Grid& g) {
   if (threads == 0 || threads > 1024 || size.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     throw nnfast::DeviceError(
-        "[launch] a block has 1 to 1024 threads, a grid at most (2^31 - 1, 65535, 65535) blocks, " +
-        std::string("and neither is empty"));
+        "[launch] a block has 1 to 1024 threads, at most 64 of them in z, a grid at most (2^31 - 1, 65535, 65535) "
+        "blocks, and neither is empty. Received: a grid of " +
+        triple(grid) + " blocks of " + triple(size) + " threads");
+  if (g.shared_bytes > MOST_SHARED)
+    throw nnfast::DeviceError("[launch] a block has at most " + std::to_string(MOST_SHARED) +
+                              " bytes of shared memory. Received: " + std::to_string(g.shared_bytes) +
+                              " bytes of dynamic shared memory");
   const std::lock_guard lock(one_grid_at_a_time());
   static auto* storage = new Block;  // never destroyed: a thread may run a kernel at the exit
   block = storage;

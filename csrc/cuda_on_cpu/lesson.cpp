@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -42,6 +43,7 @@ struct Cell {
   Event store, atomic, load, load_other_thread, load_other_warp;
   bool on_its_way = false;  // by cp.async
 };
+static_assert(sizeof(Cell) == 64, "REMEMBERED of lessons.py");
 struct Array {
   std::string name;
   uintptr_t begin, end;
@@ -332,9 +334,16 @@ uint32_t site_at(uintptr_t pc, Where where, Access access, size_t bytes, const A
   return at->second;
 }
 
+[[noreturn]] void end_at(Fault fault);
+
 void access(uintptr_t a, size_t bytes, Access kind, uintptr_t pc, Where where) {
-  if (!lesson || !lesson->running || !self) return;
+  if (!lesson) return;
   const void* p = reinterpret_cast<void*>(a);
+  if (!lesson->running || !self) {  // the host's own; variables of the file may be the host's, too
+    Array* array = p >= __ehdr_start && p < _end ? nullptr : array_at(a);
+    if (array) end_at(at_byte("host", site_at(pc, where, kind, bytes, array), *array, a - array->begin));
+    return;
+  }
   if (on_fibre_stack(p) || is_emulator_data(p)) return;
   if (pc) lesson->last_pc = pc;
   Array* array = array_at(a);
@@ -451,6 +460,11 @@ void write_report() {
   close_all();
   write_report();
   _exit(0);
+}
+
+void end_at(Fault fault) {
+  note(std::move(fault));
+  give_up();
 }
 
 void on_error(const char* text) {
@@ -576,8 +590,16 @@ void nnfast_lesson_begin(const char* report, unsigned seconds) {
 
 void nnfast_lesson_array(const char* name, void* begin, size_t bytes, NnfastLessonArray kind) {
   const auto at = reinterpret_cast<uintptr_t>(begin);
-  lesson->arrays.push_back(
-      std::make_unique<Array>(Array{name, at, at + bytes, kind, std::vector<Cell>(kind == nnfast_input ? 0 : bytes)}));
+  try {
+    auto cells = std::vector<Cell>(kind == nnfast_input ? 0 : bytes);
+    lesson->arrays.push_back(std::make_unique<Array>(Array{name, at, at + bytes, kind, std::move(cells)}));
+  } catch (const std::exception&) {  // too little memory, or a length that no vector has
+    Fault f;
+    f.kind = "memory";
+    f.text = name;
+    f.byte = static_cast<int64_t>(bytes);
+    end_at(std::move(f));
+  }
 }
 
 void nnfast_lesson_end() { write_report(); }

@@ -110,6 +110,11 @@ __global__ void uninitialised(float* y) {
   y[threadIdx.x] = s[threadIdx.x];  // mark: uninitialised
 }
 
+__global__ void never_stored(float* y) {
+  __shared__ float s[64];
+  y[threadIdx.x] = s[threadIdx.x];  // mark: never stored
+}
+
 // The output holds rubbish until it is set.
 template <bool CLEAN>
 __global__ void adds_to_rubbish(float* y) {
@@ -173,6 +178,19 @@ __global__ void divergent_barrier(float* y) {
     y[threadIdx.x] = 2;
     __syncthreads();  // mark: other barrier
   }
+}
+
+// clang-format off
+__global__ void barriers_of_one_line(float* y) {
+  if (threadIdx.x < 40) { y[threadIdx.x] = 1; __syncthreads(); } else { __syncthreads(); }  // mark: barriers of one line
+}
+// clang-format on
+
+__global__ void shared_room(float* y) {
+  __shared__ float some[1024];
+  DYNAMIC_SHARED(float, room);
+  some[threadIdx.x] = room[threadIdx.x] = 1;
+  y[threadIdx.x] = some[threadIdx.x] + room[threadIdx.x];
 }
 
 __global__ void barrier_against_shuffle(float* y) {
@@ -254,6 +272,18 @@ void run_writes_input(const float* x) { run(writes_input, 1, 32, x); }
 void run_endless(float* y) { run(endless, 1, 32, y); }
 void run_divides(int* y, int n) { run(divides, 1, 32, y, n); }
 void run_divergent_barrier(float* y) { run(divergent_barrier, 1, 64, y); }
+void run_barriers_of_one_line(float* y) { run(barriers_of_one_line, 1, 64, y); }
+void run_shared_room(float* y, int bytes) { launch(shared_room, 1, 64, bytes, nullptr, y); }
+void run_never_stored(float* y) { run(never_stored, 1, 64, y); }
+void run_host_stores(const float* x, float* y) {
+  run(broadcast, 1, 32, x, y + 32);
+  y[3] = 1;  // mark: host stores
+}
+void run_host_loads(float* y) {
+  Scratch<float> scratch(64);
+  run(vector_copy, 1, 1, y, scratch.data, 0);
+  if (scratch.data[1] == 0) run(one_word, 1, 32, y);  // mark: host loads
+}
 void run_barrier_against_shuffle(float* y) { run(barrier_against_shuffle, 1, 64, y); }
 void run_mismatched_masks(float* y) { run(mismatched_masks, 1, 32, y); }
 void run_lane_left(float* y, int n) { run(lane_left, 1, 32, y, n); }

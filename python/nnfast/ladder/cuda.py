@@ -9,6 +9,7 @@ moves numbers, how many bytes more than it must.
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ import numpy as np
 from nnfast import device
 from nnfast.ladder import gpu, rungs
 from nnfast.ladder.check import UNWRITTEN, check_edges, compare, described
-from nnfast.ladder.lessons import Library, Report, compile_kernels, gcc
+from nnfast.ladder.lessons import Library, Report, check_memory, compile_kernels, gcc
 from nnfast.ladder.mine import check_name
 from nnfast.ladder.mine import run as run_mine
 from nnfast.ladder.problems import PROBLEMS, Array, Problem
@@ -128,6 +129,8 @@ def count(
     """
     name = _ladder_name(problem, mine)
     sizes = sizes or COUNTED[problem.name]
+    *read, written = (4 * math.prod(shape) for shape in problem.shapes(sizes))
+    check_memory(sum(read), written, f"[ladder] {problem.name} of {described(problem, sizes)}:")
     notes: list[str] = []
     todo = [rung for rung in rungs.ladder(name) if _runs_here(rung, notes)]
     if mine is not None:
@@ -253,6 +256,9 @@ def check(rung: Rung, library: Library, problem: Problem, limit: float, tell: Ca
     Raises:
         ValueError: the first that has a fault or a wrong answer, in words.
     """
+    *names, output = problem.arguments
+    parameters = [("int64_t", d) for d in problem.dimensions] + [("const float*", n) for n in names]
+    library.check_parameters(problem.name, [*parameters, ("float*", output)])
     for edge in problem.edges:
         where = f"{problem.name} of {described(problem, edge.sizes)}"
         tell(f"checking {where}")
@@ -275,6 +281,11 @@ def run(
     where = f"[ladder] {rung.path.name}: {problem.name} of {described(problem, sizes)}: "
     if report.faults:
         raise ValueError(where + "\n".join(str(f) for f in report.faults))
+    if not report.launches and report.arrays[output].size:
+        raise ValueError(
+            f"{where}it launches no kernel: {problem.name} is called on the host, and is to call "
+            "launch(kernel, grid, block, shared_bytes, stream, arguments...)"
+        )
     if wrong := compare(problem, report.arrays[output], inputs, rung.rounding):
         raise ValueError(where + wrong)
     return report
@@ -330,7 +341,8 @@ def _number(x: float | None) -> str:
 
 def place(counts: Counts) -> str:
     """What a student's file did well, where it stands, and which lines cost most."""
-    *others, own = (r for r in counts.results if r.report.launches)
+    own = counts.results[-1]
+    others = [r for r in counts.results[:-1] if r.report.launches]
     text = f"{own.title} is right on every awkward shape, and no fault was found."
     if counts.bound_by == "arithmetic":
         for what, value, of in (

@@ -37,6 +37,9 @@ OBSERVED = [
     "-fno-tree-sra", "-fno-tree-vectorize", "-fno-tree-slp-vectorize",
 ]  # fmt: skip
 PLAIN = ["-O2", "-g"]
+STATIC_SHARED, MOST_SHARED = 48 << 10, 227 << 10  # bytes that a block may have of __shared__ variables, and in all
+REMEMBERED = 64  # bytes that lesson.cpp keeps of each byte that a kernel may write
+MOST_MEMORY = 4 << 30  # bytes that a run may need
 GAP = 1 << 20  # bytes between arrays, so that what strays from one does not land in the next
 SHARED, INPUT, OUTPUT, FILLED = range(4)  # enum NnfastLessonArray of lesson.h
 SCALARS = {
@@ -285,6 +288,50 @@ class Library:
         rule = "defines several functions" if found else "defines no function"
         raise ValueError(f"[lesson] {self.path.name} {rule} {name}, which lesson mode is to call and is not static")
 
+    def check_parameters(self, function: str, expected: list[tuple[str, str]]) -> None:
+        """Whether a function has parameters of these types and names, as a header declares it.
+
+        Raises:
+            ValueError: it has others.
+        """
+        types = self._function(function).parameters
+        if types is None:  # extern "C": the header's own, or the compiler had complained
+            return
+        plain = [t.replace("int64_t", "long").replace("const float", "float const") for t, _ in expected]
+        if types != plain:
+            wanted = ", ".join(f"{t} {n}" for t, n in expected)
+            raise ValueError(
+                f"[lesson] {self.path.name}: the function is {function}({wanted}). "
+                f"Received: {function}({', '.join(types)})"
+            )
+
+    def check_static_shared(self) -> None:
+        """Whether the __shared__ variables of each kernel are as few bytes as nvcc takes.
+
+        Raises:
+            ValueError: they are more; the line of the largest.
+        """
+        source = "\n".join(self._source)
+        sizes: dict[str, list[tuple[int, str, int]]] = {}
+        for s in self._data:
+            name, _, size, kind = self._symbol(s)
+            if kind == SHARED and (found := re.search(rf"\b__shared__\b[^;]*?\b({name})\b", source)):
+                line = source.count("\n", 0, found.start(1)) + 1
+                sizes.setdefault(s.name.rpartition("::")[0], []).append((size, name, line))
+        for variables in sizes.values():
+            total, (size, name, line) = sum(size for size, _, _ in variables), max(variables)
+            if total > STATIC_SHARED:
+                raise ValueError(
+                    f"[lesson] {self.path.name}:{line}: the __shared__ variables of a kernel have at most "
+                    f"{STATIC_SHARED:,} bytes; more is DYNAMIC_SHARED. Received: {total:,}, {size:,} of them of {name}"
+                    f"\n    {self._source[line - 1].strip()}"
+                )
+
+    def static_shared(self, kernel: int) -> int:
+        """Bytes of the __shared__ variables of the kernel that begins there."""
+        names = {s.mangled for s in self._symbols if s.address == kernel and s.kind in "tTwW"}
+        return sum(s.size for s in self._data if any(s.mangled.startswith(f"_ZZ{n[2:]}E") for n in names))
+
     def _symbol(self, s: _Symbol) -> tuple[str, int, int, int]:
         """A static variable of a function is shared memory, others are global memory."""
         name = re.sub(r"\(.*\)|\[abi.*\]", "", s.name).split("::")[-1].split(".")[0]
@@ -351,7 +398,9 @@ def compile_kernels(path: Path, observed: bool = True) -> Library:
         link = [*compiler, "-shared", "-pthread", "-Wl,-z,defs", str(target), *runtime, "-o", str(library)]
         _finish(_start(link), path)
         names = _run(["nm", "--defined-only", str(target)]).splitlines()
-        return Library(path, folder, library, {line.split()[-1] for line in names})
+        compiled = Library(path, folder, library, {line.split()[-1] for line in names})
+        compiled.check_static_shared()
+        return compiled
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -438,6 +487,20 @@ def _symbols(library: Path) -> list[_Symbol]:
 # ---- running ----
 
 
+def check_memory(read: int, written: int, where: str) -> None:
+    """Whether a run on so many bytes is possible.
+
+    Raises:
+        ValueError: it would need more memory than a run may.
+    """
+    need = 4 * read + (REMEMBERED + 16) * written
+    if need > MOST_MEMORY:
+        raise ValueError(
+            f"{where} lesson mode remembers who touched each byte: these arrays need {need / (1 << 30):,.1f} GiB, and "
+            f"it takes at most {MOST_MEMORY >> 30}. Received: {read:,} bytes to read and {written:,} to write"
+        )
+
+
 def _laid_out(
     room: Path,
     arguments: Mapping[str, Any],
@@ -461,6 +524,8 @@ def _laid_out(
             size += (value.nbytes + 255) // 256 * 256 + GAP
         else:
             values.append(_scalar(function, name, value, type_))
+    read = sum(n for _, _, n, kind in arrays if kind == INPUT)
+    check_memory(read, sum(n for _, _, n, _ in arrays) - read, "[lesson]")
     with open(room, "wb") as f:
         f.truncate(size)
     bytes_ = np.memmap(room, np.uint8, "r+")
@@ -537,8 +602,16 @@ class _Reader:
             for n in self.found["launches"]
         ]
         faults = [(f["kind"], self._fault(f, launches)) for f in raw]
+        for i, (launch, n) in enumerate(zip(launches, self.found["launches"])):
+            static = self.library.static_shared(n["kernel"])
+            if launch.shared_bytes + static > MOST_SHARED and launch not in launches[:i]:
+                text = f"{launch.kernel}: a block has at most {MOST_SHARED:,} bytes of shared memory. Received: "
+                text += f"{launch.shared_bytes:,} of dynamic shared memory and {static:,} of __shared__ variables"
+                faults.append(("shared", Fault("launch", text)))
         warnings = [f for kind, f in faults if kind == "left before a barrier"]
-        stopping = ("out of bounds", "misaligned", "store to an input", "index", "emulator", "time", "crash")
+        stopping = (
+            "out of bounds", "misaligned", "store to an input", "index", "emulator", "time", "crash", "host", "memory",
+        )  # fmt: skip
         return Report(
             [f for kind, f in faults if kind != "left before a barrier"],
             warnings,
@@ -606,6 +679,11 @@ class _Reader:
             words += f"{site['bytes']}"
         elif kind == "store to an input":
             tag, words = "input", f"{what}: {who} {does} it at {here}, but it is an input"
+        elif kind == "host":
+            tag, words = kind, f"{what}: the host {does} it at {here}, outside of a kernel. It is memory of the GPU: "
+            words += "only kernels may touch it, launch(kernel, grid, block, shared_bytes, stream, arguments...)"
+        elif kind == "memory":
+            tag, words = kind, f"there is not enough memory to watch {text}, which has {f['byte']:,} bytes"
         elif kind == "index":
             tag = "out of bounds"
             path, text_line, column, type_ = text.rsplit(":", 3)
