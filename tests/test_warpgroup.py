@@ -67,8 +67,8 @@ def test_a_copy_of_pixels(kernels, name):
     shape, lower, upper, step, (n, h, w, channel), offset = PIXELS[name]
     x = (np.arange(np.prod(shape)) % 65521).astype(np.uint16).reshape(shape)
     box = {"lower": lower, "upper": upper, "step": step}
-    arguments = dict(zip("NHWC", shape)) | {k: np.array(v, np.int32) for k, v in box.items()}
-    arguments |= {"channel": channel, "n": n, "first": np.array([h, w], np.int32), "offset": np.array(offset, np.int32)}
+    arguments = dict(zip("NHWC", shape)) | {f"{k}_{d}": v for k, pair in box.items() for d, v in zip("hw", pair)}
+    arguments |= {"channel": channel, "n": n, "h": h, "w": w, "offset_h": offset[0], "offset_w": offset[1]}
     y = run(kernels, "run_pixels", arguments | {"x": x, "y": np.zeros(64 * 64, np.uint16)})
     corners = [
         (image, row, column)

@@ -157,11 +157,12 @@ void run_copy(int64_t rows, int64_t columns, int64_t column, int64_t row, const 
   launch(copy_tile, 1, 64, ROWS * DEPTH * 2 + 1024, nullptr, map_of(x, rows, columns, ROWS), column, row, y);
 }
 // Images of [N,H,W,C]; the others are of H, then W.
-void run_pixels(int64_t N, int64_t H, int64_t W, int64_t C, const int* lower, const int* upper, const int* step,
-                int channel, int n, const int* first, const int* offset, const uint16_t* x, uint16_t* y) {
-  const PixelBox box{N, {H, W}, C, {lower[0], lower[1]}, {upper[0], upper[1]}, {step[0], step[1]}, ROWS};
-  launch(copy_images, 1, 64, ROWS * DEPTH * 2 + 1024, nullptr, image_map(x, box), channel, n, first[0], first[1],
-         offset[0], offset[1], y);
+void run_pixels(int64_t N, int64_t H, int64_t W, int64_t C, int lower_h, int lower_w, int upper_h, int upper_w,
+                int step_h, int step_w, int channel, int n, int h, int w, int offset_h, int offset_w, const uint16_t* x,
+                uint16_t* y) {
+  const PixelBox box{N, {H, W}, C, {lower_h, lower_w}, {upper_h, upper_w}, {step_h, step_w}, ROWS};
+  launch(copy_images, 1, 64, ROWS * DEPTH * 2 + 1024, nullptr, image_map(x, box), channel, n, h, w, offset_h, offset_w,
+         y);
 }
 void run_product_128(const uint16_t* a, const uint16_t* b, float* y) {
   launch(product<128>, 1, 128, (64 + 128) * 128 + 1024, nullptr, map_of(a, 64, 64, 64), map_of(b, 128, 64, 128), y);

@@ -220,7 +220,8 @@ def lesson(
         path: the file, .cu, with `#include "nnfast_ladder.cuh"`.
         function: an ordinary function of it, which launches its kernels with `launch(kernel, grid, block, shared_bytes,
             stream, arguments...)`.
-        arguments: of the function, in its order. Arrays are copied, and their names are those of the report.
+        arguments: of the function, in its order. Arrays are copied to memory that
+            only kernels may touch, and their names are those of the report.
         outputs: names of the arrays that hold rubbish until the kernel has written them.
         limit: seconds that the function may last.
 
