@@ -33,6 +33,14 @@ def _gpu() -> bool:
 GPU = _gpu()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def keep_nothing(tmp_path_factory):
+    """What lesson mode compiles once for all is kept in the folder of the test run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnfast.ladder.lessons.KEPT", tmp_path_factory.mktemp("cache") / "nnfast")
+        yield
+
+
 @pytest.fixture(params=_cpu.isas())
 def isa(request):
     """Each instruction set that this CPU runs, and `simulated`."""

@@ -340,6 +340,36 @@ def test_elsewhere_than_on_linux_with_gcc(monkeypatch, tmp_path):
         lessons.gcc()
 
 
+def test_the_emulator_is_compiled_once(tmp_path, monkeypatch):
+    started, folder = [], tmp_path / "kept"
+
+    def objects():
+        started.clear()
+        lessons._runtime.cache_clear()
+        return lessons._runtime()
+
+    def start(command):  # a compiler that is quick
+        started.append(command)
+        return lessons.subprocess.Popen(["sh", "-c", 'echo code > "$0"', command[-1]], text=True)
+
+    monkeypatch.setattr(lessons, "KEPT", folder)
+    monkeypatch.setattr(lessons, "_start", start)
+    try:
+        first = objects()
+        assert len(started) == len(first) == 4 and all(Path(f).parent.parent == folder for f in first)
+        assert objects() == first and not started
+        assert folder.stat().st_mode & 0o777 == 0o700 and len(list(folder.iterdir())) == 1
+        Path(first[0]).write_text("")  # damaged
+        assert objects() != first and len(started) == 4
+        folder.chmod(0o770)  # others may have put something there
+        assert not any(Path(f).is_relative_to(folder) for f in objects())
+        monkeypatch.setattr(lessons, "_own_folder", lambda path: folder)
+        monkeypatch.setattr(lessons, "FLAGS", [*lessons.FLAGS, "-g"])
+        assert objects() != first and len(started) == 4
+    finally:
+        lessons._runtime.cache_clear()
+
+
 def test_an_installation_has_all_that_is_compiled(monkeypatch):
     """The files that lesson mode includes, however deep, are those that CMake installs."""
     root = SOURCE.parents[2]

@@ -132,7 +132,7 @@ def count(
     *read, written = (4 * math.prod(shape) for shape in problem.shapes(sizes))
     check_memory(sum(read), written, f"[ladder] {problem.name} of {described(problem, sizes)}:")
     notes: list[str] = []
-    todo = [rung for rung in rungs.ladder(name) if _runs_here(rung, notes)]
+    todo = [rung for rung in rungs.ladder(name) if _runs_here(rung, notes, tell)]
     if mine is not None:
         own = rungs.student(name, mine)
         tell(f"compiling {mine.name}")
@@ -219,10 +219,11 @@ def _observed() -> bool:
     return True
 
 
-def _runs_here(rung: Rung, notes: list[str]) -> bool:
+def _runs_here(rung: Rung, notes: list[str], tell: Callable[[str], None]) -> bool:
     """Whether the emulator can run a rung; nnfast's own kernels are checked here, for they run in this process."""
     if rung.path.suffix != ".py":
         return True
+    tell(f"checking {rung.title}")
     try:
         check_shipped(rung)
     except ModuleNotFoundError:

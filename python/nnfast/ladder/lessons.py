@@ -7,12 +7,15 @@ and `lesson.cpp` there looks at what it announces. It runs in a process of its o
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import math
 import os
+import platform
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,7 @@ from nnfast.ladder import rungs
 from nnfast.ladder.problems import Array
 
 COMPILE_SECONDS = 120
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nnfast")  # the emulator, compiled
 FLAGS = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-pthread"]
 WARNINGS = ["-Wall", "-Wno-unknown-pragmas", "-Wno-sign-compare", "-Wno-unused-function"]
 # Each load and store becomes a call. Without the last three flags GCC takes a float4 apart, or makes its own vectors.
@@ -434,19 +438,59 @@ def include_folders() -> list[Path]:
     return [ladder] if (ladder / "cuda").exists() else [ladder, ladder.parent]
 
 
+RUNTIME = ("lesson", "emulator", "tensor_core", "warpgroup")
+
+
 @cache
 def _runtime() -> list[str]:
-    """The emulator and the checks, compiled once in the life of this process."""
-    folder, sources = Path(tempfile.mkdtemp()), include_folders()[-1] / "cuda_on_cpu"
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    objects, started = [], []
-    for name in ("lesson", "emulator", "tensor_core", "warpgroup"):
-        source, target = sources / f"{name}.cpp", folder / f"{name}.o"
-        objects.append(str(target))
-        started.append((_start([*gcc(), *FLAGS, "-O2", "-c", str(source), "-o", str(target)]), source))
-    for process, source in started:
-        _finish(process, source)
-    return objects
+    """The emulator and the checks, compiled: kept for other processes, if there is a safe place for that."""
+    sources, command = include_folders()[-1], [*gcc(), *FLAGS, "-O2"]
+    kept = _own_folder(KEPT)
+    final = kept / _key(sources, command) if kept else None
+    if final is None or not _whole(final):
+        folder = Path(tempfile.mkdtemp(dir=kept))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # nothing is left of one that failed
+        started = []
+        for name in RUNTIME:
+            source, target = sources / "cuda_on_cpu" / f"{name}.cpp", folder / f"{name}.o"
+            started.append((_start([*command, "-c", str(source), "-o", str(target)]), source))
+        for process, source in started:
+            _finish(process, source)
+        try:
+            final = folder.rename(final) if final else folder
+        except OSError:  # another process was faster, or what lies there is damaged
+            final = folder
+    return [str(final / f"{name}.o") for name in RUNTIME]
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        return all((folder / f"{name}.o").stat().st_size > 0 for name in RUNTIME)
+    except OSError:
+        return False
+
+
+def _key(sources: Path, command: list[str]) -> str:
+    """A name for what this compiler makes of these sources."""
+    version = _run([*gcc(), "--version"])
+    key = hashlib.sha256(repr((command, version, platform.machine())).encode())
+    for folder in (sources, sources / "cuda", sources / "cuda_on_cpu"):
+        for path in sorted([*folder.glob("*.h"), *folder.glob("*.cuh"), *folder.glob("*.cpp")]):
+            key.update(path.name.encode() + path.read_bytes())
+    return f"lesson-{key.hexdigest()[:32]}"
+
+
+def _own_folder(path: Path) -> Path | None:
+    """A folder that this user alone may write to, or None."""
+    if not path.is_absolute():
+        return None
+    try:
+        path.mkdir(0o700, parents=True, exist_ok=True)
+        about = path.lstat()
+    except OSError:
+        return None
+    ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022
+    return path if ours and os.access(path, os.W_OK) else None
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
