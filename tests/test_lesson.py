@@ -220,6 +220,14 @@ def test_shared_memory_has_limits(faults, tmp_path):
     assert not lessons.lesson(file, "f", {"y": zeros(1)}).faults
 
 
+@pytest.mark.parametrize("gigabytes", [1, 1 << 20])
+def test_scratch_that_is_too_large(faults, gigabytes):
+    report = faults.run("run_large_scratch", {"y": zeros(32), "gigabytes": gigabytes})
+    assert (
+        f"watch scratch, which is to have {gigabytes << 30:,} bytes" in only(report, "memory").text and report.stopped
+    )
+
+
 def test_an_array_that_is_never_stored_to(faults):
     """GCC takes it for zeros unless it is told that others may store."""
     assert only(faults.run("run_never_stored", {"y": zeros(64)}), "uninitialised").line == line("never stored")

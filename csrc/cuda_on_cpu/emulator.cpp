@@ -338,8 +338,8 @@ void go_ahead(const std::vector<Thread*>& others) {
 
 void* allocate(size_t bytes) {
   void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
-  if (!p) throw std::bad_alloc();
   if (hooks.on_allocate) hooks.on_allocate(p, bytes);
+  if (!p) throw std::bad_alloc();
   return p;
 }
 void release(void* p) {

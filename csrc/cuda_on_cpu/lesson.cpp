@@ -18,6 +18,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -44,6 +45,7 @@ struct Cell {
   bool on_its_way = false;  // by cp.async
 };
 static_assert(sizeof(Cell) == 64, "REMEMBERED of lessons.py");
+constexpr size_t MOST_REMEMBERED = (size_t{4} << 30) / sizeof(Cell);  // bytes of an array
 struct Array {
   std::string name;
   uintptr_t begin, end;
@@ -591,6 +593,7 @@ void nnfast_lesson_begin(const char* report, unsigned seconds) {
 void nnfast_lesson_array(const char* name, void* begin, size_t bytes, NnfastLessonArray kind) {
   const auto at = reinterpret_cast<uintptr_t>(begin);
   try {
+    if (!begin || (kind != nnfast_input && bytes > MOST_REMEMBERED)) throw std::bad_alloc();
     auto cells = std::vector<Cell>(kind == nnfast_input ? 0 : bytes);
     lesson->arrays.push_back(std::make_unique<Array>(Array{name, at, at + bytes, kind, std::move(cells)}));
   } catch (const std::exception&) {  // too little memory, or a length that no vector has

@@ -284,6 +284,10 @@ void run_host_loads(float* y) {
   run(vector_copy, 1, 1, y, scratch.data, 0);
   if (scratch.data[1] == 0) run(one_word, 1, 32, y);  // mark: host loads
 }
+void run_large_scratch(float* y, int gigabytes) {
+  Scratch<float> scratch(size_t(gigabytes) << 28);
+  run(broadcast, 1, 32, y, scratch.data);
+}
 void run_barrier_against_shuffle(float* y) { run(barrier_against_shuffle, 1, 64, y); }
 void run_mismatched_masks(float* y) { run(mismatched_masks, 1, 32, y); }
 void run_lane_left(float* y, int n) { run(lane_left, 1, 32, y, n); }

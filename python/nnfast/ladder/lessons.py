@@ -728,7 +728,7 @@ class _Reader:
             tag, words = kind, f"{what}: the host {does} it at {here}, outside of a kernel. It is memory of the GPU: "
             words += "only kernels may touch it, launch(kernel, grid, block, shared_bytes, stream, arguments...)"
         elif kind == "memory":
-            tag, words = kind, f"there is not enough memory to watch {text}, which has {f['byte']:,} bytes"
+            tag, words = kind, f"there is not enough memory to watch {text}, which is to have {f['byte']:,} bytes"
         elif kind == "index":
             tag = "out of bounds"
             path, text_line, column, type_ = text.rsplit(":", 3)
