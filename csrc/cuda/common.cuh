@@ -35,8 +35,21 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes, cu
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<P>(arguments)...);
   nnfast::check_cuda(cudaGetLastError());
 }
+
+// What a kernel was compiled for, of what the GPU in use runs: 80 for sm_80, 75 where it comes from PTX for sm_75.
+template <class... P>
+int architecture_of(void (*kernel)(P...)) {
+  cudaFuncAttributes code{};
+  if (!nnfast::succeeded(cudaFuncGetAttributes(&code, kernel))) return 0;
+  return code.ptxVersion < code.binaryVersion ? code.ptxVersion : code.binaryVersion;
+}
 #else
 #include "../cuda_on_cpu/cuda.h"
+
+template <class... P>
+int architecture_of(void (*)(P...)) {
+  return 90;
+}
 #endif
 
 // A function that kernels call: one copy for all of a file, where a copy in each would make the module larger.

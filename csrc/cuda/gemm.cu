@@ -214,21 +214,7 @@ void use_pieces(PiecePath path) { piece_path.store(path, std::memory_order_relax
 // The code that the GPU in use runs may come from PTX of an older architecture, for which the kernels of tensor cores
 // are empty, however new the GPU is.
 static bool has_tensor_cores() {
-  if (compute_capability() < 80) return false;
-#ifdef __CUDACC__
-  static std::atomic<int> known[64];  // 0: not asked yet; else the architecture
-  int gpu = 0;
-  if (!succeeded(cudaGetDevice(&gpu))) return false;
-  std::atomic<int>& answer = known[gpu & 63];
-  if (answer == 0 || gpu > 63) {
-    cudaFuncAttributes code{};
-    if (!succeeded(cudaFuncGetAttributes(&code, multiply_pieces<64, 64, true>))) return false;
-    answer = code.ptxVersion < code.binaryVersion ? code.ptxVersion : code.binaryVersion;
-  }
-  return answer >= 80;
-#else
-  return true;
-#endif
+  return compute_capability() >= 80 && architecture_of(multiply_pieces<64, 64, true>) >= 80;
 }
 
 // Six products are as good as float32, and faster by the model at Shape::pieces_of; until a GPU has shown that, they
