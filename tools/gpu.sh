@@ -37,7 +37,7 @@ what() {
     about) echo "the GPU, driver, compiler and packages" ;;
     build) echo "_cuda for this GPU, and _cpu, beside the Python sources" ;;
     ready) echo "set_device('cuda'), a step of training, and each way in and out of the GPU" ;;
-    suite) echo "tests/test_cuda.py and tests/test_replay.py: what Python does around the kernels" ;;
+    suite) echo "tests/test_cuda.py and tests/test_replay_cuda.py: what Python does around the kernels, and CUDA graphs" ;;
     matrix) echo "every kernel, dtype, layout and size (tests/test_op_matrix.py), and tensor cores" ;;
     ops) echo "every other test with the fixture device, on cuda" ;;
     streams) echo "two streams, eight threads" ;;
@@ -121,7 +121,7 @@ else:
     assert np.array_equal(nnfast.tensor(torch.from_numpy(x).cuda()).numpy(), x)
 PY
       ;;
-    suite) tests -n 4 tests/test_cuda.py tests/test_replay.py ;;
+    suite) tests -n 4 tests/test_cuda.py tests/test_replay_cuda.py ;;
     matrix) tests -n "$jobs" tests/test_op_matrix.py tests/test_tensor_cores.py ;;
     ops) tests -n "$jobs" tests --deselect tests/test_cuda.py -k "[cuda or -cuda or cuda-" ;;
     streams) tests tests/test_streams.py ;;
