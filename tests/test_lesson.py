@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lesson_kernels import compile_with_tree
 
 from nnfast.ladder import lessons
 
@@ -409,7 +410,7 @@ def test_an_installation_has_all_that_is_compiled(monkeypatch):
 # ---- kernels that wait for memory ----
 @pytest.fixture(scope="module")
 def memory_bound():
-    return lessons.compile_kernels(Path(__file__).parent / "cuda" / "memory_bound.cu")
+    return compile_with_tree("memory_bound.cu")
 
 
 @pytest.mark.parametrize(

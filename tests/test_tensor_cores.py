@@ -4,13 +4,13 @@ bounds, edges of tiles, what does not fit into pieces, and that it was tensor co
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import gpu_engine
 import numpy as np
 import pytest
 from conftest import EMULATOR, GPU
 from layouts import LAYOUTS
+from lesson_kernels import compile_with_tree
 
 import nnfast
 from nnfast import device, reference
@@ -361,7 +361,7 @@ def lesson():
         lessons.gcc()
     except ValueError as e:
         pytest.skip(str(e))
-    return lessons.compile_kernels(Path(__file__).parent / "cuda" / "pieces.cu")
+    return compile_with_tree("pieces.cu")
 
 
 @pytest.mark.parametrize(
