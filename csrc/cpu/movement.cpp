@@ -315,8 +315,7 @@ void take_rows(const View& x, const View& indices, double scale, const View& y, 
     index.visit(bad.at(), bad.at() + 1, [&](int64_t i, int64_t row) { report(status, BAD_INDEX, i, row); });
 }
 
-// Each chunk owns a range of rows of dx and looks through all indices for those that fall into it, so the sums have the
-// order of the indices for any number of threads.
+// ---- the rows of a step ----
 namespace {
 View rows_at(const View& table, int64_t first, int64_t count) {
   View part = table;
@@ -332,6 +331,8 @@ void put_rows(const View& x, const View& table, const int64_t* cursor) {
   copy(x, rows_at(table, *cursor, x.shape[0]), nullptr);
 }
 
+// Each chunk owns a range of rows of dx and looks through all indices for those that fall into it, so the sums have the
+// order of the indices for any number of threads.
 size_t take_rows_gradient_scratch(const View&) { return 0; }
 void take_rows_gradient(const View& dy, const View& indices, const View& dx, void*, Status* status) {
   const int64_t n = indices.size(), rows = dx.shape[0], size = rows ? dx.size() / rows : 0;

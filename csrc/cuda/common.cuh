@@ -52,7 +52,7 @@ int architecture_of(void (*)(P...)) {
 }
 #endif
 
-// A function that kernels call: one copy for all of a file, where a copy in each would make the module larger.
+// A function that a kernel calls in several places: one copy in each kernel, for nvcc shares none between kernels.
 #define OUT_OF_LINE __attribute__((noinline))
 
 namespace nnfast {
